@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// memberEnv marks a process that was started to be a member.
+const memberEnv = "ETCDKIT_MEMBER"
+
+// hooked is set by RunMember: only then may this program be executed again as a member, or it
+// would run its main a second time, and a third.
+var hooked atomic.Bool
+
+// RunMember makes a program able to run members as processes of their own: the program is
+// executed again, and this call, which must be the first thing its main (or TestMain) does,
+// becomes the member and never returns. In the first process it returns at once.
+func RunMember() {
+	if os.Getenv(memberEnv) == "" {
+		hooked.Store(true)
+		return
+	}
+	os.Exit(runMember(os.Stdin, os.Stdout, os.Stderr))
+}
+
+// The conversation with the parent: the spec is the first line on stdin, orders follow, one
+// JSON object a line. The end of stdin means that the parent is gone, and the member goes too.
+// Reports and answers to orders leave on stdout.
+type (
+	order struct {
+		MoveTo uint64 `json:"move_to,omitempty"`
+		Halt   bool   `json:"halt,omitempty"` // end cleanly, without handing leadership over
+	}
+	message struct {
+		Bound  bool    `json:"bound,omitempty"`
+		Report *report `json:"report,omitempty"`
+		Answer *answer `json:"answer,omitempty"`
+		Failed string  `json:"failed,omitempty"`
+	}
+	answer struct {
+		Err string `json:"err,omitempty"`
+	}
+)
+
+// orderTimeout bounds what a member does for its parent.
+const orderTimeout = 10 * time.Second
+
+func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
+	// A paused member whose parent was killed gets SIGHUP and SIGCONT from the kernel (its
+	// process group is orphaned): ignoring the first and woken by the second, it reads the
+	// end of stdin.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+
+	var mu sync.Mutex
+	enc := json.NewEncoder(stdout)
+	tell := func(m message) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = enc.Encode(m) // a parent that is gone is noticed on stdin
+	}
+
+	in := bufio.NewReader(stdin)
+	first, err := in.ReadBytes('\n')
+	if err != nil {
+		return 1
+	}
+	var s spec
+	if err := json.Unmarshal(first, &s); err != nil {
+		tell(message{Failed: err.Error()})
+		return 1
+	}
+	orders := make(chan order)
+	halt := make(chan struct{})
+	go readOrders(in, orders, halt) // ends the process with the parent
+
+	stop := make(chan struct{})
+	handOver := true
+	go func() { // lives as long as the process
+		select {
+		case <-term:
+		case <-halt:
+			handOver = false
+		}
+		close(stop)
+	}()
+	srv, err := startServer(s, stderr, func() { tell(message{Bound: true}) }, stop)
+	if errors.Is(err, context.Canceled) {
+		return 0
+	}
+	if err != nil {
+		tell(message{Failed: err.Error()})
+		return 1
+	}
+	go func() { // ends with the server
+		for o := range orders {
+			tell(message{Answer: srv.obey(o)})
+		}
+	}()
+	srv.watch(stop, func(r report) { tell(message{Report: &r}) })
+	srv.close(handOver)
+	return 0
+}
+
+func readOrders(in *bufio.Reader, orders chan<- order, halt chan<- struct{}) {
+	dec := json.NewDecoder(in)
+	for {
+		var o order
+		if err := dec.Decode(&o); err != nil {
+			os.Exit(3) // the parent is gone; etcd's data survives this as it survives kill -9
+		}
+		if o.Halt {
+			close(halt)
+			halt = nil
+			continue
+		}
+		orders <- o
+	}
+}
+
+func (s *server) obey(o order) *answer {
+	ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
+	defer cancel()
+	if err := s.move(ctx, o.MoveTo); err != nil {
+		return &answer{Err: err.Error()}
+	}
+	return &answer{}
+}

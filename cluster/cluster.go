@@ -1,0 +1,336 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/version"
+)
+
+const (
+	// startTimeout bounds Start for callers without a deadline.
+	startTimeout = time.Minute
+	// stopTimeout is what a member gets to stop gracefully. etcd gives its clients 7 s.
+	stopTimeout = 10 * time.Second
+)
+
+// Cluster is a running cluster. Its methods may be called from any goroutine; faults are
+// carried out one after another.
+type Cluster struct {
+	opts    Options
+	run     string // sockets, and the data if it is temporary; removed by Close
+	data    *dataDir
+	net     *network
+	members []*member
+	reaper  *reaper
+
+	ops  sync.Mutex // one fault at a time
+	once sync.Once
+	done chan struct{} // closed by Close
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever a member's state or view changes
+}
+
+// member is one member, whether its node runs or not. Cluster.mu guards what changes.
+type member struct {
+	name         string
+	spec         spec
+	client, peer *proxy
+
+	node     node
+	state    State
+	view     report
+	reason   string
+	warnings *warnings
+	leaving  bool          // the node's end is our doing
+	gone     chan struct{} // closed when the node's end was taken note of
+}
+
+// Start starts a cluster and returns when a linearizable put has gone through every member's
+// client endpoint. When it returns an error nothing is left running and nothing temporary is
+// left on disk. ctx bounds the start, not the cluster's life; without a deadline it gets one
+// minute.
+func Start(ctx context.Context, opts *Options) (*Cluster, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if !o.InProcess && !hooked.Load() {
+		return nil, fmt.Errorf("%w: members run as this program executed again; call cluster.RunMember first thing in main (etcdtest.Main in a TestMain), or set Options.InProcess", ErrNoHook)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	c := &Cluster{opts: o, net: newNetwork(), done: make(chan struct{}), changed: make(chan struct{})}
+	if err := c.start(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context) error {
+	if err := c.openDirs(); err != nil {
+		return err
+	}
+	if err := c.openPorts(); err != nil {
+		return err
+	}
+	if !c.data.reused {
+		if err := c.data.discardBootstrap(); err != nil {
+			return err
+		}
+		c.data.record.Members = c.portRecords()
+	}
+	c.data.record.Etcd = version.Version
+	if err := c.data.save(); err != nil {
+		return err
+	}
+	for _, m := range c.members {
+		if err := c.launch(m); err != nil {
+			return err
+		}
+	}
+	if err := c.waitReady(ctx); err != nil {
+		return err
+	}
+	c.data.record.Served = true
+	return c.data.save()
+}
+
+func (c *Cluster) openDirs() error {
+	var err error
+	if c.run, err = os.MkdirTemp(shortTemp(), "etcdkit-"); err != nil {
+		return fmt.Errorf("%w: temporary directory: %w", ErrDataDir, err)
+	}
+	if c.reaper, err = startReaper(c.run); err != nil {
+		return err
+	}
+	dir := c.opts.DataDir
+	if dir == "" {
+		dir = filepath.Join(c.run, "data")
+	}
+	c.data, err = openDataDir(dir, c.opts.Members)
+	return err
+}
+
+// shortTemp avoids a long TMPDIR: a unix socket's path may have about 100 bytes.
+func shortTemp() string {
+	if dir := os.TempDir(); len(dir) <= 60 {
+		return dir
+	}
+	return "/tmp"
+}
+
+// launch starts the member's node. Its ports are open.
+func (c *Cluster) launch(m *member) error {
+	warnings := &warnings{member: m.name, to: c.opts.Logger}
+	to := ear{
+		warning: warnings,
+		bound:   func() { m.peer.open.Store(true); m.client.open.Store(true) },
+	}
+	var n node
+	ready := make(chan struct{}) // the node may speak before it is known
+	to.report = func(r report) { <-ready; warnings.on.Store(true); c.see(m, n, r) }
+	if c.opts.InProcess {
+		n = startLocal(m.spec, to)
+	} else {
+		p, err := startProcess(m.spec, to)
+		if err != nil {
+			return err
+		}
+		n = p
+	}
+	c.mu.Lock()
+	m.node, m.state, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{}, "", warnings, false
+	m.gone = make(chan struct{})
+	gone := m.gone
+	c.broadcast()
+	c.mu.Unlock()
+	close(ready)
+	go func() { // ends with the node
+		<-n.done()
+		c.buried(m, n)
+		close(gone)
+	}()
+	return nil
+}
+
+// see takes note of what a member says of itself.
+func (c *Cluster) see(m *member, n node, r report) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.node != n {
+		return
+	}
+	if m.state == Starting {
+		m.state = Running
+	}
+	m.view = r
+	c.broadcast()
+}
+
+// buried takes note of a node's end.
+func (c *Cluster) buried(m *member, n node) {
+	m.client.mute()
+	m.peer.mute()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m.node, m.view, m.state = nil, report{ID: m.view.ID}, Stopped
+	if !m.leaving {
+		m.state, m.reason = Failed, n.failure()
+		c.opts.Logger.Error("member ended: "+m.reason, "member", m.name, "log", m.spec.LogFile)
+	}
+	c.broadcast()
+}
+
+// broadcast wakes whoever waits for a change. c.mu is held.
+func (c *Cluster) broadcast() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// until waits for ok, which is called with c.mu held after each change.
+func (c *Cluster) until(ctx context.Context, ok func() bool) error {
+	for {
+		c.mu.Lock()
+		if ok() {
+			c.mu.Unlock()
+			return nil
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.done:
+			return ErrClosed
+		}
+	}
+}
+
+// end ends the member's node, by one of its ways to end, and waits until nothing of it is left.
+func (c *Cluster) end(m *member, how func(node)) {
+	c.mu.Lock()
+	n, gone := m.node, m.gone
+	m.leaving = true
+	paused := m.state == Paused
+	c.mu.Unlock()
+	if n == nil {
+		return
+	}
+	m.warnings.on.Store(false)
+	m.client.mute() // or etcd would wait for its clients
+	how(n)
+	if p, ok := n.(*process); ok && paused {
+		_ = resume(p.cmd.Process)
+	}
+	t := time.NewTimer(stopTimeout)
+	defer t.Stop()
+	select {
+	case <-gone:
+		return
+	case <-t.C:
+	}
+	n.kill()
+	<-gone
+}
+
+// Close stops every member and removes what is temporary. It is idempotent. Kept data is
+// closed gracefully, within 10 s; temporary data is not worth the time.
+func (c *Cluster) Close() error {
+	var err error
+	c.once.Do(func() { err = c.close() })
+	return err
+}
+
+func (c *Cluster) close() error {
+	close(c.done)
+	how := node.kill
+	if c.opts.DataDir != "" {
+		how = node.halt
+	}
+	var all sync.WaitGroup
+	for _, m := range c.members {
+		all.Go(func() {
+			c.end(m, how)
+			m.client.mute()
+			m.peer.mute()
+		})
+	}
+	all.Wait()
+	var errs []error
+	if c.data != nil {
+		errs = append(errs, c.data.lock.Close())
+	}
+	if c.run != "" {
+		errs = append(errs, os.RemoveAll(c.run))
+	}
+	if c.reaper != nil {
+		c.reaper.dismiss()
+	}
+	return errors.Join(errs...)
+}
+
+// Endpoints are the client addresses, host:port, or https URLs with ClientTLS; of all members,
+// in order, whether they run or not.
+func (c *Cluster) Endpoints() []string {
+	var eps []string
+	for _, m := range c.members {
+		eps = append(eps, c.endpoint(m))
+	}
+	return eps
+}
+
+func (c *Cluster) endpoint(m *member) string {
+	if c.opts.ClientTLS != nil {
+		return m.spec.ClientURL
+	}
+	return m.client.addr
+}
+
+// Endpoint is the client address of one member; "leader" is a name, too.
+func (c *Cluster) Endpoint(name string) (string, error) {
+	m, err := c.member(name)
+	if err != nil {
+		return "", err
+	}
+	return c.endpoint(m), nil
+}
+
+// Names are the members', in order.
+func (c *Cluster) Names() []string {
+	var names []string
+	for _, m := range c.members {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Leader is the leader's name as the majority sees it, or "".
+func (c *Cluster) Leader() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quorum().Leader
+}
+
+// member finds a member by name; "leader" is the present one.
+func (c *Cluster) member(name string) (*member, error) {
+	if name == "leader" {
+		if name = c.Leader(); name == "" {
+			return nil, fmt.Errorf("%w at this moment; name a member", ErrNoLeader)
+		}
+	}
+	i := slices.IndexFunc(c.members, func(m *member) bool { return m.name == name })
+	if i < 0 {
+		return nil, &UnknownMemberError{Name: name, Known: append(c.Names(), "leader")}
+	}
+	return c.members[i], nil
+}

@@ -1,0 +1,403 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/etcdtest"
+)
+
+func TestMain(m *testing.M) {
+	tests := etcdtest.Main(m)
+	if os.Getenv(parentEnv) != "" {
+		os.Exit(runParent())
+	}
+	goleak.VerifyTestMain(tests)
+}
+
+// did fails the test unless the fault was carried out.
+func did(t *testing.T) func(*cluster.Change, error) *cluster.Change {
+	return func(ch *cluster.Change, err error) *cluster.Change {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(ch)
+		return ch
+	}
+}
+
+// at is a client of one member alone.
+func at(t *testing.T, c *cluster.Cluster, name string) *clientv3.Client {
+	t.Helper()
+	endpoint, err := c.Endpoint(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cli, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cli.Close() })
+	return cli
+}
+
+func put(t *testing.T, cli *clientv3.Client, key, value string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := cli.Put(ctx, key, value); err != nil {
+		t.Fatalf("put %s at %v: %v", key, cli.Endpoints(), err)
+	}
+}
+
+func member(t *testing.T, c *cluster.Cluster, name string) cluster.MemberStatus {
+	t.Helper()
+	s := c.Status()
+	i := slices.IndexFunc(s.Members, func(m cluster.MemberStatus) bool { return m.Name == name })
+	if i < 0 {
+		t.Fatalf("no member %q in %+v", name, s)
+	}
+	return s.Members[i]
+}
+
+func TestAFreshClusterHasALeaderAndServesThroughEveryMember(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		opts cluster.Options
+		want int
+	}{
+		{"three processes", cluster.Options{}, 3},
+		{"one process", cluster.Options{Members: 1}, 1},
+		{"three in this process", cluster.Options{InProcess: true}, 3},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := etcdtest.NewCluster(t, &tc.opts)
+			s := c.Status()
+			if len(s.Members) != tc.want || s.Quorum.Up != tc.want || s.Quorum.Leader == "" {
+				t.Errorf("got %+v, want %d members up and a leader", s, tc.want)
+			}
+			pids := make(map[int]bool)
+			for _, m := range s.Members {
+				put(t, at(t, c, m.Name), "through", m.Name)
+				pids[m.PID] = true
+			}
+			if want := map[bool]int{true: 1, false: tc.want}[tc.opts.InProcess]; len(pids) != want {
+				t.Errorf("members run in %d processes, want %d", len(pids), want)
+			}
+			got, err := at(t, c, "etcd1").Get(t.Context(), "", clientv3.WithPrefix())
+			if err != nil || len(got.Kvs) != 1 {
+				t.Errorf("keys: got %v, %v, want only our own", got, err)
+			}
+		})
+	}
+}
+
+func TestAKilledLeaderIsReplacedAndComesBackWithItsData(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	put(t, cli, "before", "x")
+	old := c.Leader()
+	ch := did(t)(c.Kill(t.Context(), "leader"))
+	if ch.Quorum.Up != 2 || ch.CanLose != 0 || ch.Quorum.Leader == old || ch.Quorum.Leader == "" || ch.After <= 0 {
+		t.Errorf("kill of %s: got %+v, want a new leader of 2/3 after a measured time", old, ch)
+	}
+	if got := ch.String(); !strings.HasPrefix(got, old+" killed · quorum 2/3 · new leader ") || !strings.HasSuffix(got, " · can lose 0 more") {
+		t.Errorf("got line %q", got)
+	}
+	if _, err := net.Dial("tcp", member(t, c, old).Client); err == nil {
+		t.Error("the client port of a killed member accepts connections")
+	}
+	put(t, cli, "meanwhile", "y")
+	did(t)(c.Start(t.Context(), old))
+	resp, err := at(t, c, old).Get(t.Context(), "meanwhile")
+	if err != nil || len(resp.Kvs) != 1 {
+		t.Errorf("get from %s after its return: %v, %v", old, resp, err)
+	}
+}
+
+func TestLosingQuorumIsCarriedOutAndSaidLoudly(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	did(t)(c.Kill(t.Context(), "etcd1"))
+	ch := did(t)(c.Pause(t.Context(), "etcd2"))
+	if ch.Quorum.Held() || !strings.Contains(ch.String(), "QUORUM LOST: 1/3 up, 2 needed") {
+		t.Errorf("got %q", ch)
+	}
+	ch = did(t)(c.Resume(t.Context(), "etcd2"))
+	if !ch.Quorum.Held() || ch.Quorum.Leader == "" {
+		t.Errorf("after resume: got %+v, want quorum and a leader", ch)
+	}
+	put(t, at(t, c, "etcd3"), "k", "v")
+}
+
+func TestAnIsolatedLeaderIsDeposedWhileItsClientsStillReachIt(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	old := c.Leader()
+	cli := at(t, c, old)
+	put(t, cli, "k", "old")
+	ch := did(t)(c.Isolate(t.Context(), "leader"))
+	if ch.Quorum.Leader == old || ch.Quorum.Up != 2 {
+		t.Errorf("got %+v, want another leader of two", ch)
+	}
+	put(t, at(t, c, ch.Quorum.Leader), "k", "new")
+	stale, err := cli.Get(t.Context(), "k", clientv3.WithSerializable())
+	if err != nil || string(stale.Kvs[0].Value) != "old" {
+		t.Errorf("serializable read at %s: got %v, %v, want the old value", old, stale, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if resp, err := cli.Get(ctx, "k"); err == nil {
+		t.Errorf("linearizable read at the isolated %s: got %v, want an error", old, resp)
+	}
+	if got := member(t, c, old).CutFrom; len(got) != 2 {
+		t.Errorf("status: %s cut from %v, want the two others", old, got)
+	}
+	did(t)(c.Heal(t.Context()))
+	resp, err := cli.Get(t.Context(), "k")
+	if err != nil || string(resp.Kvs[0].Value) != "new" {
+		t.Errorf("after heal: got %v, %v, want the new value", resp, err)
+	}
+}
+
+func TestAPartitionDividesByGroupsAndTheLastOneCounts(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	ch := did(t)(c.Partition(t.Context(), []string{"etcd1"}, []string{"etcd2", "etcd3"}))
+	if ch.Did != "partitioned etcd1 | etcd2,etcd3" || ch.Quorum.Up != 2 || ch.Quorum.Leader == "etcd1" {
+		t.Errorf("got %+v", ch)
+	}
+	ch = did(t)(c.Partition(t.Context(), []string{"etcd3"}))
+	if ch.Did != "partitioned etcd1,etcd2 | etcd3" || ch.Quorum.Leader == "etcd3" || ch.Quorum.Leader == "" {
+		t.Errorf("got %+v", ch)
+	}
+	put(t, at(t, c, "etcd1"), "k", "v")
+	for _, groups := range [][][]string{nil, {{"etcd1", "etcd2", "etcd3"}}, {{"etcd1"}, {"etcd1"}}} {
+		if _, err := c.Partition(t.Context(), groups...); !errors.Is(err, cluster.ErrOptions) {
+			t.Errorf("partition %v: got %v, want ErrOptions", groups, err)
+		}
+	}
+}
+
+// The lease of a client of a follower is renewed through the leader's peer port by a request
+// that does not say who sends it: a partition that judged connections by their headers would
+// let it through.
+func TestAPartitionAlsoCutsLeaseRenewalsBetweenMembers(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	leader := c.Leader()
+	follower := "etcd1"
+	if leader == follower {
+		follower = "etcd2"
+	}
+	cli := at(t, c, follower)
+	lease, err := cli.Grant(t.Context(), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.KeepAliveOnce(t.Context(), lease.ID); err != nil {
+		t.Fatalf("renewal through a follower before the partition: %v", err)
+	}
+	did(t)(c.Isolate(t.Context(), follower))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if resp, err := cli.KeepAliveOnce(ctx, lease.ID); err == nil {
+		t.Errorf("renewal through the isolated %s: got %v, want an error", follower, resp)
+	}
+}
+
+func TestABlackholedMemberIsSilentAndLosesNothingWhenHealed(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	did(t)(c.Blackhole(t.Context(), "etcd2"))
+	conn, err := net.Dial("tcp", member(t, c, "etcd2").Client)
+	if err != nil {
+		t.Fatalf("a blackholed port refuses connections: %v", err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /version HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read from a blackholed member: %d bytes, %v; want silence", n, err)
+	}
+	did(t)(c.Heal(t.Context()))
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	got, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(got), `"etcdserver":"3.7`) {
+		t.Errorf("after heal: got %q, %v, want the answer to what was asked before", got, err)
+	}
+}
+
+func TestLatencyHoldsEveryByteEachWay(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := at(t, c, "etcd1")
+	put(t, cli, "k", "v")
+	const each = 100 * time.Millisecond
+	did(t)(c.Latency(t.Context(), "etcd1", each))
+	begin := time.Now()
+	if _, err := cli.Get(t.Context(), "k", clientv3.WithSerializable()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took < 2*each {
+		t.Errorf("a read took %v, want at least %v", took, 2*each)
+	}
+	if got := member(t, c, "etcd1").Latency; got != each {
+		t.Errorf("status: latency %v, want %v", got, each)
+	}
+	if _, err := c.Latency(t.Context(), "etcd1", -1); !errors.Is(err, cluster.ErrOptions) {
+		t.Errorf("negative latency: got %v, want ErrOptions", err)
+	}
+}
+
+func TestLeadershipMovesWhereItIsTold(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	for range 2 {
+		for _, name := range c.Names() {
+			if name == c.Leader() {
+				if _, err := c.MoveLeader(t.Context(), name); !errors.Is(err, cluster.ErrState) {
+					t.Errorf("move to the leader itself: got %v, want ErrState", err)
+				}
+				continue
+			}
+			if ch := did(t)(c.MoveLeader(t.Context(), name)); ch.Quorum.Leader != name {
+				t.Errorf("got leader %s, want %s", ch.Quorum.Leader, name)
+			}
+		}
+	}
+	old := c.Leader()
+	if ch := did(t)(c.MoveLeader(t.Context(), "")); ch.Quorum.Leader == old {
+		t.Errorf("got leader %s again, want any other", old)
+	}
+}
+
+func TestAGracefulStopHandsLeadershipOver(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	old := c.Leader()
+	cli := etcdtest.Client(t, c) // an open connection must not hold the stop up
+	put(t, cli, "k", "v")
+	did(t)(c.Stop(t.Context(), "leader"))
+	if s := member(t, c, old); s.State != cluster.Stopped || s.PID != 0 {
+		t.Errorf("got %+v, want it stopped", s)
+	}
+	did(t)(c.Start(t.Context(), old))
+	ch := did(t)(c.Restart(t.Context(), "leader"))
+	if ch.Restored <= 0 || ch.Quorum.Up != 3 {
+		t.Errorf("got %+v, want 3 up and the time the member took", ch)
+	}
+}
+
+func TestAMemberThatEndsByItselfIsReportedWithItsReason(t *testing.T) {
+	var log records
+	c := etcdtest.NewCluster(t, &cluster.Options{Logger: log.logger()})
+	p, err := os.FindProcess(member(t, c, "etcd2").PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil { // from outside, not by Kill
+		t.Fatal(err)
+	}
+	log.wait(t, "member ended: signal: killed")
+	if got := member(t, c, "etcd2"); got.State != cluster.Failed || got.Reason != "signal: killed" {
+		t.Errorf("got %+v, want it failed with its reason", got)
+	}
+	did(t)(c.Start(t.Context(), "etcd2"))
+}
+
+func TestARepeatedWarningIsPassedOnOnce(t *testing.T) {
+	var log records
+	c := etcdtest.NewCluster(t, &cluster.Options{Logger: log.logger()})
+	if got := log.all(); len(got) != 0 {
+		t.Errorf("a plain start logs %q, want nothing", got)
+	}
+	did(t)(c.Kill(t.Context(), "leader"))
+	log.wait(t, "lost TCP streaming connection")
+	seen := make(map[string]bool)
+	for _, line := range log.all() {
+		if seen[line] {
+			t.Errorf("logged twice: %q", line)
+		}
+		seen[line] = true
+	}
+}
+
+func TestFaultsNameWhatIsWrongWithTheirTarget(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	inProcess := etcdtest.NewCluster(t, &cluster.Options{InProcess: true, Members: 1})
+	for _, tc := range []struct {
+		what string
+		do   func() (*cluster.Change, error)
+		want error
+		text string
+	}{
+		{"an unknown member", func() (*cluster.Change, error) { return c.Kill(t.Context(), "etcd9") }, cluster.ErrUnknownMember, `"etcd9": the members are etcd1, etcd2, etcd3, leader`},
+		{"start of a running member", func() (*cluster.Change, error) { return c.Start(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running; this needs it stopped or failed"},
+		{"resume of a running member", func() (*cluster.Change, error) { return c.Resume(t.Context(), "etcd1") }, cluster.ErrState, "needs it paused"},
+		{"a pause in this process", func() (*cluster.Change, error) { return inProcess.Pause(t.Context(), "etcd1") }, cluster.ErrInProcess, "start the cluster without InProcess"},
+		{"a move with nobody to move to", func() (*cluster.Change, error) { return inProcess.MoveLeader(t.Context(), "") }, cluster.ErrNoLeader, "no other member is up"},
+	} {
+		if _, err := tc.do(); !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
+			t.Errorf("%s: got %v, want %v with %q", tc.what, err, tc.want, tc.text)
+		}
+	}
+}
+
+func TestAMemberInThisProcessStopsAndStarts(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{InProcess: true})
+	did(t)(c.Stop(t.Context(), "leader"))
+	if c.Leader() == "" {
+		t.Error("no leader after a graceful stop of one of three")
+	}
+	did(t)(c.Restart(t.Context(), "leader"))
+}
+
+func TestAClosedClusterRefusesFaultsAndClosesAgain(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{InProcess: true, Members: 1})
+	dir := c.Status().DataDir
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Restart(t.Context(), "etcd1"); !errors.Is(err, cluster.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("temporary data %s is still there: %v", dir, err)
+	}
+}
+
+func TestBadOptionsAreRefusedBeforeAnythingStarts(t *testing.T) {
+	for _, opts := range []cluster.Options{
+		{Members: 2}, {Members: 7}, {Members: -1}, {DataDir: "a\x00b"}, {ClientTLS: &cluster.TLS{CertFile: "x"}},
+	} {
+		c, err := cluster.Start(t.Context(), &opts)
+		if !errors.Is(err, cluster.ErrOptions) || c != nil {
+			t.Errorf("%+v: got %v, %v, want ErrOptions", opts, c, err)
+		}
+	}
+}
+
+func TestACancelledStartLeavesNothing(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	c, err := cluster.Start(ctx, &cluster.Options{AnyPort: true})
+	if err == nil {
+		c.Close()
+		t.Fatal("three processes were ready within 50 ms: this test needs a shorter bound")
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) != 0 {
+		t.Errorf("left in %s: %v, %v", tmp, left, err)
+	}
+}

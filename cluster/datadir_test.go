@@ -1,0 +1,161 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/etcdtest"
+)
+
+// kept makes a data directory that a cluster of three has served from.
+func kept(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	c, err := cluster.Start(t.Context(), &cluster.Options{AnyPort: true, InProcess: true, DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, etcdtest.Client(t, c), "kept", "value")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// snapshot tells a directory's files, sizes and times.
+func snapshot(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && d.Name() != "lock" { // taking the lock writes our pid into it
+			fmt.Fprintln(&all, path, info.Mode(), info.Size(), info.ModTime())
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, syscall.ENOTDIR) {
+		t.Fatal(err)
+	}
+	return all.String()
+}
+
+func TestAKeptDirectoryIsUsedAgainWithItsDataAndPorts(t *testing.T) {
+	dir := kept(t)
+	for _, inProcess := range []bool{false, true} {
+		c := etcdtest.NewCluster(t, &cluster.Options{DataDir: dir, InProcess: inProcess})
+		resp, err := etcdtest.Client(t, c).Get(t.Context(), "kept")
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Errorf("in process %v: got %v, %v, want the kept key", inProcess, resp, err)
+		}
+		if c.Status().Temporary {
+			t.Error("status says that kept data is temporary")
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
+	edit := func(dir, from, to string) string {
+		name := filepath.Join(dir, "cluster.json")
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(b), from) {
+			t.Fatalf("%s has no %q: %s", name, from, b)
+		}
+		if err := os.WriteFile(name, []byte(strings.Replace(string(b), from, to, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "thesis.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, dir string
+		members   int
+		text      string
+	}{
+		{"another member count", kept(t), 5, "holds a cluster of 3 members and 5 were asked for; use --members 3"},
+		{"a newer version", edit(kept(t), `"etcd": "3.7`, `"etcd": "3.8`), 3, "was written by etcd 3.8.3 and this is 3.7.3"},
+		{"a much older version", edit(kept(t), `"etcd": "3.7`, `"etcd": "3.4`), 3, "use a matching etcdkit or another directory"},
+		{"a damaged record", edit(kept(t), `{`, `{{`), 3, "cluster.json is damaged"},
+		{"somebody's files", foreign, 3, `holds "thesis.txt" and no cluster.json`},
+		{"a file", filepath.Join(foreign, "thesis.txt"), 3, "is a file; name a directory"},
+		{"a place below a file", filepath.Join(foreign, "thesis.txt", "x"), 3, "not a directory"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before := snapshot(t, tc.dir)
+			c, err := cluster.Start(t.Context(), &cluster.Options{Members: tc.members, AnyPort: true, InProcess: true, DataDir: tc.dir})
+			if err == nil {
+				c.Close()
+			}
+			if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), tc.dir) || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("got %v, want ErrDataDir with %q and %q", err, tc.dir, tc.text)
+			}
+			if after := snapshot(t, tc.dir); after != before {
+				t.Errorf("the directory was changed:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+}
+
+func TestADirectoryInUseNamesTheProcessThatUsesIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true, DataDir: dir})
+	_, err := cluster.Start(t.Context(), &cluster.Options{Members: 1, AnyPort: true, InProcess: true, DataDir: dir})
+	want := fmt.Sprintf("%s is in use by a running cluster (pid %d); stop it first", dir, os.Getpid())
+	if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want ErrDataDir with %q", err, want)
+	}
+}
+
+func TestAReadOnlyDirectoryIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	if os.Getuid() == 0 { // to whom permissions do not apply
+		mount(t, dir, syscall.MS_RDONLY, "")
+	} else if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	_, err := cluster.Start(t.Context(), &cluster.Options{Members: 1, AnyPort: true, InProcess: true, DataDir: dir})
+	if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), dir+" is not writable") {
+		t.Errorf("got %v, want ErrDataDir that says that %s is not writable", err, dir)
+	}
+}
+
+func TestATakenPortIsNamedWithThePidAndProgramThatHoldsIt(t *testing.T) {
+	dir := kept(t)
+	c, err := cluster.Start(t.Context(), &cluster.Options{AnyPort: true, InProcess: true, DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := c.Status().Members[1].Peer // recorded: the next start needs it
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, err = cluster.Start(t.Context(), &cluster.Options{AnyPort: true, InProcess: true, DataDir: dir})
+	want := fmt.Sprintf("%s is held by pid %d (cluster.test)", port, os.Getpid())
+	if !errors.Is(err, cluster.ErrPortTaken) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want ErrPortTaken with %q", err, want)
+	}
+}

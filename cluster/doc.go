@@ -1,0 +1,39 @@
+// Package cluster runs local etcd clusters for development and tests, and breaks them.
+//
+//	func main() {
+//		cluster.RunMember() // first: members are this program, executed again
+//		…
+//		c, err := cluster.Start(ctx, nil) // three members on 127.0.0.1:2379, 22379, 32379
+//		if err != nil {
+//			return err
+//		}
+//		defer c.Close()
+//		change, err := c.Kill(ctx, "leader")
+//		fmt.Println(change) // etcd1 killed · quorum 2/3 · new leader etcd3 after 1.12s · can lose 0 more
+//	}
+//
+// # What it guarantees
+//
+// Start returns when a linearizable put has gone through every member. The members are real
+// etcd servers (go.etcd.io/etcd/server/v3, embedded), each in a process of its own, so that
+// Kill (SIGKILL) and Pause (SIGSTOP) mean what they mean in production; with
+// Options.InProcess they are servers in this process, for plain tests.
+//
+// Before each client and peer port stands a TCP proxy of this package, and the member itself
+// listens on a unix socket only. The proxies hold traffic back for Isolate, Blackhole,
+// Partition and Latency: a cut link is silent, as a lost network is, never reset, and what was
+// sent arrives in order once it is healed. No fault needs root.
+//
+// Every fault waits until the members that are up agree on a leader, at most 15 s, and returns
+// a Change with what they reported: a measurement, not a prediction.
+//
+// Members never outlive this process: they end within a moment of its end, also when it gets
+// kill -9 and also while they are paused, and temporary data is removed (on Unix, where a shell
+// is there to do it). Everything listens on loopback only; the gRPC gateway is off and foreign
+// Host headers are refused, so that a web page cannot read a local etcd.
+//
+// # Limits
+//
+// Not for production: one machine, no TLS between members. A connection on a link that is cut
+// is dropped after a minute. On Windows members cannot be paused.
+package cluster

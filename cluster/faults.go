@@ -1,0 +1,248 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// settleTimeout bounds how long a fault waits for the members to agree on a leader.
+const settleTimeout = 15 * time.Second
+
+// Change is what a fault did, as measured: the members' own reports, not a prediction.
+type Change struct {
+	Did    string `json:"did"`
+	Quorum Quorum `json:"quorum"`
+	Was    string `json:"was"` // leader before
+	// After is the time from the fault until all that are up agreed on a leader.
+	After   time.Duration `json:"after_ns"`
+	CanLose int           `json:"can_lose"`
+	// Restored is set where the fault brought a member back: its time until it served.
+	Restored time.Duration `json:"restored_ns,omitempty"`
+}
+
+// String is one line for people.
+func (ch *Change) String() string {
+	q := ch.Quorum
+	if !q.Held() {
+		return fmt.Sprintf("%s · QUORUM LOST: %d/%d up, %d needed · no writes until %d more is back · start, resume or heal", ch.Did, q.Up, q.Size, q.Need, q.Need-q.Up)
+	}
+	parts := []string{ch.Did}
+	if ch.Restored > 0 {
+		parts = append(parts, fmt.Sprintf("serves after %.2fs", ch.Restored.Seconds()))
+	}
+	parts = append(parts, fmt.Sprintf("quorum %d/%d", q.Up, q.Size))
+	switch {
+	case q.Leader == "":
+		parts = append(parts, fmt.Sprintf("NO LEADER after %.0fs", settleTimeout.Seconds()))
+	case q.Leader == ch.Was:
+		parts = append(parts, "leader "+q.Leader+" stays")
+	case ch.Was == "":
+		parts = append(parts, fmt.Sprintf("leader %s after %.2fs", q.Leader, ch.After.Seconds()))
+	default:
+		parts = append(parts, fmt.Sprintf("new leader %s after %.2fs", q.Leader, ch.After.Seconds()))
+	}
+	return strings.Join(append(parts, fmt.Sprintf("can lose %d more", ch.CanLose)), " · ")
+}
+
+// cause carries out a fault and measures its consequence. act returns what was done.
+func (c *Cluster) cause(ctx context.Context, act func() (string, error)) (*Change, error) {
+	c.ops.Lock()
+	defer c.ops.Unlock()
+	select {
+	case <-c.done:
+		return nil, ErrClosed
+	default:
+	}
+	was := c.Leader()
+	begin := time.Now()
+	did, err := act()
+	if err != nil {
+		return nil, err
+	}
+	q := c.settle(ctx)
+	return &Change{Did: did, Was: was, Quorum: q, After: time.Since(begin), CanLose: q.CanLose()}, nil
+}
+
+// settle waits until the members that are up agree on a leader, if they can.
+func (c *Cluster) settle(ctx context.Context) Quorum {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	var q Quorum
+	_ = c.until(ctx, func() bool { // its error is an empty leader
+		q = c.quorum()
+		return !q.Held() || q.Leader != ""
+	})
+	return q
+}
+
+// on finds the member for a fault that needs it in one of some states, as a process.
+func (c *Cluster) on(name string, states ...State) (*member, error) {
+	if c.opts.InProcess {
+		return nil, fmt.Errorf("%w and cannot be killed, paused or partitioned; start the cluster without InProcess", ErrInProcess)
+	}
+	return c.in(name, states...)
+}
+
+func (c *Cluster) in(name string, states ...State) (*member, error) {
+	m, err := c.member(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(states, m.state) {
+		var want []string
+		for _, s := range states {
+			want = append(want, string(s))
+		}
+		return nil, fmt.Errorf("%w: %s is %s; this needs it %s", ErrState, m.name, m.state, strings.Join(want, " or "))
+	}
+	return m, nil
+}
+
+// Kill is kill -9: the member's process gets SIGKILL.
+func (c *Cluster) Kill(ctx context.Context, member string) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		m, err := c.on(member, Running, Paused, Starting)
+		if err != nil {
+			return "", err
+		}
+		c.end(m, node.kill)
+		return m.name + " killed", nil
+	})
+}
+
+// Stop ends the member gracefully: a leader hands its leadership over first.
+func (c *Cluster) Stop(ctx context.Context, member string) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		m, err := c.in(member, Running, Paused, Starting)
+		if err != nil {
+			return "", err
+		}
+		c.end(m, node.terminate)
+		return m.name + " stopped", nil
+	})
+}
+
+// Start brings back a member that was stopped or killed, or that failed, with its data, and
+// returns when it serves, or when there is no quorum for it to serve in.
+func (c *Cluster) Start(ctx context.Context, member string) (*Change, error) {
+	var restored time.Duration
+	ch, err := c.cause(ctx, func() (did string, err error) {
+		m, err := c.in(member, Stopped, Failed)
+		if err != nil {
+			return "", err
+		}
+		restored, err = c.revive(ctx, m)
+		return m.name + " started", err
+	})
+	if ch != nil {
+		ch.Restored = restored
+	}
+	return ch, err
+}
+
+// Restart is Stop and Start.
+func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
+	var restored time.Duration
+	ch, err := c.cause(ctx, func() (did string, err error) {
+		m, err := c.in(member, Running, Paused, Starting)
+		if err != nil {
+			return "", err
+		}
+		c.end(m, node.terminate)
+		restored, err = c.revive(ctx, m)
+		return m.name + " restarted", err
+	})
+	if ch != nil {
+		ch.Restored = restored
+	}
+	return ch, err
+}
+
+// revive returns how long the member took to serve; 0 if it cannot for want of a quorum.
+func (c *Cluster) revive(ctx context.Context, m *member) (time.Duration, error) {
+	begin := time.Now()
+	for _, p := range []*proxy{m.client, m.peer} {
+		if err := p.listen(); err != nil {
+			m.client.mute()
+			return 0, err
+		}
+	}
+	if err := c.launch(m); err != nil {
+		m.client.mute()
+		m.peer.mute()
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	err := c.until(ctx, func() bool { return m.state != Starting || !c.couldServe() })
+	if err != nil {
+		return 0, fmt.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
+	}
+	if err := c.failed(m); err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m.state != Running {
+		return 0, nil
+	}
+	return time.Since(begin), nil
+}
+
+// couldServe tells whether the members that run or are starting could be a majority. c.mu is held.
+func (c *Cluster) couldServe() bool {
+	up := 0
+	for _, m := range c.members {
+		if m.state == Running || m.state == Starting {
+			up++
+		}
+	}
+	return up >= len(c.members)/2+1
+}
+
+// Pause is SIGSTOP: the member is there and does not answer, as in a long GC or a frozen
+// virtual machine.
+func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		m, err := c.on(member, Running)
+		if err != nil {
+			return "", err
+		}
+		return m.name + " paused", c.signal(m, Paused)
+	})
+}
+
+// Resume is SIGCONT.
+func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		m, err := c.on(member, Paused)
+		if err != nil {
+			return "", err
+		}
+		return m.name + " resumed", c.signal(m, Running)
+	})
+}
+
+func (c *Cluster) signal(m *member, to State) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := m.node.(*process)
+	if !ok {
+		return fmt.Errorf("%w: %s ended meanwhile", ErrState, m.name)
+	}
+	send := pause
+	if to == Running {
+		send = resume
+	}
+	if err := send(p.cmd.Process); err != nil {
+		return fmt.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
+	}
+	m.state = to
+	c.broadcast()
+	return nil
+}

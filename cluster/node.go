@@ -1,0 +1,263 @@
+package cluster
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// node is a running member as the cluster sees it: a process, or a server in this one.
+type node interface {
+	pid() int
+	// terminate asks for a graceful end, halt for a clean one without handing leadership
+	// over; kill does not ask. done closes after any.
+	terminate()
+	halt()
+	kill()
+	done() <-chan struct{}
+	// failure is why it ended, as the member told; after done.
+	failure() string
+	move(ctx context.Context, to uint64) error
+}
+
+// ear is what a node speaks into.
+type ear struct {
+	bound   func() // the member answers its peers
+	report  func(report)
+	warning io.Writer // zap's JSON lines
+}
+
+// local is a member in this process.
+type local struct {
+	stop  chan struct{}
+	once  sync.Once
+	hard  bool // read after stop
+	ended chan struct{}
+	mu    sync.Mutex
+	srv   *server
+	err   error
+}
+
+func startLocal(s spec, to ear) *local {
+	l := &local{stop: make(chan struct{}), ended: make(chan struct{})}
+	go l.run(s, to) // ends after terminate or kill; done tells
+	return l
+}
+
+func (l *local) run(s spec, to ear) {
+	defer close(l.ended)
+	srv, err := startServer(s, to.warning, to.bound, l.stop)
+	if err != nil {
+		l.err = err
+		return
+	}
+	l.mu.Lock()
+	l.srv = srv
+	l.mu.Unlock()
+	srv.watch(l.stop, to.report)
+	srv.close(!l.hard)
+}
+
+func (l *local) pid() int              { return os.Getpid() }
+func (l *local) terminate()            { l.once.Do(func() { close(l.stop) }) }
+func (l *local) halt()                 { l.once.Do(func() { l.hard = true; close(l.stop) }) }
+func (l *local) kill()                 { l.halt() }
+func (l *local) done() <-chan struct{} { return l.ended }
+
+func (l *local) failure() string {
+	if l.err == nil {
+		return ""
+	}
+	return l.err.Error()
+}
+
+func (l *local) move(ctx context.Context, to uint64) error {
+	l.mu.Lock()
+	srv := l.srv
+	l.mu.Unlock()
+	if srv == nil {
+		return ErrState
+	}
+	return srv.move(ctx, to)
+}
+
+// process is a member in a process of its own.
+type process struct {
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	answers chan answer
+	ended   chan struct{}
+	moves   sync.Mutex // one order at a time
+
+	mu     sync.Mutex
+	reason string
+}
+
+func startProcess(s spec, to ear) (*process, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("cluster: find this program to run it again as %s: %w", s.Name, err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), memberEnv+"="+s.Name)
+	ownGroup(cmd)
+	p := &process{cmd: cmd, answers: make(chan answer, 1), ended: make(chan struct{})}
+	var pipes sync.WaitGroup
+	stdout, outw := io.Pipe()
+	stderr, errw := io.Pipe()
+	cmd.Stdout, cmd.Stderr = outw, errw
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cluster: start %s: %w", s.Name, err)
+	}
+	pipes.Go(func() { p.listen(stdout, to) })
+	pipes.Go(func() { p.overhear(stderr, s.LogFile, to.warning) })
+	go func() { // ends with the process
+		err := cmd.Wait()
+		outw.Close()
+		errw.Close()
+		pipes.Wait()
+		p.exited(err)
+		close(p.ended)
+	}()
+	if err := p.say(s); err != nil {
+		p.kill()
+		<-p.ended
+		return nil, fmt.Errorf("cluster: start %s: %w", s.Name, err)
+	}
+	return p, nil
+}
+
+// say writes one line to the member's stdin.
+func (p *process) say(what any) error {
+	b, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	_, err = p.stdin.Write(append(b, '\n'))
+	return err
+}
+
+// listen reads what the member says on stdout.
+func (p *process) listen(stdout io.Reader, to ear) {
+	dec := json.NewDecoder(stdout)
+	for {
+		var m message
+		if dec.Decode(&m) != nil {
+			_, _ = io.Copy(io.Discard, stdout)
+			return
+		}
+		switch {
+		case m.Bound:
+			to.bound()
+		case m.Report != nil:
+			to.report(*m.Report)
+		case m.Failed != "":
+			p.blame(m.Failed)
+		case m.Answer != nil:
+			select {
+			case p.answers <- *m.Answer:
+			default: // nobody waits for it any more
+			}
+		}
+	}
+}
+
+// overhear sorts stderr: warnings in JSON go on, what the Go runtime says when a member
+// panics goes to the member's log file, and the worst of it is kept as the reason.
+func (p *process) overhear(stderr io.Reader, logFile string, warnings io.Writer) {
+	lines := bufio.NewReader(stderr)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			if e, ok := parseEntry(line); ok {
+				if e.grave() {
+					p.blame(e.String())
+				}
+				_, _ = warnings.Write(line)
+			} else {
+				if head, ok := bytes.CutPrefix(line, []byte("panic: ")); ok {
+					p.blame(strings.TrimSpace(string(head)))
+				}
+				appendFile(logFile, line)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func appendFile(name string, b []byte) {
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return // the log went with its directory; the reason was kept
+	}
+	defer f.Close()
+	_, _ = f.Write(b)
+}
+
+// blame keeps the first reason: what follows a failure is mostly its echo.
+func (p *process) blame(reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reason == "" {
+		p.reason = reason
+	}
+}
+
+func (p *process) exited(err error) {
+	if err != nil {
+		p.blame(err.Error())
+	}
+}
+
+func (p *process) failure() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reason
+}
+
+func (p *process) pid() int              { return p.cmd.Process.Pid }
+func (p *process) done() <-chan struct{} { return p.ended }
+func (p *process) kill()                 { _ = p.cmd.Process.Kill() }
+func (p *process) terminate()            { terminate(p.cmd.Process) }
+func (p *process) halt()                 { _ = p.say(order{Halt: true}) }
+
+func (p *process) move(ctx context.Context, to uint64) error {
+	p.moves.Lock()
+	defer p.moves.Unlock()
+	select {
+	case <-p.answers: // to an order whose caller had left
+	default:
+	}
+	if err := p.say(order{MoveTo: to}); err != nil {
+		return err
+	}
+	t := time.NewTimer(orderTimeout + time.Second)
+	defer t.Stop()
+	select {
+	case a := <-p.answers:
+		if a.Err != "" {
+			return errors.New(a.Err)
+		}
+		return nil
+	case <-p.ended:
+		return errors.New("the member ended")
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return errors.New("the member does not answer")
+	}
+}

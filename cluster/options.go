@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// Sentinels for errors.Is. Each error that wraps one says what to do next.
+var (
+	// ErrOptions: the Options cannot describe a cluster. Nothing was started.
+	ErrOptions = errors.New("cluster: bad options")
+	// ErrPortTaken: another process holds a port. The error names it where the system tells.
+	ErrPortTaken = errors.New("cluster: port taken")
+	// ErrDataDir: the data directory cannot be used as it is. It was left untouched.
+	ErrDataDir = errors.New("cluster: data directory")
+	// ErrUnknownMember: no member has this name.
+	ErrUnknownMember = errors.New("cluster: unknown member")
+	// ErrState: the member is not in a state in which this can be done to it.
+	ErrState = errors.New("cluster: wrong state")
+	// ErrNoLeader: "leader" was named and there is none, or no member could be made leader.
+	ErrNoLeader = errors.New("cluster: no leader")
+	// ErrInProcess: the fault needs members that are processes.
+	ErrInProcess = errors.New("cluster: members run in this process")
+	// ErrNoHook: the program does not call RunMember, so it cannot re-execute itself as a member.
+	ErrNoHook = errors.New("cluster: RunMember was not called")
+	// ErrMemberFailed: a member ended before the cluster was ready. The error quotes its reason.
+	ErrMemberFailed = errors.New("cluster: member failed")
+	// ErrClosed: the cluster was closed.
+	ErrClosed = errors.New("cluster: closed")
+)
+
+// Options of Start. The zero value and nil are a three-member cluster of processes on etcd's
+// usual ports with temporary data.
+type Options struct {
+	// Members is 1, 3 or 5; 0 means 3.
+	Members int
+	// DataDir keeps the data and is used again by the next Start. Empty means a temporary
+	// directory that Close removes (and that is removed when this process is killed, too).
+	DataDir string
+	// AnyPort takes free ports instead of 2379/2380, 22379/22380, … on 127.0.0.1.
+	AnyPort bool
+	// InProcess runs the members in this process: they start faster and cannot be killed,
+	// paused or partitioned. For plain tests.
+	InProcess bool
+	// ClientTLS makes the client endpoints https. Nil means plain http.
+	ClientTLS *TLS
+	// Logger gets the members' warnings and unexpected ends, one record for each change and
+	// not one for each repetition. Nil is silent. Everything is in the members' log files.
+	Logger *slog.Logger
+}
+
+// TLS names the PEM files of the members' client endpoints.
+type TLS struct {
+	CertFile, KeyFile string
+	// ClientCAFile, if set, makes members demand a client certificate that it signed.
+	ClientCAFile string
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	switch opts.Members {
+	case 0:
+		opts.Members = 3
+	case 1, 3, 5:
+	default:
+		return opts, fmt.Errorf("%w: %d members: want 1, 3 or 5 (an even number adds a member that may fail and no failure that may be survived)", ErrOptions, opts.Members)
+	}
+	if t := opts.ClientTLS; t != nil && (t.CertFile == "" || t.KeyFile == "") {
+		return opts, fmt.Errorf("%w: ClientTLS needs both CertFile and KeyFile", ErrOptions)
+	}
+	if strings.ContainsRune(opts.DataDir, 0) {
+		return opts, fmt.Errorf("%w: data directory %q contains a NUL byte", ErrOptions, opts.DataDir)
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return opts, nil
+}
+
+// UnknownMemberError is the ErrUnknownMember that says which names would do.
+type UnknownMemberError struct {
+	Name  string
+	Known []string
+}
+
+func (e *UnknownMemberError) Error() string {
+	return fmt.Sprintf("%v %q: the members are %s", ErrUnknownMember, e.Name, strings.Join(e.Known, ", "))
+}
+
+func (e *UnknownMemberError) Is(target error) bool { return target == ErrUnknownMember }

@@ -1,0 +1,208 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// errPartition: the groups of a Partition do not divide the members.
+var errPartition = errors.New("name each member at most once, in groups such as etcd1 etcd2,etcd3")
+
+// Isolate cuts a member off from the others. Its clients still reach it: it answers
+// serializable reads, with what it last knew.
+func (c *Cluster) Isolate(ctx context.Context, member string) (*Change, error) {
+	return c.isolate(ctx, member, false)
+}
+
+// Blackhole cuts a member off from the others and from its clients. Nothing is reset:
+// connections stay open and silent, as when a network cable is pulled.
+func (c *Cluster) Blackhole(ctx context.Context, member string) (*Change, error) {
+	return c.isolate(ctx, member, true)
+}
+
+func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		m, err := c.on(name, Running, Paused, Starting, Stopped, Failed)
+		if err != nil {
+			return "", err
+		}
+		c.rewire(func(r *rules) {
+			for _, other := range c.members {
+				if other != m {
+					r.cut[linkOf(m.name, other.name)] = true
+				}
+			}
+			if fromClients {
+				r.cut[linkOf(clients, m.name)] = true
+			}
+		})
+		if fromClients {
+			return m.name + " cut off from members and clients", nil
+		}
+		return m.name + " isolated", nil
+	})
+}
+
+// Partition divides the members into groups that cannot reach one another. Members that no
+// group names are one more group. An earlier partition is replaced; clients reach all.
+func (c *Cluster) Partition(ctx context.Context, groups ...[]string) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		side, err := c.sides(groups)
+		if err != nil {
+			return "", err
+		}
+		c.rewire(func(r *rules) {
+			for l := range r.cut {
+				if l.a != clients && l.b != clients {
+					delete(r.cut, l)
+				}
+			}
+			for i, a := range c.members {
+				for _, b := range c.members[i+1:] {
+					if side[a.name] != side[b.name] {
+						r.cut[linkOf(a.name, b.name)] = true
+					}
+				}
+			}
+		})
+		return "partitioned " + c.sidesText(side), nil
+	})
+}
+
+// sides numbers the group of each member; 0 is those that were not named.
+func (c *Cluster) sides(groups [][]string) (map[string]int, error) {
+	side := make(map[string]int)
+	for i, group := range groups {
+		for _, name := range group {
+			m, err := c.on(name, Running, Paused, Starting, Stopped, Failed)
+			if err != nil {
+				return nil, err
+			}
+			if side[m.name] != 0 {
+				return nil, fmt.Errorf("%w: %s is in two groups; %w", ErrOptions, m.name, errPartition)
+			}
+			side[m.name] = i + 1
+		}
+	}
+	different := make(map[int]bool)
+	for _, name := range c.Names() {
+		different[side[name]] = true
+	}
+	if len(different) < 2 {
+		return nil, fmt.Errorf("%w: these groups leave all members together; %w", ErrOptions, errPartition)
+	}
+	return side, nil
+}
+
+func (c *Cluster) sidesText(side map[string]int) string {
+	groups := make(map[int][]string)
+	var order []int
+	for _, name := range c.Names() {
+		s := side[name]
+		if !slices.Contains(order, s) {
+			order = append(order, s)
+		}
+		groups[s] = append(groups[s], name)
+	}
+	var texts []string
+	for _, s := range order {
+		texts = append(texts, strings.Join(groups[s], ","))
+	}
+	return strings.Join(texts, " | ")
+}
+
+// Heal makes the network whole: no cuts, no latency. Paused and stopped members stay so.
+func (c *Cluster) Heal(ctx context.Context) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		c.rewire(func(r *rules) { clear(r.cut); clear(r.delay) })
+		return "network healed", nil
+	})
+}
+
+// Latency holds every byte to and from the member, on its peer links and its client port, for
+// d each way. 0 takes it off.
+func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		if d < 0 || d > time.Minute {
+			return "", fmt.Errorf("%w: latency %v: want 0 to 1m", ErrOptions, d)
+		}
+		m, err := c.on(member, Running, Paused, Starting, Stopped, Failed)
+		if err != nil {
+			return "", err
+		}
+		c.rewire(func(r *rules) {
+			delete(r.delay, m.name)
+			if d > 0 {
+				r.delay[m.name] = d
+			}
+		})
+		if d == 0 {
+			return m.name + " without latency", nil
+		}
+		return fmt.Sprintf("%s %v slower each way", m.name, d), nil
+	})
+}
+
+// rewire changes the network and lets whoever waits for a quorum look again.
+func (c *Cluster) rewire(f func(*rules)) {
+	c.net.change(f)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broadcast()
+}
+
+// MoveLeader hands leadership to a member, or with "" to any other that is up.
+func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
+	return c.cause(ctx, func() (string, error) {
+		from, err := c.member("leader")
+		if err != nil {
+			return "", err
+		}
+		target, err := c.successor(from, to)
+		if err != nil {
+			return "", err
+		}
+		c.mu.Lock()
+		n, id := from.node, target.view.ID
+		c.mu.Unlock()
+		if n == nil {
+			return "", fmt.Errorf("%w: %s ended meanwhile", ErrState, from.name)
+		}
+		if err := n.move(ctx, id); err != nil {
+			return "", fmt.Errorf("%w: %s did not hand over to %s: %w", ErrNoLeader, from.name, target.name, err)
+		}
+		if err := c.until(ctx, func() bool { return c.quorum().Leader == target.name || target.state != Running }); err != nil {
+			return "", err
+		}
+		return "leadership moved from " + from.name, nil
+	})
+}
+
+func (c *Cluster) successor(from *member, to string) (*member, error) {
+	c.mu.Lock()
+	up := c.quorum().up
+	c.mu.Unlock()
+	if to == "" {
+		for _, m := range up {
+			if m != from {
+				return m, nil
+			}
+		}
+		return nil, fmt.Errorf("%w: no other member is up", ErrNoLeader)
+	}
+	m, err := c.in(to, Running)
+	if err != nil {
+		return nil, err
+	}
+	if m == from {
+		return nil, fmt.Errorf("%w: %s leads already", ErrState, m.name)
+	}
+	if !slices.Contains(up, m) {
+		return nil, fmt.Errorf("%w: %s is cut off from the majority; heal first", ErrState, m.name)
+	}
+	return m, nil
+}

@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+func memberName(i int) string { return fmt.Sprintf("etcd%d", i+1) }
+
+// usualPorts are those of upstream's Procfile: etcd1 2379/2380, etcd2 22379/22380, …
+func usualPorts(i int) (client, peer int) {
+	client = 2379
+	if i > 0 {
+		client += 10000 * (i + 1)
+	}
+	return client, client + 1
+}
+
+// openPorts listens before any member starts, so that a taken port costs nothing.
+func (c *Cluster) openPorts() error {
+	var initial []string
+	for i := range c.opts.Members {
+		m := &member{name: memberName(i), state: Stopped}
+		clientPort, peerPort := c.portsFor(i)
+		m.client = &proxy{member: m.name, net: c.net, addr: loopback(clientPort), target: filepath.Join(c.run, m.name+".client")}
+		m.peer = &proxy{member: m.name, net: c.net, addr: loopback(peerPort), target: filepath.Join(c.run, m.name+".peer"), from: c.dialer}
+		c.members = append(c.members, m)
+		for _, p := range []*proxy{m.client, m.peer} {
+			if err := p.listen(); err != nil {
+				if c.data.reused {
+					return fmt.Errorf("%w (recorded in %s: etcd keeps peer addresses in its data)", err, filepath.Join(c.data.path, recordFile))
+				}
+				return err
+			}
+		}
+		initial = append(initial, m.name+"=http://"+m.peer.addr)
+	}
+	for _, m := range c.members {
+		m.spec = c.spec(m, strings.Join(initial, ","))
+	}
+	return nil
+}
+
+func (c *Cluster) portsFor(i int) (client, peer int) {
+	switch {
+	case c.data.reused:
+		r := c.data.record.Members[i]
+		return r.Client, r.Peer
+	case c.opts.AnyPort:
+		return 0, 0
+	}
+	return usualPorts(i)
+}
+
+func (c *Cluster) spec(m *member, initial string) spec {
+	scheme := "http"
+	if c.opts.ClientTLS != nil {
+		scheme = "https"
+	}
+	return spec{
+		Name: m.name, Dir: filepath.Join(c.data.path, m.name), LogFile: filepath.Join(c.data.path, m.name+".log"),
+		Token: c.data.record.Token, InitialCluster: initial, TLS: c.opts.ClientTLS,
+		ClientSocket: m.client.target, PeerSocket: m.peer.target,
+		ClientURL: scheme + "://" + m.client.addr, PeerURL: "http://" + m.peer.addr,
+	}
+}
+
+func (c *Cluster) portRecords() []portRecord {
+	var rs []portRecord
+	for _, m := range c.members {
+		rs = append(rs, portRecord{m.name, portOf(m.client.addr), portOf(m.peer.addr)})
+	}
+	return rs
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func portOf(addr string) int {
+	ap, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return 0
+	}
+	return int(ap.Port())
+}
+
+// portError names who holds a taken port.
+func portError(addr string, err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("cluster: listen on %s: %w", addr, err)
+	}
+	holder := "another process"
+	if pid, program := listenerOf(portOf(addr)); pid != 0 {
+		holder = fmt.Sprintf("pid %d (%s)", pid, program)
+	}
+	return fmt.Errorf("%w: %s is held by %s; stop it, or let the system choose ports with --any-port (Options.AnyPort)", ErrPortTaken, addr, holder)
+}
+
+// dialer tells which member opened a peer connection, or "".
+func (c *Cluster) dialer(in net.Conn) string {
+	from, err1 := netip.ParseAddrPort(in.RemoteAddr().String())
+	to, err2 := netip.ParseAddrPort(in.LocalAddr().String())
+	if err1 != nil || err2 != nil {
+		return ""
+	}
+	byPID := make(map[int]string)
+	var pids []int
+	c.mu.Lock()
+	for _, m := range c.members {
+		if m.node != nil {
+			byPID[m.node.pid()] = m.name
+			pids = append(pids, m.node.pid())
+		}
+	}
+	c.mu.Unlock()
+	return byPID[dialerOf(from, to, pids)]
+}

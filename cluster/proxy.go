@@ -1,0 +1,276 @@
+package cluster
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	chunkSize = 32 << 10
+	// delayLine bounds what a delayed direction holds, in chunks: past it the sender waits,
+	// as it would on a long line whose window is full.
+	delayLine = 64
+	// cutPatience is how long a connection stays open on a link that is cut. Longer than the
+	// 5 s after which etcd's peers give up by themselves; bounded so that a long partition
+	// does not pile up sockets.
+	cutPatience = time.Minute
+	acceptRetry = 10 * time.Millisecond
+)
+
+// proxy is the TCP listener before a member's peer or client port. It forwards to the member's
+// unix socket and holds bytes back where the network says so: a cut link is silent (as a lost
+// network is), never reset, and what was held arrives in order once it is healed.
+//
+// Upstream's pkg/v3/proxy listens on every interface and cannot tell one peer from another;
+// docs/adr/0002 has the choice.
+type proxy struct {
+	addr   string // 127.0.0.1:port
+	target string // unix socket of the member
+	net    *network
+	// from tells which member opened a peer connection, "" if none did; nil on client ports.
+	from   func(net.Conn) string
+	member string
+
+	// open is set once the member answers. Before that connections are reset: they would
+	// wait in a socket that nobody reads, and members that bootstrap together would each
+	// wait 1 s for every other's answer.
+	open atomic.Bool
+
+	mu    sync.Mutex
+	ln    net.Listener
+	conns map[*conn]struct{}
+	wg    sync.WaitGroup // accept loop and every pump
+}
+
+// conn is one forwarded connection.
+type conn struct {
+	in, out net.Conn
+	link    func() link
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func (c *conn) close() {
+	c.once.Do(func() {
+		close(c.closed)
+		c.in.Close()
+		c.out.Close()
+	})
+}
+
+// listen opens the port, also again after mute.
+func (p *proxy) listen() error {
+	ln, err := net.Listen("tcp4", p.addr)
+	if err != nil {
+		return portError(p.addr, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addr = ln.Addr().String()
+	p.ln = ln
+	p.conns = make(map[*conn]struct{})
+	p.wg.Go(func() { p.accept(ln) })
+	return nil
+}
+
+// mute closes the port and its connections: a member that is down refuses connections.
+func (p *proxy) mute() {
+	p.open.Store(false)
+	p.mu.Lock()
+	if p.ln != nil {
+		p.ln.Close()
+		p.ln = nil
+	}
+	for c := range p.conns {
+		c.close()
+	}
+	p.mu.Unlock()
+	p.wg.Wait()
+}
+
+func (p *proxy) accept(ln net.Listener) {
+	for {
+		in, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// A connection that died in the queue, or descriptors short for a moment.
+			<-time.After(acceptRetry)
+			continue
+		}
+		p.wg.Go(func() { p.serve(in) })
+	}
+}
+
+func (p *proxy) serve(in net.Conn) {
+	if !p.open.Load() {
+		reset(in)
+		return
+	}
+	out, err := net.Dial("unix", p.target)
+	if err != nil {
+		reset(in)
+		return
+	}
+	c := &conn{in: in, out: out, closed: make(chan struct{}), link: sync.OnceValue(func() link {
+		return linkOf(p.opener(in), p.member)
+	})}
+	p.mu.Lock()
+	if p.ln == nil { // muted meanwhile
+		p.mu.Unlock()
+		c.close()
+		return
+	}
+	p.conns[c] = struct{}{}
+	p.mu.Unlock()
+
+	var pumps sync.WaitGroup
+	pumps.Go(func() { p.pump(c, out, in) })
+	pumps.Go(func() { p.pump(c, in, out) })
+	pumps.Wait()
+	c.close()
+	p.mu.Lock()
+	delete(p.conns, c)
+	p.mu.Unlock()
+}
+
+// opener is who opened a connection: clients, a member, or stranger.
+func (p *proxy) opener(in net.Conn) string {
+	if p.from == nil {
+		return clients
+	}
+	for range 3 { // the system's table is not read at one instant
+		if name := p.from(in); name != "" {
+			return name
+		}
+	}
+	return stranger
+}
+
+// pump copies one direction until either side ends.
+func (p *proxy) pump(c *conn, dst, src net.Conn) {
+	var line *delayed
+	defer func() {
+		if line != nil {
+			close(line.queue)
+			line.wg.Wait()
+		}
+		if p.passable(c) { // a lost network loses the goodbye, too
+			closeWrite(dst)
+		}
+	}()
+	buf := make([]byte, chunkSize)
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			delay := p.delay(c)
+			if line == nil && delay > 0 {
+				line = &delayed{queue: make(chan chunk, delayLine)}
+				line.wg.Go(func() { line.drain(p, c, dst) })
+			}
+			if line != nil {
+				// Once delayed, always through the line: bytes must not overtake.
+				select {
+				case line.queue <- chunk{append([]byte(nil), buf[:n]...), time.Now().Add(delay)}:
+				case <-c.closed:
+					return
+				}
+			} else if !p.forward(c, dst, buf[:n]) {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// forward writes b once the link is up. False means the connection is over.
+func (p *proxy) forward(c *conn, dst net.Conn, b []byte) bool {
+	if !p.passable(c) {
+		c.close()
+		return false
+	}
+	if _, err := dst.Write(b); err != nil {
+		c.close()
+		return false
+	}
+	return true
+}
+
+func (p *proxy) delay(c *conn) time.Duration {
+	r := p.net.rules.Load()
+	if r.quiet() {
+		return 0
+	}
+	return r.delayOn(c.link())
+}
+
+// passable waits while the link is cut.
+func (p *proxy) passable(c *conn) bool {
+	var patience <-chan time.Time
+	for {
+		r := p.net.rules.Load()
+		if r.quiet() || !r.cut[c.link()] {
+			return true
+		}
+		if patience == nil {
+			t := time.NewTimer(cutPatience)
+			defer t.Stop()
+			patience = t.C
+		}
+		select {
+		case <-r.changed:
+		case <-c.closed:
+			return false
+		case <-patience:
+			return false
+		}
+	}
+}
+
+// delayed is the second half of a direction with latency: it writes each chunk when it is due.
+type delayed struct {
+	queue chan chunk
+	wg    sync.WaitGroup
+}
+
+type chunk struct {
+	b   []byte
+	due time.Time
+}
+
+func (d *delayed) drain(p *proxy, c *conn, dst net.Conn) {
+	alive := true
+	for ch := range d.queue {
+		if !alive {
+			continue // the pump may still be sending
+		}
+		t := time.NewTimer(time.Until(ch.due))
+		select {
+		case <-t.C:
+			alive = p.forward(c, dst, ch.b)
+		case <-c.closed:
+			alive = false
+		}
+		t.Stop()
+	}
+}
+
+func closeWrite(c net.Conn) {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = w.CloseWrite()
+	}
+}
+
+// reset ends a connection as a port without a listener would.
+func reset(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	c.Close()
+}

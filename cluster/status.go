@@ -1,0 +1,146 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/version"
+)
+
+// State of a member.
+type State string
+
+const (
+	Starting State = "starting"
+	Running  State = "running"
+	Paused   State = "paused"  // SIGSTOP: alive to the kernel, silent to everyone
+	Stopped  State = "stopped" // by Stop, Kill or Close
+	Failed   State = "failed"  // ended by itself; Reason says why
+)
+
+// Status is the cluster at one moment, as its members report themselves.
+type Status struct {
+	Etcd      string         `json:"etcd"`
+	Members   []MemberStatus `json:"members"`
+	Quorum    Quorum         `json:"quorum"`
+	Endpoints []string       `json:"endpoints"`
+	DataDir   string         `json:"data_dir"`
+	Temporary bool           `json:"temporary"` // DataDir is removed by Close
+}
+
+// MemberStatus is one member in a Status.
+type MemberStatus struct {
+	Name  string `json:"name"`
+	State State  `json:"state"`
+	// Role is "leader", "follower", or empty while the member is not in a majority. A
+	// member that was cut off may believe otherwise for an election timeout (1 s).
+	Role    string        `json:"role,omitempty"`
+	PID     int           `json:"pid,omitempty"`
+	ID      string        `json:"id,omitempty"` // member id in hex, as etcdctl prints it
+	Term    uint64        `json:"term,omitempty"`
+	Client  string        `json:"client"`
+	Peer    string        `json:"peer"`
+	CutFrom []string      `json:"cut_from,omitempty"` // members it cannot reach; "clients" for its client port
+	Latency time.Duration `json:"latency_ns,omitempty"`
+	Dir     string        `json:"dir"`
+	Log     string        `json:"log"`
+	Reason  string        `json:"reason,omitempty"` // why it Failed
+}
+
+// Quorum is what the cluster can still do.
+type Quorum struct {
+	Size   int    `json:"size"`   // members in all
+	Up     int    `json:"up"`     // members of the largest group that run and reach one another
+	Need   int    `json:"need"`   // a majority
+	Leader string `json:"leader"` // agreed on by all that are up; "" while they are not
+	up     []*member
+}
+
+// Held tells whether a majority is up: whether writes can succeed.
+func (q Quorum) Held() bool { return q.Up >= q.Need }
+
+// CanLose is how many more members may fail before writes do.
+func (q Quorum) CanLose() int { return max(0, q.Up-q.Need) }
+
+// Status reports the cluster as it is now.
+func (c *Cluster) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := Status{
+		Etcd: version.Version, Quorum: c.quorum(), Endpoints: c.Endpoints(),
+		DataDir: c.data.path, Temporary: c.opts.DataDir == "",
+	}
+	r := c.net.rules.Load()
+	for _, m := range c.members {
+		ms := MemberStatus{
+			Name: m.name, State: m.state, Term: m.view.Term, Client: m.client.addr, Peer: m.peer.addr,
+			Latency: r.delay[m.name], Dir: m.spec.Dir, Log: m.spec.LogFile, Reason: m.reason,
+		}
+		if m.node != nil {
+			ms.PID = m.node.pid()
+		}
+		if m.view.ID != 0 {
+			ms.ID = fmt.Sprintf("%x", m.view.ID)
+		}
+		if slices.Contains(s.Quorum.up, m) && s.Quorum.Leader != "" {
+			ms.Role = "follower"
+			if m.name == s.Quorum.Leader {
+				ms.Role = "leader"
+			}
+		}
+		for _, other := range c.members {
+			if r.cut[linkOf(m.name, other.name)] {
+				ms.CutFrom = append(ms.CutFrom, other.name)
+			}
+		}
+		if r.cut[linkOf(clients, m.name)] {
+			ms.CutFrom = append(ms.CutFrom, clients)
+		}
+		s.Members = append(s.Members, ms)
+	}
+	return s
+}
+
+// quorum finds the largest group of members that run and reach one another, and the leader
+// they agree on. c.mu is held.
+func (c *Cluster) quorum() Quorum {
+	q := Quorum{Size: len(c.members), Need: len(c.members)/2 + 1}
+	r := c.net.rules.Load()
+	left := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m.state != Running })
+	for len(left) > 0 {
+		group := []*member{left[0]}
+		left = left[1:]
+		for i := 0; i < len(group); i++ {
+			left = slices.DeleteFunc(left, func(m *member) bool {
+				if r.cut[linkOf(group[i].name, m.name)] {
+					return false
+				}
+				group = append(group, m)
+				return true
+			})
+		}
+		if len(group) > len(q.up) {
+			q.up = group
+		}
+	}
+	q.Up = len(q.up)
+	if q.Held() {
+		q.Leader = agreed(q.up)
+	}
+	return q
+}
+
+// agreed is the member of the group that all of it follow in one term, or "".
+func agreed(group []*member) string {
+	var leader string
+	for _, m := range group {
+		if m.view.Leader == 0 || m.view.Leader != group[0].view.Leader || m.view.Term != group[0].view.Term {
+			return ""
+		}
+		if m.view.ID == m.view.Leader {
+			leader = m.name
+		}
+	}
+	return leader
+}

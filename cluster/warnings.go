@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// entry is one line of etcd's JSON log.
+type entry struct {
+	Level string `json:"level"`
+	Msg   string `json:"msg"`
+	Error string `json:"error"`
+}
+
+func parseEntry(line []byte) (entry, bool) {
+	var e entry
+	if json.Unmarshal(line, &e) != nil || e.Msg == "" {
+		return entry{}, false
+	}
+	return e, true
+}
+
+func (e entry) grave() bool { return e.Level == "fatal" || e.Level == "panic" }
+
+func (e entry) String() string {
+	if e.Error == "" || strings.Contains(e.Msg, e.Error) {
+		return e.Msg
+	}
+	return e.Msg + ": " + e.Error
+}
+
+// quietFor is how long a warning must not have been heard to be news again.
+const quietFor = 30 * time.Second
+
+// warnings passes a member's warnings on, once for each change: etcd repeats "lost the TCP
+// streaming connection" ten times a second, for minutes.
+type warnings struct {
+	member string
+	to     *slog.Logger
+	on     atomic.Bool // while the member serves: its start and its end have better words
+
+	mu    sync.Mutex
+	heard map[string]time.Time // by message, and by error: etcd tells one error in several ways
+}
+
+// Write takes one zap line; zap and overhear never split one.
+func (w *warnings) Write(b []byte) (int, error) {
+	for line := range bytes.Lines(b) {
+		if e, ok := parseEntry(line); ok && w.on.Load() && w.news(e) {
+			w.to.Log(context.Background(), e.slog(), e.String(), "member", w.member)
+		}
+	}
+	return len(b), nil
+}
+
+func (w *warnings) news(e entry) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.heard == nil {
+		w.heard = make(map[string]time.Time)
+	}
+	now := time.Now()
+	news := true
+	for _, said := range []string{e.Msg, e.Error} {
+		if last, known := w.heard[said]; known && now.Sub(last) < quietFor {
+			news = false
+		}
+		if said != "" {
+			w.heard[said] = now
+		}
+	}
+	return news
+}
+
+func (e entry) slog() slog.Level {
+	if e.Level == "warn" {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}

@@ -1,0 +1,135 @@
+// Package etcdtest gives a test a real etcd, in one line:
+//
+//	func TestGreeting(t *testing.T) {
+//		cli, prefix := etcdtest.New(t)
+//		_, err := cli.Put(t.Context(), prefix+"greeting", "hello")
+//		…
+//	}
+//
+// All tests of a binary share one server, a member in the test process with temporary data;
+// each test has a client and a key prefix of its own, and what it wrote below the prefix is
+// deleted when it ends. NewCluster starts members as processes, for tests that kill, pause or
+// partition them.
+//
+// A package that calls NewCluster, or checks for leaked goroutines, says so in its TestMain:
+//
+//	func TestMain(m *testing.M) { os.Exit(etcdtest.Main(m).Run()) }
+//	func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+//
+// Without it the shared server lives as long as the test binary. Its directory is removed
+// either way, also when the binary panics, times out or is killed (where there is a shell).
+package etcdtest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/etcdkit/etcdkit/cluster"
+)
+
+const (
+	// startTimeout bounds the start of a cluster, on a machine that does much else.
+	startTimeout = time.Minute
+	// tidyTimeout bounds what a test's end deletes.
+	tidyTimeout = 10 * time.Second
+)
+
+// shared is the one server of this test binary. Tests have no common owner that could hold it.
+var (
+	shared  = sync.OnceValues(startShared)
+	started atomic.Bool
+	tests   atomic.Int64
+)
+
+func startShared() (*cluster.Cluster, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	c, err := cluster.Start(ctx, &cluster.Options{Members: 1, InProcess: true, AnyPort: true})
+	started.Store(err == nil)
+	return c, err
+}
+
+// M is a testing.M whose Run also ends the shared server.
+type M struct{ m *testing.M }
+
+// Main is for TestMain. In a process that is to be a member of a NewCluster it does not return.
+func Main(m *testing.M) *M {
+	cluster.RunMember()
+	return &M{m}
+}
+
+// Run runs the tests and then closes the shared server. It returns the exit code.
+func (m *M) Run() int {
+	code := m.m.Run()
+	if started.Load() {
+		c, _ := shared()
+		if err := c.Close(); err != nil {
+			fmt.Println("etcdtest: close the shared server:", err)
+			return max(code, 1)
+		}
+	}
+	return code
+}
+
+// New returns a client of the shared server, which it starts if need be, and a key prefix,
+// ending in "/", that no other test has. Both are cleaned up when the test ends.
+func New(tb testing.TB) (cli *clientv3.Client, prefix string) {
+	tb.Helper()
+	c, err := shared()
+	if err != nil {
+		tb.Fatalf("etcdtest: start the shared server: %v", err)
+	}
+	cli = Client(tb, c)
+	prefix = fmt.Sprintf("%s/%d/", strings.ReplaceAll(tb.Name(), "/", "."), tests.Add(1))
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tidyTimeout)
+		defer cancel()
+		if _, err := cli.Delete(ctx, prefix, clientv3.WithPrefix()); err != nil {
+			tb.Errorf("etcdtest: delete %q: %v", prefix, err)
+		}
+	})
+	return cli, prefix
+}
+
+// NewCluster starts a cluster for this test alone, closed when the test ends: three process
+// members on free ports with temporary data, unless opts say otherwise. Its members' warnings
+// go to the test's log.
+func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
+	tb.Helper()
+	var o cluster.Options
+	if opts != nil {
+		o = *opts
+	}
+	o.AnyPort = true
+	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
+	defer cancel()
+	c, err := cluster.Start(ctx, &o)
+	if err != nil {
+		tb.Fatalf("etcdtest: %v", err)
+	}
+	tb.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			tb.Errorf("etcdtest: close the cluster: %v", err)
+		}
+	})
+	return c
+}
+
+// Client returns a client of all the cluster's endpoints, closed when the test ends.
+func Client(tb testing.TB, c *cluster.Cluster) *clientv3.Client {
+	tb.Helper()
+	cli, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), Logger: zap.NewNop()})
+	if err != nil {
+		tb.Fatalf("etcdtest: client of %v: %v", c.Endpoints(), err)
+	}
+	tb.Cleanup(func() { cli.Close() })
+	return cli
+}
