@@ -109,7 +109,7 @@ func lockDir(path string) (*fileutil.LockedFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w %s is not writable; change its permissions or choose another with --data-dir: %w", ErrDataDir, path, err)
 	}
-	if err := lock.Truncate(0); err == nil {
+	if err = lock.Truncate(0); err == nil {
 		_, err = fmt.Fprintln(lock, os.Getpid())
 	}
 	if err != nil {

@@ -125,19 +125,6 @@ func TestADirectoryInUseNamesTheProcessThatUsesIt(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyDirectoryIsNamed(t *testing.T) {
-	dir := t.TempDir()
-	if os.Getuid() == 0 { // to whom permissions do not apply
-		mount(t, dir, syscall.MS_RDONLY, "")
-	} else if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
-	_, err := cluster.Start(t.Context(), &cluster.Options{Members: 1, AnyPort: true, InProcess: true, DataDir: dir})
-	if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), dir+" is not writable") {
-		t.Errorf("got %v, want ErrDataDir that says that %s is not writable", err, dir)
-	}
-}
-
 func TestATakenPortIsNamedWithThePidAndProgramThatHoldsIt(t *testing.T) {
 	dir := kept(t)
 	c, err := cluster.Start(t.Context(), &cluster.Options{AnyPort: true, InProcess: true, DataDir: dir})

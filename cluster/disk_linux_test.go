@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,6 +41,19 @@ func mount(t *testing.T, dir string, flags uintptr, data string) {
 			t.Errorf("unmount %s: %v", dir, err)
 		}
 	})
+}
+
+func TestAReadOnlyDirectoryIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	if os.Getuid() == 0 { // to whom permissions do not apply
+		mount(t, dir, syscall.MS_RDONLY, "")
+	} else if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	_, err := cluster.Start(t.Context(), &cluster.Options{Members: 1, AnyPort: true, InProcess: true, DataDir: dir})
+	if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), dir+" is not writable") {
+		t.Errorf("got %v, want ErrDataDir that says that %s is not writable", err, dir)
+	}
 }
 
 // Fault 27.
