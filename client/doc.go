@@ -1,0 +1,60 @@
+// Package client opens an etcd client that is known to work.
+//
+// clientv3.New returns at once, whether or not anything listens at the other
+// end; the first call then waits, retries in silence and ends with "context
+// deadline exceeded". [Dial] finds out first, and says what is wrong at which
+// endpoint.
+//
+//	cli, err := client.Dial(ctx, nil) // the environment, else localhost:2379
+//	if err != nil {
+//		return err // client: no member answered: localhost:2379: connection refused; …
+//	}
+//	defer cli.Close()
+//	_, err = cli.Put(ctx, "greeting", "hello")
+//
+// What Dial returns is a plain *clientv3.Client, with nothing wrapped. Its
+// requests wait for as long as their own context lets them, so give each one a
+// deadline.
+//
+// # Settings
+//
+// Each setting is looked up by itself: in [Options], then in the variable
+// ETCDKIT_X, then in etcdctl's ETCDCTL_X, then there is a default. An empty
+// variable counts as unset.
+//
+//	Options    variable                 default
+//	Endpoints  ETCDKIT_ENDPOINTS        localhost:2379; a comma between endpoints
+//	CACert     ETCDKIT_CACERT           the authorities that the machine trusts
+//	Cert       ETCDKIT_CERT             no client certificate
+//	Key        ETCDKIT_KEY              goes with Cert
+//	User       ETCDKIT_USER             none; may be name:password
+//	Password   ETCDKIT_PASSWORD         none
+//
+// ETCDKIT_INSECURE_PLAINTEXT_PASSWORD=true stands for
+// Options.InsecurePlaintextPassword and has no ETCDCTL_ twin.
+//
+// An endpoint is host:port, http://host:port, https://host:port, unix://path
+// or unixs://path (TLS over a socket). host:port and unix://path use TLS when a
+// CACert, Cert or Key is set. http:// beside such a file is an error, unless the
+// endpoint comes from an earlier place than the file, which is then left out.
+//
+// # Guarantees
+//
+//   - Dial succeeds only after a member has answered, and has accepted the user
+//     if there is one. A member that has lost its quorum still answers: that
+//     the cluster can commit is for the first write to show.
+//   - Dial returns by the earlier of ctx's deadline and Options.Timeout. When
+//     every endpoint refuses it says so after about a second, which is the time
+//     it leaves for a cluster that is just starting.
+//   - A wrong setting is found before anything is sent. A password never
+//     crosses a network unencrypted unless told to in so many words, and no
+//     error contains one.
+//   - After a failed Dial no connection and no goroutine is left.
+//
+// # Limits
+//
+// Connections go straight to the members: HTTPS_PROXY and its like are not
+// used. CACert is read once; Cert and Key are read again for each connection,
+// so a renewed certificate needs no restart. User names with a colon in them,
+// and IPv6 zones, cannot be expressed.
+package client
