@@ -14,8 +14,10 @@ import (
 	"time"
 )
 
-// memberEnv marks a process that was started to be a member.
-const memberEnv = "ETCDKIT_MEMBER"
+// memberArg is the first argument of a process that was started to be a member; the member's
+// name follows, for people who look at ps. An argument, because a program may clear its
+// environment before it gets to RunMember, and would then start members without end.
+const memberArg = "etcdkit-member"
 
 // hooked is set by RunMember: only then may this program be executed again as a member, or it
 // would run its main a second time, and a third.
@@ -25,7 +27,7 @@ var hooked atomic.Bool
 // executed again, and this call, which must be the first thing its main (or TestMain) does,
 // becomes the member and never returns. In the first process it returns at once.
 func RunMember() {
-	if os.Getenv(memberEnv) == "" {
+	if len(os.Args) < 2 || os.Args[1] != memberArg {
 		hooked.Store(true)
 		return
 	}

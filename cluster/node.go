@@ -107,8 +107,7 @@ func startProcess(s spec, to ear) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: find this program to run it again as %s: %w", s.Name, err)
 	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), memberEnv+"="+s.Name)
+	cmd := exec.Command(exe, memberArg, s.Name)
 	ownGroup(cmd)
 	p := &process{cmd: cmd, answers: make(chan answer, 1), ended: make(chan struct{})}
 	var pipes sync.WaitGroup
