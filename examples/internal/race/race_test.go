@@ -1,0 +1,115 @@
+package race_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/examples/internal/race"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+
+func TestAnUpdateIsLostWhenTheFinalValueWasNotBuiltOnIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		updates []race.Update
+		lost    int
+	}{
+		"nothing happened":              {nil, 0},
+		"one after the other":           {[]race.Update{{Read: 0, Wrote: 2}, {Read: 2, Wrote: 3}, {Read: 3, Wrote: 4}}, 0},
+		"both began at once":            {[]race.Update{{Read: 0, Wrote: 2}, {Read: 0, Wrote: 3}}, 1},
+		"two overwritten by one":        {[]race.Update{{Read: 0, Wrote: 2}, {Read: 2, Wrote: 3}, {Read: 0, Wrote: 4}}, 2},
+		"overwritten, but it came back": {[]race.Update{{Read: 0, Wrote: 2}, {Read: 0, Wrote: 3}, {Read: 2, Wrote: 4}}, 1},
+	} {
+		r := race.Result{Updates: c.updates}
+		if got := r.Lost(); got != c.lost {
+			t.Errorf("%s: %d lost, want %d, of %+v", name, got, c.lost, c.updates)
+		}
+	}
+}
+
+func TestEachWorkerHasAClientAndALeaseOfItsOwn(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	var mu sync.Mutex
+	clients, leases, calls := map[*clientv3.Client]int{}, map[clientv3.LeaseID]bool{}, 0
+	r, err := race.Run(t.Context(), "x", cli.Endpoints(), 3, func(_ context.Context, s *concurrency.Session, _ string, delta int) (race.Update, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls++
+		clients[s.Client()] = delta
+		leases[s.Lease()] = true
+		return race.Update{Read: int64(calls), Wrote: int64(calls + 1)}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(clients) != 2 || len(leases) != 2 || len(r.Updates) != 6 {
+		t.Errorf("%d clients, %d leases, %d updates; want 2, 2, 6", len(clients), len(leases), len(r.Updates))
+	}
+	sum := 0
+	for _, delta := range clients {
+		sum += delta
+	}
+	if sum != 0 {
+		t.Errorf("the deltas are %v, want +1 and -1", clients)
+	}
+}
+
+func TestTheFirstErrorEndsTheRaceForBoth(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	broken := errors.New("broken")
+	var lease clientv3.LeaseID
+	_, err := race.Run(t.Context(), "x", cli.Endpoints(), 3, func(ctx context.Context, s *concurrency.Session, counter string, delta int) (race.Update, error) {
+		if delta < 0 {
+			return race.Update{}, broken
+		}
+		lease = s.Lease()
+		if _, err := s.Client().Put(context.WithoutCancel(ctx), counter, "1", clientv3.WithLease(lease)); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done() // for ever, were it not for the other's error
+		return race.Update{}, ctx.Err()
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v, want an error that is %v", err, broken)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	left, err := cli.Get(ctx, "counter-", clientv3.WithPrefix())
+	if err != nil || left.Count != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if ttl, err := cli.TimeToLive(ctx, lease); err != nil || ttl.TTL != -1 {
+		t.Errorf("the lease still lives: %v, %v", ttl, err)
+	}
+}
+
+func TestACancelledRaceSaysWhy(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := race.Run(ctx, "x", cli.Endpoints(), 3, func(ctx context.Context, _ *concurrency.Session, _ string, _ int) (race.Update, error) {
+		cancel(errors.New("enough"))
+		<-ctx.Done()
+		return race.Update{}, ctx.Err()
+	})
+	if err == nil || err.Error() != "enough" {
+		t.Errorf("got %v, want the cause: enough", err)
+	}
+}
+
+func ExampleResult() {
+	r := &race.Result{Name: "without lock", Took: 70 * time.Millisecond, Updates: []race.Update{
+		{Read: 0, Wrote: 2, Value: 1},  // the Adder
+		{Read: 2, Wrote: 3, Value: 2},  // and once more
+		{Read: 0, Wrote: 4, Value: -1}, // the Subtractor, which had read before both
+	}}
+	fmt.Println(r)
+	// Output: without lock: counter -1 (want 0) · 2 of 3 updates lost · 0.07s
+}
