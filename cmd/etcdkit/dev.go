@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/etcdkit/etcdkit/cluster"
+)
+
+const groupFaults = "faults"
+
+// devFlags say which cluster dev and dev run start.
+type devFlags struct {
+	members   int
+	dataDir   string
+	anyPort   bool
+	output    string
+	readyFile string
+}
+
+func (f *devFlags) cluster(cmd *cobra.Command) {
+	cmd.Flags().IntVar(&f.members, "members", 3, "1, 3 or 5")
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "keep the data here, and use it again (default: temporary, removed at exit)")
+	cmd.Flags().BoolVar(&f.anyPort, "any-port", false, "take free ports instead of 2379/2380, 22379/22380, 32379/32380")
+}
+
+func newDev() *cobra.Command {
+	var f devFlags
+	cmd := &cobra.Command{
+		Use:     "dev",
+		Short:   "a real local etcd cluster, and faults to try on it",
+		GroupID: groupMain,
+		Long: `Starts a cluster of real etcd processes on 127.0.0.1 and runs until Ctrl-C (a second
+Ctrl-C ends it at once). From another terminal, the fault commands break it and print what
+that did, as measured. "leader" is a member's name, too.`,
+		Example: "  etcdkit dev\n  etcdkit dev kill leader\n  etcdkit dev run -- go test ./...",
+		Args:    unknownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDev(cmd, f) },
+	}
+	f.cluster(cmd)
+	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json (one line when ready)")
+	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "write the status as JSON to this file when ready; removed at exit")
+	cmd.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupFaults, Title: "Faults:"})
+	status, logs, run := newStatus(), newLogs(), newDevRun()
+	for _, c := range []*cobra.Command{status, logs, run} {
+		c.GroupID = groupMain
+		cmd.AddCommand(c)
+	}
+	for _, fault := range faults {
+		cmd.AddCommand(fault.command())
+	}
+	return cmd
+}
+
+func (f *devFlags) options(logger *slog.Logger) (*cluster.Options, error) {
+	if f.members != 1 && f.members != 3 && f.members != 5 {
+		return nil, usagef("--members %d: want 1, 3 or 5", f.members)
+	}
+	return &cluster.Options{Members: f.members, DataDir: f.dataDir, AnyPort: f.anyPort, Logger: logger}, nil
+}
+
+func runDev(cmd *cobra.Command, f devFlags) (err error) {
+	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if err := checkOutput(f.output, "text", "json"); err != nil {
+		return err
+	}
+	if err := checkReadyFile(f.readyFile); err != nil {
+		return err
+	}
+	talk := slog.New(&lines{to: stderr})
+	opts, err := f.options(talk)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	c, err := cluster.Start(ctx, opts)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	took := time.Since(begin)
+	stop, err := serveControl(c, func(ch *cluster.Change) { talk.Info(ch.String()) })
+	if err != nil {
+		return err
+	}
+	defer stop()
+
+	status, err := json.Marshal(c.Status())
+	if err != nil {
+		return err
+	}
+	if f.readyFile != "" {
+		if err := writeWhole(f.readyFile, append(status, '\n')); err != nil {
+			return fmt.Errorf("ready file: %w", err)
+		}
+		defer os.Remove(f.readyFile)
+	}
+	if f.output == "json" {
+		fmt.Fprintf(stdout, "%s\n", status)
+	} else {
+		printReady(stdout, c.Status(), took)
+	}
+	<-ctx.Done()
+	talk.Info("stopping; Ctrl-C again ends it at once")
+	return nil
+}
+
+// interrupted makes an error that a signal caused the signal's exit code, without words.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
+	return err
+}
+
+func checkReadyFile(name string) error {
+	if name == "" {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(name))
+	if err == nil && !info.IsDir() {
+		err = errors.New("not a directory")
+	}
+	if err != nil {
+		return fmt.Errorf("ready file %s: its directory: %w", name, err)
+	}
+	return nil
+}
+
+// writeWhole lets nobody read half a file.
+func writeWhole(name string, b []byte) error {
+	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+func printReady(w io.Writer, s cluster.Status, took time.Duration) {
+	noun := "members"
+	if len(s.Members) == 1 {
+		noun = "member"
+	}
+	fmt.Fprintf(w, "etcd %s · %d %s ready in %.2fs\n\n", s.Etcd, len(s.Members), noun, took.Seconds())
+	printMembers(w, s)
+	kept := "kept; the next etcdkit dev --data-dir uses it again"
+	if s.Temporary {
+		kept = "removed at exit; --data-dir DIR keeps it"
+	}
+	fmt.Fprintf(w, "\n  data   %s (%s)\n", s.DataDir, kept)
+	fmt.Fprintf(w, "  use    export ETCDCTL_ENDPOINTS=%s\n", strings.Join(s.Endpoints, ","))
+	fmt.Fprintf(w, "  break  etcdkit dev kill leader   (in another terminal; etcdkit dev --help has more)\n")
+	fmt.Fprintf(w, "  stop   Ctrl-C\n")
+}
+
+func printMembers(w io.Writer, s cluster.Status) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  MEMBER\tROLE\tSTATE\tPID\tCLIENT\tPEER")
+	for _, m := range s.Members {
+		pid := "-"
+		if m.PID != 0 {
+			pid = fmt.Sprint(m.PID)
+		}
+		role := m.Role
+		if role == "" {
+			role = "-"
+		}
+		row := []string{m.Name, role, string(m.State), pid, m.Client, m.Peer}
+		if n := note(m); n != "" {
+			row = append(row, n)
+		}
+		fmt.Fprintf(t, "  %s\n", strings.Join(row, "\t"))
+	}
+	t.Flush()
+}
+
+func note(m cluster.MemberStatus) string {
+	var notes []string
+	if len(m.CutFrom) > 0 {
+		notes = append(notes, "cut from "+strings.Join(m.CutFrom, ","))
+	}
+	if m.Latency > 0 {
+		notes = append(notes, "+"+m.Latency.String()+" each way")
+	}
+	if m.Reason != "" {
+		notes = append(notes, m.Reason)
+	}
+	return strings.Join(notes, "; ")
+}
+
+func quorumLine(q cluster.Quorum) string {
+	switch {
+	case !q.Held():
+		return fmt.Sprintf("QUORUM LOST: %d/%d up, %d needed", q.Up, q.Size, q.Need)
+	case q.Leader == "":
+		return fmt.Sprintf("quorum %d/%d · electing a leader", q.Up, q.Size)
+	}
+	return fmt.Sprintf("quorum %d/%d · leader %s · can lose %d more", q.Up, q.Size, q.Leader, q.CanLose())
+}
+
+// lines is a slog.Handler for people: the member's name, then the message.
+type lines struct {
+	to     io.Writer
+	least  slog.Level
+	member string
+}
+
+func (l *lines) Enabled(_ context.Context, level slog.Level) bool { return level >= l.least }
+func (l *lines) WithGroup(string) slog.Handler                    { return l }
+
+func (l *lines) WithAttrs(attrs []slog.Attr) slog.Handler {
+	next := *l
+	for _, a := range attrs {
+		next.note(a)
+	}
+	return &next
+}
+
+func (l *lines) note(a slog.Attr) {
+	if a.Key == "member" {
+		l.member = a.Value.String() + "  "
+	}
+}
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	line := *l
+	r.Attrs(func(a slog.Attr) bool { line.note(a); return true })
+	_, err := fmt.Fprintf(l.to, "%s  %s%s\n", r.Time.Format(time.TimeOnly), line.member, r.Message)
+	return err
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.etcd.io/etcd/api/v3/version"
+
+	"github.com/etcdkit/etcdkit/cluster"
+)
+
+const (
+	groupMain     = "main"
+	groupUpstream = "upstream"
+)
+
+// Exit codes: 0 done, 1 failed, 2 wrong usage; dev run has its command's own.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // as a shell tells SIGINT
+)
+
+// forceGrace is what a second Ctrl-C leaves for a command to kill what it has started.
+const forceGrace = 200 * time.Millisecond
+
+// usageError is a mistake on the command line: it is answered with usage and exit code 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// exitError carries the exit code of a command that etcdkit ran and that has said why itself.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	var code exitError
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	fmt.Fprintf(stderr, "etcdkit: %s\n", strings.TrimPrefix(describe(err), "cluster: "))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(stderr, "\nUsage:\n  %s\n\nSee '%s --help'.\n", cmd.UseLine(), cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// describe adds the nearest name to an unknown one.
+func describe(err error) string {
+	var unknown *cluster.UnknownMemberError
+	if errors.As(err, &unknown) {
+		if near := nearest(unknown.Name, unknown.Known); near != "" {
+			return fmt.Sprintf("%v; did you mean %s?", err, near)
+		}
+	}
+	return err.Error()
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "etcdkit COMMAND",
+		Short:         "Coordination for Go services on etcd",
+		Long:          "Coordination for Go services on etcd: register and discover services, lock, elect, watch.\n\nStart with 'etcdkit tour': a real three-member cluster and six examples, checked.",
+		Version:       versions(),
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupUpstream, Title: "Upstream's programs, inside:"})
+	root.SetHelpCommandGroupID(groupMain)
+	root.SetCompletionCommandGroupID(groupMain)
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newTour(), newDev())
+	root.AddCommand(upstreamCommands()...)
+	return root
+}
+
+// versions names this build and the etcd inside it.
+func versions() string {
+	ours := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		ours = info.Main.Version
+	}
+	return fmt.Sprintf("etcdkit %s · etcd %s", ours, version.Version)
+}
+
+// flagError suggests the nearest flag for an unknown one.
+func flagError(cmd *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usagef("--%s %q: want %s", invalid.GetFlag().Name, invalid.GetValue(), invalid.GetFlag().Value.Type())
+	}
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return &usageError{err}
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if near := nearest(unknown.GetSpecifiedName(), known); near != "" {
+		return usagef("%w; did you mean --%s?", err, near)
+	}
+	return &usageError{err}
+}
+
+// unknownCommand is the Args of a command that has subcommands and runs by itself, too.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, c := range cmd.Commands() {
+		known = append(known, c.Name())
+	}
+	if near := nearest(args[0], known); near != "" {
+		return usagef("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), near)
+	}
+	return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+}
+
+// nearest lets cobra's suggestions, by edit distance and prefix, judge names of any kind.
+func nearest(name string, known []string) string {
+	root := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, k := range known {
+		root.AddCommand(&cobra.Command{Use: k, Run: func(*cobra.Command, []string) {}})
+	}
+	if s := root.SuggestionsFor(name); len(s) > 0 {
+		return s[0]
+	}
+	return ""
+}

@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/client"
+	"github.com/etcdkit/etcdkit/cluster"
+)
+
+func newTour() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:     "tour",
+		Short:   "a three-member cluster and the six examples on it, checked",
+		GroupID: groupMain,
+		Long: `Checks a cluster the way an operator does, runs the six examples against it one after
+another, and checks what each of them did. It uses the cluster that ETCDKIT_ENDPOINTS or
+ETCDCTL_ENDPOINTS names, and otherwise starts one of its own with three members, on free ports
+if the usual ones are taken. Takes about 20 s, most of it waiting for leases to end. The exit
+code is 1 if any expectation failed.
+
+The examples are Go programs, and the tour compiles them: it needs the Go toolchain.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runTour(cmd, output) },
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object, when it is over)")
+	return cmd
+}
+
+// tour is one run.
+type tour struct {
+	ui       *ui
+	cli      *clientv3.Client
+	own      *cluster.Cluster // nil on a cluster of the environment
+	members  int
+	env      []string // of the programs that it runs
+	examples map[string]string
+
+	Cluster string  `json:"cluster"`
+	Steps   []*step `json:"steps"`
+	OK      bool    `json:"ok"`
+	Took    seconds `json:"took_s"`
+}
+
+// seconds are rounded for reading.
+type seconds float64
+
+func since(begin time.Time) seconds {
+	return seconds(float64(time.Since(begin).Milliseconds()) / 1000)
+}
+
+func runTour(cmd *cobra.Command, output string) (err error) {
+	if err := checkOutput(output, "text", "json"); err != nil {
+		return err
+	}
+	begin := time.Now()
+	ctx := cmd.Context()
+	t := &tour{ui: newUI(cmd.OutOrStdout(), output == "json")}
+	t.ui.live = !t.ui.silent && isatty.IsTerminal(os.Stdout.Fd()) && cmd.OutOrStdout() == os.Stdout
+
+	bin, err := os.MkdirTemp("", "etcdkit-tour-")
+	if err != nil {
+		return fmt.Errorf("directory for the examples: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
+	built := make(chan error, 1)
+	buildCtx, stopBuild := context.WithCancel(ctx)
+	go func() { // ends with the build, which ends with buildCtx
+		var err error
+		t.examples, err = buildExamples(buildCtx, bin)
+		built <- err
+	}()
+	waited := false
+	defer func() {
+		stopBuild()
+		if !waited {
+			<-built
+		}
+	}()
+
+	closeCluster, err := t.connect(ctx)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, closeCluster()) }()
+	t.ui.heading(t.Cluster)
+
+	// The checks need no example, so the compiler has their time.
+	t.run(ctx, checks()...)
+	done := t.ui.waiting("compiling the six examples")
+	err = <-built
+	waited = true
+	done()
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	t.run(ctx, walks()...)
+	if ctx.Err() != nil {
+		return exitError(exitInterrupted)
+	}
+	return t.finish(begin, output == "json")
+}
+
+func (t *tour) run(ctx context.Context, steps ...*step) {
+	for _, s := range steps {
+		if ctx.Err() != nil {
+			return
+		}
+		t.ui.begin(s)
+		begin := time.Now()
+		err := s.walk(ctx, t, s)
+		if err != nil && ctx.Err() == nil {
+			s.check(false, "%v", err)
+		}
+		s.Took = since(begin)
+		t.ui.end(s)
+		t.Steps = append(t.Steps, s)
+	}
+}
+
+func (t *tour) finish(begin time.Time, asJSON bool) error {
+	checks, failed := 0, 0
+	for _, s := range t.Steps {
+		for _, c := range s.Checks {
+			checks++
+			if !c.OK {
+				failed++
+			}
+		}
+	}
+	t.OK, t.Took = failed == 0, since(begin)
+	if asJSON {
+		if err := json.NewEncoder(t.ui.out).Encode(t); err != nil {
+			return err
+		}
+	} else {
+		t.ui.summary(checks, failed, t.Took)
+	}
+	if failed > 0 {
+		return exitError(exitFailed)
+	}
+	return nil
+}
+
+// connect finds the cluster of the environment, or starts one. The function it returns ends
+// what it began.
+func (t *tour) connect(ctx context.Context) (end func() error, err error) {
+	end = func() error { return nil }
+	if !inEnvironment() {
+		if t.own, err = startOwn(ctx); err != nil {
+			return nil, err
+		}
+		end = t.own.Close
+	}
+	if err := t.dial(ctx); err != nil {
+		return nil, errors.Join(err, end())
+	}
+	if t.own == nil {
+		if err := t.untouched(ctx); err != nil {
+			return nil, errors.Join(err, t.cli.Close())
+		}
+	}
+	endCluster := end
+	return func() error { return errors.Join(t.tidy(ctx), t.cli.Close(), endCluster()) }, nil
+}
+
+func inEnvironment() bool {
+	return os.Getenv("ETCDKIT_ENDPOINTS") != "" || os.Getenv("ETCDCTL_ENDPOINTS") != ""
+}
+
+// startOwn starts a cluster on the usual ports, or on free ones if they are taken.
+func startOwn(ctx context.Context) (*cluster.Cluster, error) {
+	logger := slog.New(&lines{to: os.Stderr, least: slog.LevelError})
+	c, err := cluster.Start(ctx, &cluster.Options{Logger: logger})
+	if errors.Is(err, cluster.ErrPortTaken) {
+		return cluster.Start(ctx, &cluster.Options{Logger: logger, AnyPort: true})
+	}
+	return c, err
+}
+
+func (t *tour) dial(ctx context.Context) error {
+	var opts client.Options
+	if t.own != nil {
+		opts.Endpoints = t.own.Endpoints()
+	}
+	endpoints, err := client.Endpoints(&opts)
+	if err != nil {
+		return err
+	}
+	if t.cli, err = client.Dial(ctx, &opts); err != nil {
+		return err
+	}
+	listCtx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	members, err := t.cli.MemberList(listCtx)
+	if err != nil {
+		return errors.Join(fmt.Errorf("list the members: %w", err), t.cli.Close())
+	}
+	t.members = len(members.Members)
+	t.env = environment(endpoints)
+	t.Cluster = fmt.Sprintf("the cluster of the environment at %s", strings.Join(endpoints, ","))
+	if t.own != nil {
+		t.Cluster = fmt.Sprintf("a new cluster of %d members at %s", t.members, strings.Join(endpoints, ","))
+	}
+	return nil
+}
+
+// environment is that of the examples and of etcdctl: both find the same cluster.
+func environment(endpoints []string) []string {
+	env := os.Environ()
+	for _, setting := range []string{"CACERT", "CERT", "KEY", "USER", "PASSWORD"} {
+		if v := os.Getenv("ETCDKIT_" + setting); v != "" {
+			env = append(env, "ETCDCTL_"+setting+"="+v)
+		}
+	}
+	all := strings.Join(endpoints, ",")
+	return append(env, "ETCDKIT_ENDPOINTS="+all, "ETCDCTL_ENDPOINTS="+all)
+}
+
+// The keys that the examples write. On somebody's cluster they must not be somebody's.
+var (
+	exampleKeys     = []string{"sample_keys", "fooForLease"}
+	examplePrefixes = []string{"/web/"}
+)
+
+func (t *tour) untouched(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	found := func(key string, opts ...clientv3.OpOption) error {
+		resp, err := t.cli.Get(ctx, key, append(opts, clientv3.WithKeysOnly(), clientv3.WithLimit(1))...)
+		if err != nil {
+			return fmt.Errorf("look whether %q is free: %w", key, err)
+		}
+		if len(resp.Kvs) > 0 {
+			return fmt.Errorf("this cluster has a key %q, which the tour would overwrite and delete; unset ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS to tour a cluster of its own", resp.Kvs[0].Key)
+		}
+		return nil
+	}
+	var errs []error
+	for _, k := range exampleKeys {
+		errs = append(errs, found(k))
+	}
+	for _, p := range examplePrefixes {
+		errs = append(errs, found(p, clientv3.WithPrefix()))
+	}
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if i < 0 {
+		return nil
+	}
+	return errs[i]
+}
+
+// tidy removes what the examples left, also after an interrupt.
+func (t *tour) tidy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	defer cancel()
+	for _, k := range exampleKeys {
+		if _, err := t.cli.Delete(ctx, k); err != nil {
+			return fmt.Errorf("delete %q: %w", k, err)
+		}
+	}
+	for _, p := range examplePrefixes {
+		if _, err := t.cli.Delete(ctx, p, clientv3.WithPrefix()); err != nil {
+			return fmt.Errorf("delete %q: %w", p, err)
+		}
+	}
+	return nil
+}

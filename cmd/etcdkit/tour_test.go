@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+)
+
+// onCluster points a command at the cluster of a client, through the environment.
+func onCluster(cmd *exec.Cmd, cli *clientv3.Client) *exec.Cmd {
+	cmd.Env = append(cmd.Env, "ETCDCTL_ENDPOINTS="+strings.Join(cli.Endpoints(), ","))
+	return cmd
+}
+
+// keys are all the cluster's.
+func keys(t *testing.T, cli *clientv3.Client) string {
+	t.Helper()
+	resp, err := cli.Get(t.Context(), "", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, kv := range resp.Kvs {
+		all = append(all, string(kv.Key))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	if _, err := cli.Put(t.Context(), "somebody's", "key"); err != nil {
+		t.Fatal(err)
+	}
+	dir := shortDir(t)
+	stdout, stderr, code := output(t, onCluster(etcdkit(t, dir, "tour", "-o", "json"), cli))
+	var got tour
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || !got.OK {
+		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	var names []string
+	for _, s := range got.Steps {
+		names = append(names, s.Name)
+		if len(s.Checks) == 0 || len(s.Commands) == 0 {
+			t.Errorf("step %q checked nothing: %+v", s.Name, s)
+		}
+	}
+	want := "cluster: status, cluster: health, cluster: keys, 1 basic, 2 watch, 3 lease, 4 service register, 5 service discovery, 6 distributed lock"
+	if all := strings.Join(names, ", "); all != want {
+		t.Errorf("got steps %s, want %s", all, want)
+	}
+	if all := keys(t, cli); all != "somebody's" {
+		t.Errorf("keys afterwards: %q, want what was there before", all)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind %v, %v", left, err)
+	}
+}
+
+func TestTheTourRefusesToOverwriteSomebodysKeys(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	if _, err := cli.Put(t.Context(), "/web/shop", "in production"); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, code := output(t, onCluster(etcdkit(t, shortDir(t), "tour"), cli))
+	if code != 1 || stdout != "" || !strings.Contains(stderr, `has a key "/web/shop", which the tour would overwrite and delete; unset`) {
+		t.Errorf("got %q, exit code %d, want a refusal that names the key", stdout+stderr, code)
+	}
+	if all := keys(t, cli); all != "/web/shop" {
+		t.Errorf("keys afterwards: %q, want what was there before", all)
+	}
+}
+
+func TestAnInterruptedTourLeavesNothing(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	dir := shortDir(t)
+	cmd := onCluster(etcdkit(t, dir, "tour"), cli)
+	said := newTalk()
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said.wait(t, "put fooForLease") // in the middle of an example
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != exitInterrupted {
+		t.Errorf("exit code %d, want %d\n%s", got, exitInterrupted, said)
+	}
+	if all := keys(t, cli); all != "" {
+		t.Errorf("keys afterwards: %q, want none", all)
+	}
+	leases, err := cli.Leases(t.Context())
+	if err != nil || len(leases.Leases) != 0 {
+		t.Errorf("leases afterwards: %v, %v, want none", leases, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind %v, %v", left, err)
+	}
+}
+
+func TestATableIsCutToItsColumns(t *testing.T) {
+	table := "┌───┬─────┬───┐\n│ A │ B C │ D │\n├───┼─────┼───┤\n│ 1 │ 한글  │ 3 │\n└───┴─────┴───┘"
+	want := "┌───┬───┐\n│ A │ D │\n├───┼───┤\n│ 1 │ 3 │\n└───┴───┘"
+	if got := columns(table, "A", "D"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := columns("no table", "A"); got != "no table" {
+		t.Errorf("got %q, want the text as it is", got)
+	}
+}

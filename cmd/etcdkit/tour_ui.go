@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ui prints the tour as it goes.
+type ui struct {
+	out    io.Writer
+	silent bool // -o json: nothing until the end
+	live   bool // a terminal: a line may be taken back
+}
+
+func newUI(out io.Writer, silent bool) *ui { return &ui{out: out, silent: silent} }
+
+func (u *ui) printf(format string, args ...any) {
+	if !u.silent {
+		fmt.Fprintf(u.out, format, args...)
+	}
+}
+
+func (u *ui) heading(cluster string) { u.printf("etcdkit tour on %s\n", cluster) }
+
+func (u *ui) begin(s *step) {
+	u.printf("\n── %s %s\n", s.Name, strings.Repeat("─", max(2, 76-len(s.Name))))
+	u.printf("%s\n\n", s.Shows)
+}
+
+func (u *ui) command(line string) { u.printf("$ %s\n", line) }
+
+func (u *ui) line(text string) { u.printf("  %s\n", text) }
+
+func (u *ui) end(s *step) {
+	if s.wide != nil {
+		for line := range strings.Lines(columns(strings.Join(s.Output, "\n"), s.wide...)) {
+			u.line(strings.TrimSuffix(line, "\n"))
+		}
+	}
+	for _, c := range s.Checks {
+		mark := "✓"
+		if !c.OK {
+			mark = "✗"
+		}
+		u.printf("%s %s\n", mark, c.Expected)
+	}
+}
+
+func (u *ui) summary(checks, failed int, took seconds) {
+	if failed > 0 {
+		u.printf("\n%d of %d checks FAILED in %.1fs.\n", failed, checks, took)
+		return
+	}
+	u.printf("\nAll %d checks passed in %.1fs.\n\n", checks, took)
+	u.printf("What next:\n")
+	for _, next := range [][2]string{
+		{"etcdkit dev", "a cluster that stays; the examples find it at localhost:2379"},
+		{"etcdkit dev kill leader", "in another terminal: watch it elect another, timed"},
+		{"etcdkit dev run -- go test ./...", "your own tests on a cluster of their own"},
+		{"examples/", "six programs under 80 lines, made to be copied"},
+	} {
+		u.printf("  %-34s %s\n", next[0], next[1])
+	}
+}
+
+// waiting shows, on a terminal, that something goes on and for how long, until the returned
+// function is called.
+func (u *ui) waiting(what string) (done func()) {
+	if !u.live {
+		return func() {}
+	}
+	stop := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() { // ends with done
+		begin := time.Now()
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fmt.Fprintf(u.out, "\r\033[K  … %s %.1fs", what, time.Since(begin).Seconds())
+			case <-stop:
+				fmt.Fprint(u.out, "\r\033[K")
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		ticking.Wait()
+	}
+}
