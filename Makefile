@@ -1,0 +1,42 @@
+# CI (.ci/run) calls these targets; nothing is written down twice.
+GO ?= go
+
+.PHONY: help
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: tour
+tour: ## a three-member cluster and the six examples on it, checked
+	$(GO) run ./cmd/etcdkit tour
+
+.PHONY: test
+test: ## all tests, as the README says it
+	$(GO) test ./...
+
+.PHONY: race
+race: ## all tests under the race detector
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck (pinned in tools/go.mod)
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+.PHONY: bench
+bench: ## the benchmarks beside the code
+	$(GO) test -run '^$$' -bench . ./...
+
+.PHONY: build
+build: ## bin/etcdkit, and links that make it etcd and etcdctl
+	$(GO) build -o bin/etcdkit ./cmd/etcdkit
+	ln -sf etcdkit bin/etcd
+	ln -sf etcdkit bin/etcdctl
+
+.PHONY: procfile
+procfile: build ## the three members under a Procfile runner, checked with etcdctl
+	.ci/procfile
+
+.PHONY: clean
+clean: ## what the other targets made
+	rm -rf bin etcd1.etcd etcd2.etcd etcd3.etcd

@@ -1,0 +1,90 @@
+package etcdkit_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/etcdkit/etcdkit"
+
+// arrows tells which packages of ours each package may import. What is missing here may not
+// exist: a new package says where it stands.
+var arrows = map[string][]string{
+	".":             {},
+	"client":        {},
+	"cluster":       {},
+	"internal/plot": {},
+	"etcdtest":      {"cluster"},
+	"cmd/etcdkit":   {"client", "cluster"},
+
+	"examples/basic":         {"client"},
+	"examples/watch":         {"client"},
+	"examples/lease":         {"client"},
+	"examples/sr":            {"client"},
+	"examples/sd":            {"client"},
+	"examples/internal/race": {"client", "internal/plot"},
+	"examples/concurrency-by-distributed-lock": {"examples/internal/race"},
+}
+
+// serverOwners alone may import etcd's server: it brings some 40 modules that no client needs.
+var serverOwners = []string{"cluster", "cmd/etcdkit"}
+
+// TestArrowsPointOneWay reads the imports of every package. Tests may import etcdtest and
+// cluster besides.
+func TestArrowsPointOneWay(t *testing.T) {
+	seen := make(map[string]bool)
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (file == "bench" || file == "tools" || file == "testdata" || strings.HasPrefix(file, ".") && file != ".") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") {
+			return nil
+		}
+		pkg := path.Dir(filepath.ToSlash(file))
+		isTest := strings.HasSuffix(file, "_test.go")
+		seen[pkg] = true
+		allowed, known := arrows[pkg]
+		if !known && !isTest {
+			t.Errorf("package %s: say in deps_test.go what it may import", pkg)
+			return nil
+		}
+		if isTest {
+			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", pkg)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s: the arrows of %s are %v", file, ours, pkg, allowed)
+			}
+			if strings.HasPrefix(imported, "go.etcd.io/etcd/server/") && !slices.Contains(serverOwners, pkg) {
+				t.Errorf("%s imports %s: only %v may", file, imported, serverOwners)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range arrows {
+		if !seen[pkg] {
+			t.Errorf("deps_test.go speaks of %s, which has no Go file", pkg)
+		}
+	}
+}

@@ -1,0 +1,20 @@
+// Package etcdkit is the front page of a kit for coordination on etcd; it has no code.
+//
+// Start with the command:
+//
+//	go run github.com/etcdkit/etcdkit/cmd/etcdkit tour
+//
+// The packages, from the bottom up:
+//
+//	client     Dial: a *clientv3.Client that is proven reachable
+//	cluster    local clusters of real etcd processes, and faults to try on them
+//	etcdtest   a real etcd for a test, in one line
+//
+// client adds to clientv3 what it lacks and wraps none of it: clientv3 is the API. The
+// command etcdkit (cmd/etcdkit) holds upstream's etcd and etcdctl too. ARCHITECTURE.md draws
+// the layers; docs/adr tells why they are so.
+//
+// What is promised everywhere: an error names what failed, where and what to do next; a context
+// bounds a call and never the life of what the call returns; every call has a deadline; no
+// decision rests on the wall clock.
+package etcdkit
