@@ -57,9 +57,8 @@ type (
 const orderTimeout = 10 * time.Second
 
 func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
-	// A paused member whose parent was killed gets SIGHUP and SIGCONT from the kernel (its
-	// process group is orphaned): ignoring the first and woken by the second, it reads the
-	// end of stdin.
+	// Ctrl-C is for the parent, and a hangup too: its process group is orphaned when the parent
+	// is killed, and what ends the member then is the end of stdin.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)

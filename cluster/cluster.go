@@ -8,13 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/version"
 )
 
 const (
-	// startTimeout bounds Start for callers without a deadline.
+	// startTimeout bounds Start, also for callers without a deadline.
 	startTimeout = time.Minute
 	// stopTimeout is what a member gets to stop gracefully. etcd gives its clients 7 s.
 	stopTimeout = 10 * time.Second
@@ -30,9 +31,12 @@ type Cluster struct {
 	members []*member
 	reaper  *reaper
 
-	ops  sync.Mutex // one fault at a time
+	ops  sync.Mutex // one fault at a time, and Close after the last
 	once sync.Once
 	done chan struct{} // closed by Close
+	// serving is set once the cluster was ready: only then client ports are open and warnings
+	// passed on.
+	serving atomic.Bool
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced whenever a member's state or view changes
@@ -53,10 +57,10 @@ type member struct {
 	gone     chan struct{} // closed when the node's end was taken note of
 }
 
-// Start starts a cluster and returns when a linearizable put has gone through every member's
-// client endpoint. When it returns an error nothing is left running and nothing temporary is
-// left on disk. ctx bounds the start, not the cluster's life; without a deadline it gets one
-// minute.
+// Start starts a cluster and returns when a linearizable put has gone through every member;
+// until then the client ports are closed. When it returns an error nothing is left running and
+// nothing temporary is left on disk. ctx bounds the start, at most one minute, and not the
+// cluster's life.
 func Start(ctx context.Context, opts *Options) (*Cluster, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -100,8 +104,23 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := c.waitReady(ctx); err != nil {
 		return err
 	}
-	c.data.record.Served = true
-	return c.data.save()
+	c.data.record.Served = true // before the first client can write
+	if err := c.data.save(); err != nil {
+		return err
+	}
+	c.serving.Store(true)
+	for _, m := range c.members {
+		c.admit(m)
+	}
+	return nil
+}
+
+// admit opens the member to clients.
+func (c *Cluster) admit(m *member) {
+	if c.serving.Load() {
+		m.client.open.Store(true)
+		m.warnings.on.Store(true)
+	}
 }
 
 func (c *Cluster) openDirs() error {
@@ -130,14 +149,19 @@ func shortTemp() string {
 
 // launch starts the member's node. Its ports are open.
 func (c *Cluster) launch(m *member) error {
+	select {
+	case <-c.done:
+		return ErrClosed
+	default:
+	}
 	warnings := &warnings{member: m.name, to: c.opts.Logger}
+	var n node
+	known := make(chan struct{}) // the node may speak before it is known
 	to := ear{
 		warning: warnings,
-		bound:   func() { m.peer.open.Store(true); m.client.open.Store(true) },
+		bound:   func() { m.peer.open.Store(true) },
+		report:  func(r report) { <-known; c.see(m, n, r) },
 	}
-	var n node
-	ready := make(chan struct{}) // the node may speak before it is known
-	to.report = func(r report) { <-ready; warnings.on.Store(true); c.see(m, n, r) }
 	if c.opts.InProcess {
 		n = startLocal(m.spec, to)
 	} else {
@@ -146,6 +170,7 @@ func (c *Cluster) launch(m *member) error {
 			return err
 		}
 		n = p
+		c.reaper.wake(p.pid())
 	}
 	c.mu.Lock()
 	m.node, m.state, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{}, "", warnings, false
@@ -153,7 +178,7 @@ func (c *Cluster) launch(m *member) error {
 	gone := m.gone
 	c.broadcast()
 	c.mu.Unlock()
-	close(ready)
+	close(known)
 	go func() { // ends with the node
 		<-n.done()
 		c.buried(m, n)
@@ -171,6 +196,7 @@ func (c *Cluster) see(m *member, n node, r report) {
 	}
 	if m.state == Starting {
 		m.state = Running
+		c.admit(m)
 	}
 	m.view = r
 	c.broadcast()
@@ -217,30 +243,34 @@ func (c *Cluster) until(ctx context.Context, ok func() bool) error {
 }
 
 // end ends the member's node, by one of its ways to end, and waits until nothing of it is left.
-func (c *Cluster) end(m *member, how func(node)) {
+func (c *Cluster) end(m *member, how func(node)) error {
 	c.mu.Lock()
-	n, gone := m.node, m.gone
+	n, gone, warnings := m.node, m.gone, m.warnings
 	m.leaving = true
 	paused := m.state == Paused
+	if m.state == Starting {
+		how = node.kill // it cannot listen before it serves
+	}
 	c.mu.Unlock()
 	if n == nil {
-		return
+		return nil
 	}
-	m.warnings.on.Store(false)
+	warnings.on.Store(false)
 	m.client.mute() // or etcd would wait for its clients
-	how(n)
-	if p, ok := n.(*process); ok && paused {
-		_ = resume(p.cmd.Process)
+	for _, end := range []func(node){how, node.kill} {
+		end(n)
+		if p, ok := n.(*process); ok && paused {
+			_ = resume(p.cmd.Process)
+		}
+		t := time.NewTimer(stopTimeout)
+		defer t.Stop()
+		select {
+		case <-gone:
+			return nil
+		case <-t.C:
+		}
 	}
-	t := time.NewTimer(stopTimeout)
-	defer t.Stop()
-	select {
-	case <-gone:
-		return
-	case <-t.C:
-	}
-	n.kill()
-	<-gone
+	return fmt.Errorf("cluster: %s does not end (its log: %s)", m.name, m.spec.LogFile)
 }
 
 // Close stops every member and removes what is temporary. It is idempotent. Kept data is
@@ -252,30 +282,33 @@ func (c *Cluster) Close() error {
 }
 
 func (c *Cluster) close() error {
-	close(c.done)
+	close(c.done) // ends what a fault waits for
+	c.ops.Lock()
+	defer c.ops.Unlock()
 	how := node.kill
 	if c.opts.DataDir != "" {
 		how = node.halt
 	}
-	var all sync.WaitGroup
+	ends := make(chan error, len(c.members))
 	for _, m := range c.members {
-		all.Go(func() {
-			c.end(m, how)
+		go func() {
+			err := c.end(m, how)
 			m.client.mute()
 			m.peer.mute()
-		})
+			ends <- err
+		}()
 	}
-	all.Wait()
 	var errs []error
+	for range c.members {
+		errs = append(errs, <-ends)
+	}
 	if c.data != nil {
 		errs = append(errs, c.data.lock.Close())
 	}
 	if c.run != "" {
 		errs = append(errs, os.RemoveAll(c.run))
 	}
-	if c.reaper != nil {
-		c.reaper.dismiss()
-	}
+	c.reaper.dismiss()
 	return errors.Join(errs...)
 }
 

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,6 +259,97 @@ func TestLatencyHoldsEveryByteEachWay(t *testing.T) {
 	}
 	if _, err := c.Latency(t.Context(), "etcd1", -1); !errors.Is(err, cluster.ErrOptions) {
 		t.Errorf("negative latency: got %v, want ErrOptions", err)
+	}
+}
+
+func TestHealEndsLatencyOnOpenConnectionsToo(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := at(t, c, "etcd1")
+	put(t, cli, "k", "v")
+	did(t)(c.Latency(t.Context(), "etcd1", time.Minute))
+	read := make(chan error, 1)
+	go func() {
+		_, err := cli.Get(t.Context(), "k", clientv3.WithSerializable())
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		t.Fatalf("a read was answered under a latency of a minute: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	did(t)(c.Heal(t.Context()))
+	select {
+	case err := <-read:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the read still waits after heal")
+	}
+}
+
+func TestAnIsolatedMemberRestartsWithoutServingAndServesOnceHealed(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	did(t)(c.Isolate(t.Context(), "etcd1"))
+	if ch := did(t)(c.Restart(t.Context(), "etcd1")); ch.Restored != 0 {
+		t.Errorf("an isolated member served after %v", ch.Restored)
+	}
+	if got := member(t, c, "etcd1").State; got != cluster.Starting {
+		t.Errorf("it is %s, want starting", got)
+	}
+	if ch := did(t)(c.Heal(t.Context())); ch.Quorum.Up != 3 {
+		t.Errorf("after heal: %+v, want 3 up", ch.Quorum)
+	}
+}
+
+func TestAFaultThatIsNotWaitedForSaysSo(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // no election is so fast
+	defer cancel()
+	ch, err := c.Kill(ctx, "leader")
+	if ch != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "killed, but what came of it was not waited for") {
+		t.Errorf("got %v, %v, want what was done and that its end is not known", ch, err)
+	}
+}
+
+func TestCloseEndsAFaultAndLeavesNoMember(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	for range 5 {
+		c := etcdtest.NewCluster(t, &cluster.Options{DataDir: dir})
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = c.Restart(t.Context(), "etcd1") }) // its outcome is a matter of luck
+		both.Go(func() {
+			for range 100 {
+				_ = c.Status()
+			}
+		})
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		both.Wait()
+		for _, m := range c.Status().Members {
+			if m.PID != 0 {
+				t.Errorf("%s (pid %d) is %s after Close", m.Name, m.PID, m.State)
+			}
+		}
+	}
+}
+
+func TestAWebPageCannotReadAMember(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.Endpoints()[0]+"/version", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Origin", "http://elsewhere.example")
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := resp.Header.Get("Access-Control-Allow-Origin"); got != "" {
+		t.Errorf("allowed origin %q, want none", got)
 	}
 }
 

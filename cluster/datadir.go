@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/coreos/go-semver/semver"
 	"go.etcd.io/etcd/api/v3/version"
@@ -16,15 +17,15 @@ import (
 
 const (
 	recordFile = "cluster.json"
-	lockFile   = "lock"
+	lockFile   = ".etcdkit.lock"
 )
 
 // record is cluster.json: what the next Start on this directory has to agree with.
 type record struct {
 	Etcd  string `json:"etcd"`
 	Token string `json:"token"`
-	// Served is false until the cluster was ready once. Before that no client can have
-	// written anything, so what an interrupted bootstrap left behind may be thrown away.
+	// Served is false until the cluster was ready once, and the client ports stay closed until
+	// it is saved as true. So what an interrupted bootstrap left behind holds nobody's data.
 	Served  bool         `json:"served"`
 	Members []portRecord `json:"members"`
 }
@@ -51,53 +52,107 @@ func openDataDir(path string, members int) (*dataDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w %q: %w", ErrDataDir, path, err)
 	}
-	if err := recognise(path); err != nil {
+	if _, err := readRecord(path, members); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("%w %s cannot be created; choose another with --data-dir: %w", ErrDataDir, path, err)
 	}
-	lock, err := lockDir(path)
+	d := &dataDir{path: path}
+	if d.lock, err = lockDir(path); err != nil {
+		return nil, err
+	}
+	r, err := readRecord(path, members) // again: until now somebody else could have had the lock
+	if err == nil {
+		err = d.membersFree(r)
+	}
 	if err != nil {
+		d.lock.Close()
 		return nil, err
 	}
-	d := &dataDir{path: path, lock: lock}
-	if err := d.load(members); err != nil {
-		lock.Close()
-		return nil, err
+	if r == nil {
+		r = &record{Token: "etcdkit-" + rand.Text()}
 	}
+	d.record, d.reused = *r, r.Served
 	return d, nil
 }
 
-// recognise refuses a directory that holds something else than a cluster of ours.
-func recognise(path string) error {
-	info, err := os.Stat(path)
+// readRecord reads and checks cluster.json without touching anything. It is nil, nil where a
+// new cluster may be made: there is no directory, or nothing in it.
+func readRecord(path string, members int) (*record, error) {
+	b, err := os.ReadFile(filepath.Join(path, recordFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, unused(path)
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("%w %s is not a directory, or below something that is not; name another", ErrDataDir, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
+	}
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("%w %s: %s is damaged; restore it or choose another directory: %w", ErrDataDir, path, recordFile, err)
+	}
+	for i, m := range r.Members {
+		if m.Name != memberName(i) {
+			return nil, fmt.Errorf("%w %s: %s is damaged or not ours: member %d is called %q; restore it or choose another directory", ErrDataDir, path, recordFile, i+1, m.Name)
+		}
+	}
+	return &r, r.compatible(path, members)
+}
+
+// unused refuses a directory that holds anything but our lock and empty directories for members
+// (mount points).
+func unused(path string) error {
+	entries, err := os.ReadDir(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("%w %s is a file; name a directory", ErrDataDir, path)
-	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return fmt.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
-	}
 	for _, e := range entries {
-		if e.Name() == recordFile || e.Name() == lockFile {
-			return nil
+		if e.Name() == lockFile {
+			continue
+		}
+		if below, err := os.ReadDir(filepath.Join(path, e.Name())); err == nil && len(below) == 0 && isMember(e.Name()) {
+			continue
+		}
+		return fmt.Errorf("%w %s holds %q and no %s, so it is not a cluster's; name an empty or new directory", ErrDataDir, path, e.Name(), recordFile)
+	}
+	return nil
+}
+
+func isMember(name string) bool {
+	for i := range maxMembers {
+		if name == memberName(i) {
+			return true
 		}
 	}
-	if len(entries) > 0 {
-		return fmt.Errorf("%w %s holds %q and no %s, so it is not a cluster's; name an empty or new directory", ErrDataDir, path, entries[0].Name(), recordFile)
+	return false
+}
+
+func (r *record) compatible(path string, members int) error {
+	wrote, err := semver.NewVersion(r.Etcd)
+	if err != nil {
+		return fmt.Errorf("%w %s: %s names no etcd version: %w", ErrDataDir, path, recordFile, err)
+	}
+	ours := semver.Must(semver.NewVersion(version.Version))
+	if wrote.Major != ours.Major || wrote.Minor > ours.Minor || ours.Minor-wrote.Minor > 1 {
+		return fmt.Errorf("%w %s was written by etcd %s and this is %s; etcd reads its own and the previous minor version: use a matching etcdkit or another directory", ErrDataDir, path, r.Etcd, version.Version)
+	}
+	if n := len(r.Members); r.Served && n != members {
+		return fmt.Errorf("%w %s holds a cluster of %d members and %d were asked for; use --members %d or another directory", ErrDataDir, path, n, members, n)
 	}
 	return nil
 }
 
 func lockDir(path string) (*fileutil.LockedFile, error) {
 	name := filepath.Join(path, lockFile)
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w %s: its %s is not a plain file; remove it or choose another with --data-dir", ErrDataDir, path, lockFile)
+	}
 	lock, err := fileutil.TryLockFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if errors.Is(err, fileutil.ErrLocked) {
 		holder := "a running cluster"
@@ -119,37 +174,19 @@ func lockDir(path string) (*fileutil.LockedFile, error) {
 	return lock, nil
 }
 
-// load reads cluster.json, or begins a new one.
-func (d *dataDir) load(members int) error {
-	b, err := os.ReadFile(filepath.Join(d.path, recordFile))
-	if errors.Is(err, os.ErrNotExist) {
-		d.record = record{Etcd: version.Version, Token: "etcdkit-" + rand.Text()}
+// membersFree refuses data that another etcd has open: ours would wait for it without end.
+func (d *dataDir) membersFree(r *record) error {
+	if r == nil {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("%w %s: %w", ErrDataDir, d.path, err)
-	}
-	if err := json.Unmarshal(b, &d.record); err != nil {
-		return fmt.Errorf("%w %s: %s is damaged; restore it or choose another directory: %w", ErrDataDir, d.path, recordFile, err)
-	}
-	if err := d.compatible(members); err != nil {
-		return err
-	}
-	d.reused = d.record.Served
-	return nil
-}
-
-func (d *dataDir) compatible(members int) error {
-	wrote, err := semver.NewVersion(d.record.Etcd)
-	if err != nil {
-		return fmt.Errorf("%w %s: %s names no etcd version: %w", ErrDataDir, d.path, recordFile, err)
-	}
-	ours := semver.Must(semver.NewVersion(version.Version))
-	if wrote.Major != ours.Major || wrote.Minor > ours.Minor || ours.Minor-wrote.Minor > 1 {
-		return fmt.Errorf("%w %s was written by etcd %s and this is %s; etcd reads its own and the previous minor version: use a matching etcdkit or another directory", ErrDataDir, d.path, d.record.Etcd, version.Version)
-	}
-	if n := len(d.record.Members); d.record.Served && n != members {
-		return fmt.Errorf("%w %s holds a cluster of %d members and %d were asked for; use --members %d or another directory", ErrDataDir, d.path, n, members, n)
+	for _, m := range r.Members {
+		db, err := fileutil.TryLockFile(filepath.Join(d.path, m.Name, "member", "snap", "db"), os.O_RDWR, 0o600)
+		if errors.Is(err, fileutil.ErrLocked) {
+			return fmt.Errorf("%w %s: another etcd process has the data of %s open; stop it first", ErrDataDir, d.path, m.Name)
+		}
+		if err == nil {
+			db.Close()
+		}
 	}
 	return nil
 }
@@ -173,8 +210,8 @@ func (d *dataDir) save() error {
 // discardBootstrap removes what a Start that never became ready left behind.
 func (d *dataDir) discardBootstrap() error {
 	for _, m := range d.record.Members {
-		if err := os.RemoveAll(filepath.Join(d.path, m.Name)); err != nil {
-			return fmt.Errorf("%w %s: remove the interrupted bootstrap: %w", ErrDataDir, d.path, err)
+		if err := os.RemoveAll(filepath.Join(d.path, m.Name, "member")); err != nil {
+			return fmt.Errorf("%w %s: remove the interrupted bootstrap of %s: %w", ErrDataDir, d.path, m.Name, err)
 		}
 	}
 	return nil

@@ -11,6 +11,11 @@ import (
 	"syscall"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
@@ -39,7 +44,7 @@ func snapshot(t *testing.T, dir string) string {
 			return err
 		}
 		info, err := d.Info()
-		if err == nil && d.Name() != "lock" { // taking the lock writes our pid into it
+		if err == nil && d.Name() != ".etcdkit.lock" { // ours: taking the lock writes our pid into it
 			fmt.Fprintln(&all, path, info.Mode(), info.Size(), info.ModTime())
 		}
 		return err
@@ -86,6 +91,14 @@ func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(foreign, "thesis.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	linked := t.TempDir()
+	if err := os.Symlink(filepath.Join(foreign, "thesis.txt"), filepath.Join(linked, ".etcdkit.lock")); err != nil {
+		t.Fatal(err)
+	}
+	lost := kept(t)
+	if err := os.Remove(filepath.Join(lost, "cluster.json")); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name, dir string
 		members   int
@@ -95,9 +108,12 @@ func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
 		{"a newer version", edit(kept(t), `"etcd": "3.7`, `"etcd": "3.8`), 3, "was written by etcd 3.8.3 and this is 3.7.3"},
 		{"a much older version", edit(kept(t), `"etcd": "3.7`, `"etcd": "3.4`), 3, "use a matching etcdkit or another directory"},
 		{"a damaged record", edit(kept(t), `{`, `{{`), 3, "cluster.json is damaged"},
+		{"a record that reaches out", edit(edit(kept(t), `"etcd1"`, `"../etcd1"`), `"served": true`, `"served": false`), 3, `member 1 is called "../etcd1"`},
+		{"data without its record", lost, 3, `holds "etcd1" and no cluster.json`},
 		{"somebody's files", foreign, 3, `holds "thesis.txt" and no cluster.json`},
-		{"a file", filepath.Join(foreign, "thesis.txt"), 3, "is a file; name a directory"},
-		{"a place below a file", filepath.Join(foreign, "thesis.txt", "x"), 3, "not a directory"},
+		{"a lock that is a link", linked, 3, "its .etcdkit.lock is not a plain file"},
+		{"a file", filepath.Join(foreign, "thesis.txt"), 3, "is not a directory"},
+		{"a place below a file", filepath.Join(foreign, "thesis.txt", "x"), 3, "is not a directory"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := snapshot(t, tc.dir)
@@ -123,6 +139,42 @@ func TestADirectoryInUseNamesTheProcessThatUsesIt(t *testing.T) {
 	if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want ErrDataDir with %q", err, want)
 	}
+}
+
+func TestDataThatAnotherEtcdHasOpenIsNamed(t *testing.T) {
+	dir := kept(t)
+	db, err := fileutil.TryLockFile(filepath.Join(dir, "etcd2", "member", "snap", "db"), os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	_, err = cluster.Start(t.Context(), &cluster.Options{AnyPort: true, InProcess: true, DataDir: dir})
+	if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), "another etcd process has the data of etcd2 open") {
+		t.Errorf("got %v, want ErrDataDir that names etcd2", err)
+	}
+}
+
+// A cluster whose quota is used up has to start: only then it can be compacted and disarmed.
+func TestAKeptClusterWithANoSpaceAlarmStarts(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	opts := cluster.Options{Members: 1, InProcess: true, DataDir: dir}
+	c := etcdtest.NewCluster(t, &opts)
+	cli := etcdtest.Client(t, c)
+	alarm := &etcdserverpb.AlarmRequest{Action: etcdserverpb.AlarmRequest_ACTIVATE, Alarm: etcdserverpb.AlarmType_NOSPACE}
+	if _, err := etcdserverpb.NewMaintenanceClient(cli.ActiveConnection()).Alarm(t.Context(), alarm); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Put(t.Context(), "k", "v"); !errors.Is(err, rpctypes.ErrNoSpace) {
+		t.Fatalf("put under the alarm: %v, want ErrNoSpace", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cli = etcdtest.Client(t, etcdtest.NewCluster(t, &opts))
+	if _, err := cli.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, cli, "k", "v")
 }
 
 func TestATakenPortIsNamedWithThePidAndProgramThatHoldsIt(t *testing.T) {

@@ -28,12 +28,12 @@
 // a Change with what they reported: a measurement, not a prediction.
 //
 // Members never outlive this process: they end within a moment of its end, also when it gets
-// kill -9 and also while they are paused, and temporary data is removed (on Unix, where a shell
-// is there to do it). Everything listens on loopback only; the gRPC gateway is off and foreign
+// kill -9; while they are paused, too, and temporary data is removed (both on Unix, where a
+// shell is there to do it). Everything listens on loopback only; the gRPC gateway is off and foreign
 // Host headers are refused, so that a web page cannot read a local etcd.
 //
 // # Limits
 //
-// Not for production: one machine, no TLS between members. A connection on a link that is cut
-// is dropped after a minute. On Windows members cannot be paused.
+// Not for production: one machine, no TLS between members. A connection that has
+// waited a minute to send over a cut link is dropped. On Windows members cannot be paused.
 package cluster

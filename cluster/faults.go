@@ -36,7 +36,7 @@ func (ch *Change) String() string {
 	parts = append(parts, fmt.Sprintf("quorum %d/%d", q.Up, q.Size))
 	switch {
 	case q.Leader == "":
-		parts = append(parts, fmt.Sprintf("NO LEADER after %.0fs", settleTimeout.Seconds()))
+		parts = append(parts, fmt.Sprintf("NO LEADER after %.0fs", ch.After.Seconds()))
 	case q.Leader == ch.Was:
 		parts = append(parts, "leader "+q.Leader+" stays")
 	case ch.Was == "":
@@ -48,7 +48,7 @@ func (ch *Change) String() string {
 }
 
 // cause carries out a fault and measures its consequence. act returns what was done.
-func (c *Cluster) cause(ctx context.Context, act func() (string, error)) (*Change, error) {
+func (c *Cluster) cause(ctx context.Context, act func(context.Context) (string, error)) (*Change, error) {
 	c.ops.Lock()
 	defer c.ops.Unlock()
 	select {
@@ -56,26 +56,42 @@ func (c *Cluster) cause(ctx context.Context, act func() (string, error)) (*Chang
 		return nil, ErrClosed
 	default:
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // ends with the fault
+		select {
+		case <-c.done:
+			cancel(ErrClosed)
+		case <-ctx.Done():
+		}
+	}()
 	was := c.Leader()
 	begin := time.Now()
-	did, err := act()
+	did, err := act(ctx)
 	if err != nil {
 		return nil, err
 	}
-	q := c.settle(ctx)
+	q, err := c.settle(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %s, but what came of it was not waited for: %w", did, err)
+	}
 	return &Change{Did: did, Was: was, Quorum: q, After: time.Since(begin), CanLose: q.CanLose()}, nil
 }
 
-// settle waits until the members that are up agree on a leader, if they can.
-func (c *Cluster) settle(ctx context.Context) Quorum {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+// settle waits until the members that can serve do, and agree on a leader. When they do not
+// within settleTimeout, the answer has none.
+func (c *Cluster) settle(ctx context.Context) (Quorum, error) {
+	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	var q Quorum
-	_ = c.until(ctx, func() bool { // its error is an empty leader
+	err := c.until(bounded, func() bool {
 		q = c.quorum()
-		return !q.Held() || q.Leader != ""
+		return len(c.coming()) == 0 && (!q.Held() || q.Leader != "")
 	})
-	return q
+	if bounded.Err() != nil && ctx.Err() == nil {
+		err = nil
+	}
+	return q, err
 }
 
 // on finds the member for a fault that needs it in one of some states, as a process.
@@ -105,25 +121,23 @@ func (c *Cluster) in(name string, states ...State) (*member, error) {
 
 // Kill is kill -9: the member's process gets SIGKILL.
 func (c *Cluster) Kill(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		m, err := c.on(member, Running, Paused, Starting)
 		if err != nil {
 			return "", err
 		}
-		c.end(m, node.kill)
-		return m.name + " killed", nil
+		return m.name + " killed", c.end(m, node.kill)
 	})
 }
 
 // Stop ends the member gracefully: a leader hands its leadership over first.
 func (c *Cluster) Stop(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		m, err := c.in(member, Running, Paused, Starting)
 		if err != nil {
 			return "", err
 		}
-		c.end(m, node.terminate)
-		return m.name + " stopped", nil
+		return m.name + " stopped", c.end(m, node.terminate)
 	})
 }
 
@@ -131,7 +145,7 @@ func (c *Cluster) Stop(ctx context.Context, member string) (*Change, error) {
 // returns when it serves, or when there is no quorum for it to serve in.
 func (c *Cluster) Start(ctx context.Context, member string) (*Change, error) {
 	var restored time.Duration
-	ch, err := c.cause(ctx, func() (did string, err error) {
+	ch, err := c.cause(ctx, func(ctx context.Context) (did string, err error) {
 		m, err := c.in(member, Stopped, Failed)
 		if err != nil {
 			return "", err
@@ -148,12 +162,14 @@ func (c *Cluster) Start(ctx context.Context, member string) (*Change, error) {
 // Restart is Stop and Start.
 func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
 	var restored time.Duration
-	ch, err := c.cause(ctx, func() (did string, err error) {
+	ch, err := c.cause(ctx, func(ctx context.Context) (did string, err error) {
 		m, err := c.in(member, Running, Paused, Starting)
 		if err != nil {
 			return "", err
 		}
-		c.end(m, node.terminate)
+		if err := c.end(m, node.terminate); err != nil {
+			return "", err
+		}
 		restored, err = c.revive(ctx, m)
 		return m.name + " restarted", err
 	})
@@ -179,7 +195,7 @@ func (c *Cluster) revive(ctx context.Context, m *member) (time.Duration, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	err := c.until(ctx, func() bool { return m.state != Starting || !c.couldServe() })
+	err := c.until(ctx, func() bool { return m.state != Starting || !slices.Contains(c.coming(), m) })
 	if err != nil {
 		return 0, fmt.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
 	}
@@ -194,21 +210,19 @@ func (c *Cluster) revive(ctx context.Context, m *member) (time.Duration, error) 
 	return time.Since(begin), nil
 }
 
-// couldServe tells whether the members that run or are starting could be a majority. c.mu is held.
-func (c *Cluster) couldServe() bool {
-	up := 0
-	for _, m := range c.members {
-		if m.state == Running || m.state == Starting {
-			up++
-		}
+// coming are the members that start and will serve, as they are enough together. c.mu is held.
+func (c *Cluster) coming() []*member {
+	group := c.largestGroup(func(m *member) bool { return m.state == Running || m.state == Starting })
+	if len(group) < len(c.members)/2+1 {
+		return nil
 	}
-	return up >= len(c.members)/2+1
+	return slices.DeleteFunc(group, func(m *member) bool { return m.state != Starting })
 }
 
 // Pause is SIGSTOP: the member is there and does not answer, as in a long GC or a frozen
 // virtual machine.
 func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		m, err := c.on(member, Running)
 		if err != nil {
 			return "", err
@@ -219,7 +233,7 @@ func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 
 // Resume is SIGCONT.
 func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		m, err := c.on(member, Paused)
 		if err != nil {
 			return "", err

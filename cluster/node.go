@@ -257,6 +257,6 @@ func (p *process) move(ctx context.Context, to uint64) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-t.C:
-		return errors.New("the member does not answer")
+		return errors.New("it does not answer")
 	}
 }

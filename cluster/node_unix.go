@@ -8,6 +8,8 @@ import (
 	"syscall"
 )
 
+const errAddrInUse = syscall.EADDRINUSE
+
 // ownGroup keeps the terminal's Ctrl-C from the member, and lets the kernel wake a paused one
 // when the parent is gone.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

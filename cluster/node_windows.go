@@ -4,7 +4,10 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"syscall"
 )
+
+const errAddrInUse = syscall.Errno(10048) // WSAEADDRINUSE
 
 func ownGroup(*exec.Cmd) {}
 

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -10,6 +11,14 @@ import (
 	"strconv"
 	"strings"
 )
+
+// canTellDialers: dialerOf works here, if lsof is there.
+func canTellDialers() error {
+	if _, err := exec.LookPath("lsof"); err != nil {
+		return fmt.Errorf("%w here without lsof, which tells members' connections apart", errors.ErrUnsupported)
+	}
+	return nil
+}
 
 // listenerOf names the process that listens on a loopback port: its pid and program, zeroes
 // when lsof is not there or does not know.

@@ -12,7 +12,7 @@ import (
 // errPartition: the groups of a Partition do not divide the members.
 var errPartition = errors.New("name each member at most once, in groups such as etcd1 etcd2,etcd3")
 
-// Isolate cuts a member off from the others. Its clients still reach it: it answers
+// Isolate cuts a member off from the others, not from its clients: it answers them
 // serializable reads, with what it last knew.
 func (c *Cluster) Isolate(ctx context.Context, member string) (*Change, error) {
 	return c.isolate(ctx, member, false)
@@ -25,8 +25,8 @@ func (c *Cluster) Blackhole(ctx context.Context, member string) (*Change, error)
 }
 
 func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
-		m, err := c.on(name, Running, Paused, Starting, Stopped, Failed)
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
+		m, err := c.between(name)
 		if err != nil {
 			return "", err
 		}
@@ -48,9 +48,10 @@ func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*
 }
 
 // Partition divides the members into groups that cannot reach one another. Members that no
-// group names are one more group. An earlier partition is replaced; clients reach all.
+// group names are one more group. An earlier partition or isolation is replaced;
+// clients are not concerned.
 func (c *Cluster) Partition(ctx context.Context, groups ...[]string) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		side, err := c.sides(groups)
 		if err != nil {
 			return "", err
@@ -78,7 +79,7 @@ func (c *Cluster) sides(groups [][]string) (map[string]int, error) {
 	side := make(map[string]int)
 	for i, group := range groups {
 		for _, name := range group {
-			m, err := c.on(name, Running, Paused, Starting, Stopped, Failed)
+			m, err := c.between(name)
 			if err != nil {
 				return nil, err
 			}
@@ -117,7 +118,7 @@ func (c *Cluster) sidesText(side map[string]int) string {
 
 // Heal makes the network whole: no cuts, no latency. Paused and stopped members stay so.
 func (c *Cluster) Heal(ctx context.Context) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		c.rewire(func(r *rules) { clear(r.cut); clear(r.delay) })
 		return "network healed", nil
 	})
@@ -126,11 +127,11 @@ func (c *Cluster) Heal(ctx context.Context) (*Change, error) {
 // Latency holds every byte to and from the member, on its peer links and its client port, for
 // d each way. 0 takes it off.
 func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		if d < 0 || d > time.Minute {
 			return "", fmt.Errorf("%w: latency %v: want 0 to 1m", ErrOptions, d)
 		}
-		m, err := c.on(member, Running, Paused, Starting, Stopped, Failed)
+		m, err := c.between(member)
 		if err != nil {
 			return "", err
 		}
@@ -147,6 +148,18 @@ func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (
 	})
 }
 
+// between finds the member for a fault on the network between members, in any state.
+func (c *Cluster) between(name string) (*member, error) {
+	m, err := c.on(name, Running, Paused, Starting, Stopped, Failed)
+	if err != nil {
+		return nil, err
+	}
+	if err := canTellDialers(); err != nil {
+		return nil, fmt.Errorf("cluster: cut or delay the links of %s: %w", m.name, err)
+	}
+	return m, nil
+}
+
 // rewire changes the network and lets whoever waits for a quorum look again.
 func (c *Cluster) rewire(f func(*rules)) {
 	c.net.change(f)
@@ -157,7 +170,7 @@ func (c *Cluster) rewire(f func(*rules)) {
 
 // MoveLeader hands leadership to a member, or with "" to any other that is up.
 func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
-	return c.cause(ctx, func() (string, error) {
+	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		from, err := c.member("leader")
 		if err != nil {
 			return "", err
@@ -175,8 +188,10 @@ func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
 		if err := n.move(ctx, id); err != nil {
 			return "", fmt.Errorf("%w: %s did not hand over to %s: %w", ErrNoLeader, from.name, target.name, err)
 		}
-		if err := c.until(ctx, func() bool { return c.quorum().Leader == target.name || target.state != Running }); err != nil {
-			return "", err
+		bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+		defer cancel()
+		if err := c.until(bounded, func() bool { return c.quorum().Leader == target.name || target.state != Running }); err != nil {
+			return "", fmt.Errorf("%w: %s has handed over, and %s does not lead: %w", ErrNoLeader, from.name, target.name, err)
 		}
 		return "leadership moved from " + from.name, nil
 	})

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
+
+// maxMembers is the largest cluster that Options can ask for.
+const maxMembers = 5
 
 func memberName(i int) string { return fmt.Sprintf("etcd%d", i+1) }
 
@@ -33,10 +35,7 @@ func (c *Cluster) openPorts() error {
 		c.members = append(c.members, m)
 		for _, p := range []*proxy{m.client, m.peer} {
 			if err := p.listen(); err != nil {
-				if c.data.reused {
-					return fmt.Errorf("%w (recorded in %s: etcd keeps peer addresses in its data)", err, filepath.Join(c.data.path, recordFile))
-				}
-				return err
+				return c.portError(p.addr, err)
 			}
 		}
 		initial = append(initial, m.name+"=http://"+m.peer.addr)
@@ -59,14 +58,14 @@ func (c *Cluster) portsFor(i int) (client, peer int) {
 }
 
 func (c *Cluster) spec(m *member, initial string) spec {
-	scheme := "http"
+	scheme, own := "http", m.client.target
 	if c.opts.ClientTLS != nil {
-		scheme = "https"
+		scheme, own = "https", filepath.Join(c.run, m.name+".own")
 	}
 	return spec{
 		Name: m.name, Dir: filepath.Join(c.data.path, m.name), LogFile: filepath.Join(c.data.path, m.name+".log"),
 		Token: c.data.record.Token, InitialCluster: initial, TLS: c.opts.ClientTLS,
-		ClientSocket: m.client.target, PeerSocket: m.peer.target,
+		OwnSocket: own, ClientSocket: m.client.target, PeerSocket: m.peer.target,
 		ClientURL: scheme + "://" + m.client.addr, PeerURL: "http://" + m.peer.addr,
 	}
 }
@@ -90,15 +89,19 @@ func portOf(addr string) int {
 }
 
 // portError names who holds a taken port.
-func portError(addr string, err error) error {
-	if !errors.Is(err, syscall.EADDRINUSE) {
+func (c *Cluster) portError(addr string, err error) error {
+	if !errors.Is(err, errAddrInUse) {
 		return fmt.Errorf("cluster: listen on %s: %w", addr, err)
 	}
 	holder := "another process"
 	if pid, program := listenerOf(portOf(addr)); pid != 0 {
 		holder = fmt.Sprintf("pid %d (%s)", pid, program)
 	}
-	return fmt.Errorf("%w: %s is held by %s; stop it, or let the system choose ports with --any-port (Options.AnyPort)", ErrPortTaken, addr, holder)
+	advice := "let the system choose ports with --any-port (Options.AnyPort)"
+	if c.data.reused {
+		advice = "use another data directory: etcd keeps its addresses in its data"
+	}
+	return fmt.Errorf("%w: %s is held by %s; stop it, or %s", ErrPortTaken, addr, holder, advice)
 }
 
 // dialer tells which member opened a peer connection, or "".

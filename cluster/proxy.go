@@ -65,11 +65,13 @@ func (c *conn) close() {
 func (p *proxy) listen() error {
 	ln, err := net.Listen("tcp4", p.addr)
 	if err != nil {
-		return portError(p.addr, err)
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.addr = ln.Addr().String()
+	if portOf(p.addr) == 0 { // the first time; from then on the address is the member's
+		p.addr = ln.Addr().String()
+	}
 	p.ln = ln
 	p.conns = make(map[*conn]struct{})
 	p.wg.Go(func() { p.accept(ln) })
@@ -161,6 +163,8 @@ func (p *proxy) pump(c *conn, dst, src net.Conn) {
 		}
 		if p.passable(c) { // a lost network loses the goodbye, too
 			closeWrite(dst)
+		} else {
+			c.close()
 		}
 	}()
 	buf := make([]byte, chunkSize)
@@ -247,17 +251,29 @@ type chunk struct {
 func (d *delayed) drain(p *proxy, c *conn, dst net.Conn) {
 	alive := true
 	for ch := range d.queue {
-		if !alive {
-			continue // the pump may still be sending
+		if alive { // or else only make room: the pump may still be sending
+			alive = p.due(c, ch.due) && p.forward(c, dst, ch.b)
 		}
-		t := time.NewTimer(time.Until(ch.due))
+	}
+}
+
+// due waits until then, or less if the latency is taken off meanwhile.
+func (p *proxy) due(c *conn, then time.Time) bool {
+	for {
+		r := p.net.rules.Load()
+		if latest := time.Now().Add(r.delayOn(c.link())); latest.Before(then) {
+			then = latest
+		}
+		t := time.NewTimer(time.Until(then))
 		select {
 		case <-t.C:
-			alive = p.forward(c, dst, ch.b)
+			return true
+		case <-r.changed:
+			t.Stop()
 		case <-c.closed:
-			alive = false
+			t.Stop()
+			return false
 		}
-		t.Stop()
 	}
 }
 

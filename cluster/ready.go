@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,8 +15,11 @@ import (
 // readyKey is put through every member and deleted again.
 const readyKey = "etcdkit.ready"
 
-// putTimeout bounds one try. The loop over tries ends with ctx.
-const putTimeout = 2 * time.Second
+const (
+	// putTimeout bounds one try. The loop over tries ends with ctx.
+	putTimeout = 2 * time.Second
+	putPause   = 20 * time.Millisecond
+)
 
 func (c *Cluster) waitReady(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
@@ -47,9 +49,6 @@ func (c *Cluster) ready(ctx context.Context, m *member) error {
 	if err == nil || errors.Is(err, ErrMemberFailed) {
 		return err
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = errors.New("gave up waiting")
-	}
 	return fmt.Errorf("cluster: %s is not ready: %w (its log: %s)", m.name, err, m.spec.LogFile)
 }
 
@@ -66,12 +65,15 @@ func (c *Cluster) failed(m *member) error {
 	return fmt.Errorf("%w: %s: %s", ErrMemberFailed, m.name, reason)
 }
 
+// put goes to the member's own socket: its client port is not open yet.
 func (c *Cluster) put(ctx context.Context, m *member) error {
-	cli, err := c.dial(m)
+	cli, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + m.spec.OwnSocket}, Logger: zap.NewNop()})
 	if err != nil {
 		return err
 	}
 	defer cli.Close()
+	pause := time.NewTicker(putPause)
+	defer pause.Stop()
 	for {
 		try, cancel := context.WithTimeout(ctx, putTimeout)
 		_, err = cli.Put(try, readyKey, m.name)
@@ -79,33 +81,22 @@ func (c *Cluster) put(ctx context.Context, m *member) error {
 			_, err = cli.Delete(try, readyKey)
 		}
 		cancel()
-		// A refusal by authorization is an answer that went through raft.
-		if err == nil || refused(err) {
+		if err == nil || answered(err) {
 			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
 		}
 		if err := c.failed(m); err != nil {
 			return err
 		}
-	}
-}
-
-func refused(err error) bool {
-	return errors.Is(err, rpctypes.ErrUserEmpty) || errors.Is(err, rpctypes.ErrPermissionDenied)
-}
-
-// dial makes a client of one member's public endpoint.
-func (c *Cluster) dial(m *member) (*clientv3.Client, error) {
-	cfg := clientv3.Config{Endpoints: []string{c.endpoint(m)}, Logger: zap.NewNop()}
-	if t := c.opts.ClientTLS; t != nil {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("%w: ClientTLS: %w", ErrOptions, err)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w; its last answer: %w", context.Cause(ctx), err)
 		}
-		// Our own process on loopback: there is nobody to authenticate.
-		cfg.TLS = &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{pair}}
 	}
-	return clientv3.New(cfg)
+}
+
+// answered tells refusals that went through raft from failures: authentication is on, or the
+// space quota of kept data is used up, which only a started cluster can mend.
+func answered(err error) bool {
+	return errors.Is(err, rpctypes.ErrUserEmpty) || errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrNoSpace)
 }

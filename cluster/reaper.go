@@ -6,21 +6,29 @@ import (
 	"os/exec"
 )
 
-// reaper removes a directory when this process has ended without Close: killed, panicked, or
-// a test binary that simply returned. It is a shell that waits for the end of its stdin.
+// reaper cleans up when this process has ended without Close: killed, panicked, or a test
+// binary that simply returned. It is a shell that waits for the end of its stdin. A nil reaper,
+// where there is no shell, does nothing.
 type reaper struct {
-	stdin io.Closer
+	stdin io.WriteCloser
 	cmd   *exec.Cmd
 }
 
-// startReaper returns nil where there is no shell: then a killed process leaves its directory.
+// reap reads pids until stdin ends. It wakes those processes: a paused member cannot see that
+// its parent is gone. Then it removes the directory, again until it is gone, as members that
+// still run for a moment may write into it.
+const reap = `pids=
+while read -r pid; do pids="$pids $pid"; done
+kill -CONT $pids 2>/dev/null
+n=0
+until rm -rf -- "$0" 2>/dev/null || [ $n -ge 50 ]; do n=$((n+1)); sleep 0.1; done`
+
 func startReaper(dir string) (*reaper, error) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
 		return nil, nil
 	}
-	// Members that still run for a moment may write into the directory: again until it is gone.
-	cmd := exec.Command(sh, "-c", `read -r _; n=0; until rm -rf -- "$0" 2>/dev/null || [ $n -ge 50 ]; do n=$((n+1)); sleep 0.1; done`, dir)
+	cmd := exec.Command(sh, "-c", reap, dir)
 	ownGroup(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -32,8 +40,18 @@ func startReaper(dir string) (*reaper, error) {
 	return &reaper{stdin: stdin, cmd: cmd}, nil
 }
 
-// dismiss ends the shell; there is nothing left to remove.
+// wake adds a member process.
+func (r *reaper) wake(pid int) {
+	if r != nil {
+		fmt.Fprintln(r.stdin, pid)
+	}
+}
+
+// dismiss ends the shell; there is nothing left to clean up.
 func (r *reaper) dismiss() {
+	if r == nil {
+		return
+	}
 	_ = r.cmd.Process.Kill()
 	r.stdin.Close()
 	_ = r.cmd.Wait()

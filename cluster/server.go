@@ -22,7 +22,8 @@ type spec struct {
 	LogFile        string `json:"log_file"`
 	Token          string `json:"token"`
 	InitialCluster string `json:"initial_cluster"`
-	ClientSocket   string `json:"client_socket"`
+	OwnSocket      string `json:"own_socket"`    // of the cluster itself, never TLS
+	ClientSocket   string `json:"client_socket"` // behind the client port; the same without TLS
 	PeerSocket     string `json:"peer_socket"`
 	ClientURL      string `json:"client_url"`
 	PeerURL        string `json:"peer_url"`
@@ -53,7 +54,7 @@ func startServer(s spec, warnings io.Writer, bound func(), stop <-chan struct{})
 	if err != nil {
 		return nil, err
 	}
-	for _, stale := range []string{s.ClientSocket, s.PeerSocket} {
+	for _, stale := range []string{s.OwnSocket, s.ClientSocket, s.PeerSocket} {
 		if err := os.Remove(stale); err != nil && !os.IsNotExist(err) {
 			log.Close()
 			return nil, err
@@ -121,15 +122,14 @@ func (s spec) config(log, warnings io.Writer) (*embed.Config, error) {
 	cfg.InitialClusterToken = s.Token
 	// The member listens on unix sockets only, behind its proxies. embed takes a unix
 	// listener's path from Host.
-	clientScheme := "unix"
+	cfg.ListenClientUrls = []url.URL{{Scheme: "unix", Host: s.OwnSocket}}
 	if s.TLS != nil {
-		clientScheme = "unixs"
+		cfg.ListenClientUrls = append(cfg.ListenClientUrls, url.URL{Scheme: "unixs", Host: s.ClientSocket})
 		cfg.ClientTLSInfo = transport.TLSInfo{
 			CertFile: s.TLS.CertFile, KeyFile: s.TLS.KeyFile,
 			TrustedCAFile: s.TLS.ClientCAFile, ClientCertAuth: s.TLS.ClientCAFile != "",
 		}
 	}
-	cfg.ListenClientUrls = []url.URL{{Scheme: clientScheme, Host: s.ClientSocket}}
 	cfg.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.PeerSocket}}
 	for to, from := range map[*[]url.URL]string{&cfg.AdvertiseClientUrls: s.ClientURL, &cfg.AdvertisePeerUrls: s.PeerURL} {
 		u, err := url.Parse(from)
@@ -140,6 +140,7 @@ func (s spec) config(log, warnings io.Writer) (*embed.Config, error) {
 	}
 	// embed's defaults would let any web page read a local etcd.
 	cfg.EnableGRPCGateway = false
+	cfg.CORS = map[string]struct{}{s.ClientURL: {}} // none means all
 	cfg.HostWhitelist = map[string]struct{}{"127.0.0.1": {}, "localhost": {}}
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(log, warnings))
 	return cfg, nil

@@ -106,8 +106,19 @@ func (c *Cluster) Status() Status {
 // they agree on. c.mu is held.
 func (c *Cluster) quorum() Quorum {
 	q := Quorum{Size: len(c.members), Need: len(c.members)/2 + 1}
+	q.up = c.largestGroup(func(m *member) bool { return m.state == Running })
+	q.Up = len(q.up)
+	if q.Held() {
+		q.Leader = agreed(q.up)
+	}
+	return q
+}
+
+// largestGroup finds the largest group of members that count and reach one another. c.mu is held.
+func (c *Cluster) largestGroup(counts func(*member) bool) []*member {
+	var largest []*member
 	r := c.net.rules.Load()
-	left := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m.state != Running })
+	left := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return !counts(m) })
 	for len(left) > 0 {
 		group := []*member{left[0]}
 		left = left[1:]
@@ -120,15 +131,11 @@ func (c *Cluster) quorum() Quorum {
 				return true
 			})
 		}
-		if len(group) > len(q.up) {
-			q.up = group
+		if len(group) > len(largest) {
+			largest = group
 		}
 	}
-	q.Up = len(q.up)
-	if q.Held() {
-		q.Leader = agreed(q.up)
-	}
-	return q
+	return largest
 }
 
 // agreed is the member of the group that all of it follow in one term, or "".

@@ -123,9 +123,13 @@ func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
 	return c
 }
 
-// Client returns a client of all the cluster's endpoints, closed when the test ends.
+// Client returns a client of all the cluster's endpoints, closed when the test ends. A cluster
+// with ClientTLS needs one that knows its certificates.
 func Client(tb testing.TB, c *cluster.Cluster) *clientv3.Client {
 	tb.Helper()
+	if strings.HasPrefix(c.Endpoints()[0], "https://") {
+		tb.Fatalf("etcdtest: the cluster at %v has TLS: make the client with client.Dial", c.Endpoints())
+	}
 	cli, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), Logger: zap.NewNop()})
 	if err != nil {
 		tb.Fatalf("etcdtest: client of %v: %v", c.Endpoints(), err)
