@@ -11,10 +11,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/cluster"
@@ -40,37 +43,43 @@ const (
 	statusTimeout = 5 * time.Second
 )
 
-// controlDir is where the sockets are.
+// controlDir is where the sockets are, the same for all terminals of the user whatever their
+// TMPDIR, and short enough for a socket's path.
 func controlDir() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return filepath.Join(dir, "etcdkit")
 	}
-	return filepath.Join(os.TempDir(), "etcdkit-"+strconv.Itoa(os.Getuid()))
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.TempDir(), "etcdkit")
+	}
+	return "/tmp/etcdkit-" + strconv.Itoa(os.Getuid())
 }
 
-// makeControlDir makes the directory, which must be the user's alone.
+// makeControlDir makes the directory; who makes it removes it.
 func makeControlDir() (string, error) {
 	dir := controlDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("directory for control sockets: %w", err)
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return "", fmt.Errorf("directory for control sockets: %w", err)
-	}
-	if !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("directory for control sockets: %s is open to other users; remove it or chmod 700", dir)
-	}
-	return dir, nil
+	return dir, trustControlDir(dir)
 }
 
-// serveControl serves the cluster's control socket. told hears of each change. The returned
-// function ends it and removes the socket.
-func serveControl(c *cluster.Cluster, told func(*cluster.Change)) (stop func(), err error) {
-	dir, err := makeControlDir()
+// trustControlDir refuses a directory that somebody else could have put sockets in: whoever
+// answers on one is believed.
+func trustControlDir(dir string) error {
+	info, err := os.Lstat(dir)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("directory for control sockets: %w", err)
 	}
+	if !info.IsDir() || !ownersAlone(info) {
+		return fmt.Errorf("directory for control sockets: %s is not yours alone; remove it, or point XDG_RUNTIME_DIR at a directory that is", dir)
+	}
+	return nil
+}
+
+// serveControl serves the cluster's control socket in dir. told hears of each change. The returned
+// function ends it and removes the socket.
+func serveControl(dir string, c *cluster.Cluster, told func(*cluster.Change)) (stop func(), err error) {
 	path := filepath.Join(dir, firstPort(c.Status().Members[0].Client)+".sock")
 	_ = os.Remove(path) // left by a killed cluster: this one holds the port now
 	ln, err := net.Listen("unix", path)
@@ -90,7 +99,6 @@ func serveControl(c *cluster.Cluster, told func(*cluster.Change)) (stop func(), 
 	return func() {
 		srv.Close()
 		<-served
-		_ = os.Remove(dir) // refused while another cluster is in it
 	}, nil
 }
 
@@ -112,6 +120,9 @@ func obey(r *http.Request, c *cluster.Cluster, told func(*cluster.Change)) reply
 	i := slices.IndexFunc(faults, func(f fault) bool { return f.verb == req.Verb })
 	if i < 0 {
 		return reply{Error: fmt.Sprintf("unknown fault %q: the running cluster is of another version", req.Verb)}
+	}
+	if err := faults[i].check(&cobra.Command{Use: req.Verb}, req.Args); err != nil {
+		return reply{Error: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), faultTimeout)
 	defer cancel()
@@ -179,6 +190,9 @@ func (k control) call(ctx context.Context, method, path string, body io.Reader, 
 // port, the only one there is, or the one that the environment's endpoints point at.
 func findControl(ctx context.Context, port int) (control, error) {
 	dir := controlDir()
+	if err := trustControlDir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return control{}, err
+	}
 	sockets, err := filepath.Glob(filepath.Join(dir, "*.sock"))
 	if err != nil {
 		return control{}, err

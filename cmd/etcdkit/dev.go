@@ -71,6 +71,7 @@ func (f *devFlags) options(logger *slog.Logger) (*cluster.Options, error) {
 }
 
 func runDev(cmd *cobra.Command, f devFlags) (err error) {
+	defer endOnSecondSignal()()
 	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	if err := checkOutput(f.output, "text", "json"); err != nil {
 		return err
@@ -78,6 +79,11 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 	if err := checkReadyFile(f.readyFile); err != nil {
 		return err
 	}
+	sockets, err := makeControlDir() // before a cluster is there that it could not serve
+	if err != nil {
+		return err
+	}
+	defer os.Remove(sockets) // refused while another cluster is in it
 	talk := slog.New(&lines{to: stderr})
 	opts, err := f.options(talk)
 	if err != nil {
@@ -90,7 +96,7 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	took := time.Since(begin)
-	stop, err := serveControl(c, func(ch *cluster.Change) { talk.Info(ch.String()) })
+	stop, err := serveControl(sockets, c, func(ch *cluster.Change) { talk.Info(ch.String()) })
 	if err != nil {
 		return err
 	}

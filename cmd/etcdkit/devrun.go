@@ -18,7 +18,7 @@ import (
 	"github.com/etcdkit/etcdkit/cluster"
 )
 
-// runGrace is what CMD gets to end after SIGTERM.
+// runGrace is what CMD gets to end after a signal.
 const runGrace = 10 * time.Second
 
 func newDevRun() *cobra.Command {
@@ -39,6 +39,9 @@ not found).`,
 }
 
 func runOn(cmd *cobra.Command, f devFlags, args []string) (err error) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, endingSignals()...)
+	defer signal.Stop(signals)
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "etcdkit: %v\n", err)
@@ -51,31 +54,37 @@ func runOn(cmd *cobra.Command, f devFlags, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	sockets, err := makeControlDir() // before a cluster is there that it could not serve
+	if err != nil {
+		return err
+	}
+	defer os.Remove(sockets) // refused while another cluster is in it
 	c, err := cluster.Start(cmd.Context(), opts)
 	if err != nil {
 		return interrupted(cmd.Context(), err)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	stop, err := serveControl(c, func(*cluster.Change) {})
+	stop, err := serveControl(sockets, c, func(*cluster.Change) {})
 	if err != nil {
 		return err
 	}
 	defer stop()
+	if cmd.Context().Err() != nil {
+		return exitError(exitInterrupted)
+	}
 
 	endpoints := strings.Join(c.Endpoints(), ",")
 	run := exec.Command(path, args[1:]...)
 	run.Args[0] = args[0]
 	run.Env = append(os.Environ(), "ETCDKIT_ENDPOINTS="+endpoints, "ETCDCTL_ENDPOINTS="+endpoints)
 	run.Stdin, run.Stdout, run.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	return wait(run)
+	return wait(run, signals)
 }
 
-// wait runs the command and passes SIGTERM on, and SIGINT where no terminal has sent it to
-// the whole process group already.
-func wait(run *exec.Cmd) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+// wait runs the command and passes signals on. A terminal's Ctrl-C has reached the command
+// already, and what it means is the command's to say: a REPL lives on. Of any other signal the
+// first gives it runGrace to end, and a second none.
+func wait(run *exec.Cmd, signals <-chan os.Signal) error {
 	if err := run.Start(); err != nil {
 		return err
 	}
@@ -87,12 +96,14 @@ func wait(run *exec.Cmd) error {
 		case err := <-ended:
 			return exitCode(err)
 		case s := <-signals:
-			if s != os.Interrupt || !isatty.IsTerminal(os.Stdin.Fd()) {
-				_ = run.Process.Signal(s)
+			if s == os.Interrupt && isatty.IsTerminal(os.Stdin.Fd()) {
+				continue
 			}
-			if force != nil { // the second one
+			if force != nil {
 				_ = run.Process.Kill()
+				continue
 			}
+			_ = run.Process.Signal(s)
 			force = time.After(runGrace)
 		case <-force:
 			_ = run.Process.Kill()

@@ -188,7 +188,9 @@ func newLogs() *cobra.Command {
 // logOf is the log file of a member, which may be named "leader".
 func logOf(s cluster.Status, name string) (string, error) {
 	if name == "leader" {
-		name = s.Quorum.Leader
+		if name = s.Quorum.Leader; name == "" {
+			return "", cluster.ErrNoLeader
+		}
 	}
 	var known []string
 	for _, m := range s.Members {

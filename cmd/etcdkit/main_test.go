@@ -235,17 +235,19 @@ func TestDevTellsMeasuresAndLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestDevWritesItsReadyFileAndRemovesItAtCtrlC(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "ready")
-	d := startDev(t, "--members", "1", "--ready-file", file)
-	b, err := os.ReadFile(file)
-	var s cluster.Status
-	if err != nil || json.Unmarshal(b, &s) != nil || s.Endpoints[0] != d.status.Endpoints[0] {
-		t.Errorf("ready file: %s, %v, want the status", b, err)
-	}
-	d.stop(t, syscall.SIGINT)
-	if _, err := os.Stat(file); !os.IsNotExist(err) {
-		t.Errorf("ready file after Ctrl-C: %v, want it gone", err)
+func TestDevWritesItsReadyFileAndRemovesItAtItsEnd(t *testing.T) {
+	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		file := filepath.Join(t.TempDir(), "ready")
+		d := startDev(t, "--members", "1", "--ready-file", file)
+		b, err := os.ReadFile(file)
+		var s cluster.Status
+		if err != nil || json.Unmarshal(b, &s) != nil || s.Endpoints[0] != d.status.Endpoints[0] {
+			t.Errorf("ready file: %s, %v, want the status", b, err)
+		}
+		d.stop(t, end)
+		if _, err := os.Stat(file); !os.IsNotExist(err) {
+			t.Errorf("ready file after %v: %v, want it gone", end, err)
+		}
 	}
 }
 
@@ -331,14 +333,14 @@ func TestDevRunPassesSIGTERMOnAndWaits(t *testing.T) {
 
 // Fault 29: a taken port.
 func TestDevNamesWhoHoldsATakenPort(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:22379")
+	ln, err := net.Listen("tcp", "127.0.0.1:2379")
 	if err != nil {
-		t.Skipf("somebody holds 22379 already: %v", err)
+		t.Skipf("somebody holds it already: %v", err)
 	}
 	defer ln.Close()
 	dir := shortDir(t)
 	stdout, stderr, code := output(t, etcdkit(t, dir, "dev"))
-	want := fmt.Sprintf("127.0.0.1:22379 is held by pid %d (etcdkit.test); stop it, or let the system choose ports with --any-port", os.Getpid())
+	want := fmt.Sprintf("127.0.0.1:2379 is held by pid %d (etcdkit.test); stop it, or let the system choose ports with --any-port", os.Getpid())
 	if code != 1 || stdout != "" || !strings.Contains(stderr, want) {
 		t.Errorf("got %q, exit code %d, want %q", stdout+stderr, code, want)
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,9 +26,6 @@ const (
 	exitUsage       = 2
 	exitInterrupted = 130 // as a shell tells SIGINT
 )
-
-// forceGrace is what a second Ctrl-C leaves for a command to kill what it has started.
-const forceGrace = 200 * time.Millisecond
 
 // usageError is a mistake on the command line: it is answered with usage and exit code 2.
 type usageError struct{ err error }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -65,6 +64,7 @@ func runTour(cmd *cobra.Command, output string) (err error) {
 	if err := checkOutput(output, "text", "json"); err != nil {
 		return err
 	}
+	defer endOnSecondSignal()()
 	begin := time.Now()
 	ctx := cmd.Context()
 	t := &tour{ui: newUI(cmd.OutOrStdout(), output == "json")}
@@ -229,37 +229,27 @@ func environment(endpoints []string) []string {
 	return append(env, "ETCDKIT_ENDPOINTS="+all, "ETCDCTL_ENDPOINTS="+all)
 }
 
-// The keys that the examples write. On somebody's cluster they must not be somebody's.
-var (
-	exampleKeys     = []string{"sample_keys", "fooForLease"}
-	examplePrefixes = []string{"/web/"}
-)
+// exampleKeys are the keys that the examples write. On somebody's cluster they must not be
+// somebody's.
+var exampleKeys = []string{"sample_keys", "fooForLease", serviceKey}
 
 func (t *tour) untouched(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	found := func(key string, opts ...clientv3.OpOption) error {
-		resp, err := t.cli.Get(ctx, key, append(opts, clientv3.WithKeysOnly(), clientv3.WithLimit(1))...)
+	for _, look := range []clientv3.Op{
+		clientv3.OpGet(exampleKeys[0], clientv3.WithKeysOnly()),
+		clientv3.OpGet(exampleKeys[1], clientv3.WithKeysOnly()),
+		clientv3.OpGet("/web/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)), // sd lists all of it
+	} {
+		resp, err := t.cli.Do(ctx, look)
 		if err != nil {
-			return fmt.Errorf("look whether %q is free: %w", key, err)
+			return fmt.Errorf("look whether %q is free: %w", look.KeyBytes(), err)
 		}
-		if len(resp.Kvs) > 0 {
-			return fmt.Errorf("this cluster has a key %q, which the tour would overwrite and delete; unset ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS to tour a cluster of its own", resp.Kvs[0].Key)
+		if kvs := resp.Get().Kvs; len(kvs) > 0 {
+			return fmt.Errorf("this cluster has a key %q, where the tour's examples write; unset ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS to tour a cluster of its own", kvs[0].Key)
 		}
-		return nil
 	}
-	var errs []error
-	for _, k := range exampleKeys {
-		errs = append(errs, found(k))
-	}
-	for _, p := range examplePrefixes {
-		errs = append(errs, found(p, clientv3.WithPrefix()))
-	}
-	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
-	if i < 0 {
-		return nil
-	}
-	return errs[i]
+	return nil
 }
 
 // tidy removes what the examples left, also after an interrupt.
@@ -269,11 +259,6 @@ func (t *tour) tidy(ctx context.Context) error {
 	for _, k := range exampleKeys {
 		if _, err := t.cli.Delete(ctx, k); err != nil {
 			return fmt.Errorf("delete %q: %w", k, err)
-		}
-	}
-	for _, p := range examplePrefixes {
-		if _, err := t.cli.Delete(ctx, p, clientv3.WithPrefix()); err != nil {
-			return fmt.Errorf("delete %q: %w", p, err)
 		}
 	}
 	return nil

@@ -126,7 +126,8 @@ func (t *tour) launch(s *step, shown string, cmd *exec.Cmd) (*program, error) {
 	reading.Go(func() { // ends with the program
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			p.heard(t, s, lines.Text())
+			s.heard(t.ui, lines.Text())
+			p.heard(lines.Text())
 		}
 		_, _ = io.Copy(io.Discard, out)
 	})
@@ -139,13 +140,9 @@ func (t *tour) launch(s *step, shown string, cmd *exec.Cmd) (*program, error) {
 	return p, nil
 }
 
-func (p *program) heard(t *tour, s *step, line string) {
-	if s.wide == nil {
-		t.ui.line(line)
-	}
+func (p *program) heard(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.Output = append(s.Output, line)
 	p.lines = append(p.lines, line)
 	close(p.changed)
 	p.changed = make(chan struct{})

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -22,6 +23,18 @@ type step struct {
 
 	walk func(context.Context, *tour, *step) error
 	wide []string // the columns to show of a table that is too wide; Output has all
+
+	mu sync.Mutex // guards Output while programs run side by side
+}
+
+// heard takes a line that a program of the step said.
+func (s *step) heard(u *ui, line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Output = append(s.Output, line)
+	if s.wide == nil {
+		u.line(line)
+	}
 }
 
 // check is an expectation and whether it held.

@@ -13,13 +13,28 @@ type ui struct {
 	out    io.Writer
 	silent bool // -o json: nothing until the end
 	live   bool // a terminal: a line may be taken back
+
+	mu      sync.Mutex // guards out and pending
+	pending bool       // the last line is waiting's and will be taken back
 }
 
 func newUI(out io.Writer, silent bool) *ui { return &ui{out: out, silent: silent} }
 
 func (u *ui) printf(format string, args ...any) {
-	if !u.silent {
-		fmt.Fprintf(u.out, format, args...)
+	if u.silent {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.takeBack()
+	fmt.Fprintf(u.out, format, args...)
+}
+
+// takeBack removes waiting's line. u.mu is held.
+func (u *ui) takeBack() {
+	if u.pending {
+		fmt.Fprint(u.out, "\r\033[K")
+		u.pending = false
 	}
 }
 
@@ -81,9 +96,15 @@ func (u *ui) waiting(what string) (done func()) {
 		for {
 			select {
 			case <-tick.C:
-				fmt.Fprintf(u.out, "\r\033[K  … %s %.1fs", what, time.Since(begin).Seconds())
+				u.mu.Lock()
+				u.takeBack()
+				fmt.Fprintf(u.out, "  … %s %.1fs", what, time.Since(begin).Seconds())
+				u.pending = true
+				u.mu.Unlock()
 			case <-stop:
-				fmt.Fprint(u.out, "\r\033[K")
+				u.mu.Lock()
+				u.takeBack()
+				u.mu.Unlock()
 				return
 			}
 		}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// endingSignals ask the program to end: Ctrl-C, kill, and a closed terminal unless nohup says
+// otherwise.
+func endingSignals() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
+// forceGrace is what a second signal leaves for killing what was started.
+const forceGrace = 200 * time.Millisecond
+
+// endOnSecondSignal ends the process at once when a second signal comes: the first asks for a
+// graceful end, through the context. The returned function takes it back.
+func endOnSecondSignal() (takeBack func()) {
+	signals := make(chan os.Signal, 2) // none may get lost
+	signal.Notify(signals, endingSignals()...)
+	stop := make(chan struct{})
+	go func() { // ends with takeBack
+		for range 2 {
+			select {
+			case <-signals:
+			case <-stop:
+				return
+			}
+		}
+		select {
+		case <-time.After(forceGrace):
+			os.Exit(exitInterrupted)
+		case <-stop:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(stop)
+	}
+}
