@@ -38,5 +38,5 @@ procfile: build ## the three members under a Procfile runner, checked with etcdc
 	.ci/procfile
 
 .PHONY: clean
-clean: ## what the other targets made
-	rm -rf bin etcd1.etcd etcd2.etcd etcd3.etcd
+clean: ## bin/
+	rm -rf bin

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,7 +155,7 @@ func (c *Cluster) launch(m *member) error {
 		return ErrClosed
 	default:
 	}
-	warnings := &warnings{member: m.name, to: c.opts.Logger}
+	warnings := &warnings{member: m.name, to: c.opts.Logger, names: c.nameIDs}
 	var n node
 	known := make(chan struct{}) // the node may speak before it is known
 	to := ear{
@@ -173,7 +174,7 @@ func (c *Cluster) launch(m *member) error {
 		c.reaper.wake(p.pid())
 	}
 	c.mu.Lock()
-	m.node, m.state, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{}, "", warnings, false
+	m.node, m.state, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{ID: m.view.ID}, "", warnings, false
 	m.gone = make(chan struct{})
 	gone := m.gone
 	c.broadcast()
@@ -185,6 +186,18 @@ func (c *Cluster) launch(m *member) error {
 		close(gone)
 	}()
 	return nil
+}
+
+// nameIDs puts members' names where etcd speaks of their ids.
+func (c *Cluster) nameIDs(text string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if m.view.ID != 0 {
+			text = strings.ReplaceAll(text, fmt.Sprintf("%x", m.view.ID), m.name)
+		}
+	}
+	return text
 }
 
 // see takes note of what a member says of itself.
@@ -211,7 +224,8 @@ func (c *Cluster) buried(m *member, n node) {
 	m.node, m.view, m.state = nil, report{ID: m.view.ID}, Stopped
 	if !m.leaving {
 		m.state, m.reason = Failed, n.failure()
-		c.opts.Logger.Error("member ended: "+m.reason, "member", m.name, "log", m.spec.LogFile)
+		q := c.quorum()
+		c.opts.Logger.Error(fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
 	}
 	c.broadcast()
 }

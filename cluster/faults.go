@@ -27,7 +27,11 @@ type Change struct {
 func (ch *Change) String() string {
 	q := ch.Quorum
 	if !q.Held() {
-		return fmt.Sprintf("%s · QUORUM LOST: %d/%d up, %d needed · no writes until %d more is back · start, resume or heal", ch.Did, q.Up, q.Size, q.Need, q.Need-q.Up)
+		back := "1 more is back"
+		if missing := q.Need - q.Up; missing > 1 {
+			back = fmt.Sprintf("%d more are back", missing)
+		}
+		return fmt.Sprintf("%s · QUORUM LOST: %d/%d up, %d needed · no writes until %s · start, resume or heal", ch.Did, q.Up, q.Size, q.Need, back)
 	}
 	parts := []string{ch.Did}
 	if ch.Restored > 0 {
@@ -36,7 +40,7 @@ func (ch *Change) String() string {
 	parts = append(parts, fmt.Sprintf("quorum %d/%d", q.Up, q.Size))
 	switch {
 	case q.Leader == "":
-		parts = append(parts, fmt.Sprintf("NO LEADER after %.0fs", ch.After.Seconds()))
+		return strings.Join(append(parts, fmt.Sprintf("NO LEADER after %.0fs: no writes · heal", ch.After.Seconds())), " · ")
 	case q.Leader == ch.Was:
 		parts = append(parts, "leader "+q.Leader+" stays")
 	case ch.Was == "":

@@ -9,6 +9,15 @@ import (
 	"time"
 )
 
+const (
+	// slowLink is a latency that may cost a leader its followers: with it a heartbeat's round
+	// trip comes near the election timeout of 1 s.
+	slowLink = 250 * time.Millisecond
+	// slowLinkWatch is how long such a latency is watched before its consequence is told: two
+	// election timeouts, and some.
+	slowLinkWatch = 2500 * time.Millisecond
+)
+
 // errPartition: the groups of a Partition do not divide the members.
 var errPartition = errors.New("name each member at most once, in groups such as etcd1 etcd2,etcd3")
 
@@ -144,6 +153,12 @@ func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (
 		if d == 0 {
 			return m.name + " without latency", nil
 		}
+		if d >= slowLink { // what comes of it comes with the next missed heartbeats
+			select {
+			case <-time.After(slowLinkWatch):
+			case <-ctx.Done():
+			}
+		}
 		return fmt.Sprintf("%s %v slower each way", m.name, d), nil
 	})
 }
@@ -173,7 +188,7 @@ func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		from, err := c.member("leader")
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%w, so nobody can hand over; restore the quorum first: start, resume or heal", ErrNoLeader)
 		}
 		target, err := c.successor(from, to)
 		if err != nil {

@@ -43,7 +43,8 @@ const quietFor = 30 * time.Second
 type warnings struct {
 	member string
 	to     *slog.Logger
-	on     atomic.Bool // while the member serves: its start and its end have better words
+	names  func(string) string // members' names for their ids
+	on     atomic.Bool         // while the member serves: its start and its end have better words
 
 	mu    sync.Mutex
 	heard map[string]time.Time // by message, and by error: etcd tells one error in several ways
@@ -53,7 +54,7 @@ type warnings struct {
 func (w *warnings) Write(b []byte) (int, error) {
 	for line := range bytes.Lines(b) {
 		if e, ok := parseEntry(line); ok && w.on.Load() && w.news(e) {
-			w.to.Log(context.Background(), e.slog(), e.String(), "member", w.member)
+			w.to.Log(context.Background(), e.slog(), w.names(e.String()), "member", w.member)
 		}
 	}
 	return len(b), nil

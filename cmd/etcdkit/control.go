@@ -34,6 +34,7 @@ type request struct {
 type reply struct {
 	Change  *cluster.Change             `json:"change,omitempty"`
 	Error   string                      `json:"error,omitempty"`
+	Usage   bool                        `json:"usage,omitempty"` // the error is the caller's
 	Unknown *cluster.UnknownMemberError `json:"unknown,omitempty"`
 }
 
@@ -128,7 +129,7 @@ func obey(r *http.Request, c *cluster.Cluster, told func(*cluster.Change)) reply
 	defer cancel()
 	change, err := faults[i].do(ctx, c, req.Args)
 	if err != nil {
-		rep := reply{Error: err.Error()}
+		rep := reply{Error: err.Error(), Usage: errors.Is(err, cluster.ErrOptions)}
 		errors.As(err, &rep.Unknown)
 		return rep
 	}
@@ -159,6 +160,9 @@ func (k control) fault(ctx context.Context, verb string, args []string) (*cluste
 	}
 	if r.Unknown != nil {
 		return nil, &usageError{r.Unknown}
+	}
+	if r.Usage {
+		return nil, &usageError{errors.New(r.Error)}
 	}
 	if r.Error != "" {
 		return nil, errors.New(r.Error)
@@ -244,7 +248,7 @@ func pointedAt(live map[string]cluster.Status) string {
 	}
 	for p, s := range live {
 		for _, e := range endpoints {
-			if slices.ContainsFunc(s.Endpoints, func(own string) bool { return strings.HasSuffix(e, own) || strings.HasSuffix(own, e) }) {
+			if slices.ContainsFunc(s.Endpoints, func(own string) bool { return hostPort(e) == hostPort(own) }) {
 				return p
 			}
 		}
@@ -252,10 +256,23 @@ func pointedAt(live map[string]cluster.Status) string {
 	return ""
 }
 
+// hostPort is an endpoint without its scheme, on 127.0.0.1 whichever way loopback is written.
+func hostPort(endpoint string) string {
+	_, addr, ok := strings.Cut(endpoint, "://")
+	if !ok {
+		addr = endpoint
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && (host == "localhost" || host == "::1") {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
+}
+
 func ports(live map[string]cluster.Status) string {
 	var all []string
 	for p, s := range live {
-		all = append(all, fmt.Sprintf("%s (%d members)", p, len(s.Members)))
+		all = append(all, fmt.Sprintf("%s (of %d)", p, len(s.Members)))
 	}
 	if len(all) == 0 {
 		return "none"

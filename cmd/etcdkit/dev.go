@@ -164,9 +164,13 @@ func printReady(w io.Writer, s cluster.Status, took time.Duration) {
 		kept = "removed at exit; --data-dir DIR keeps it"
 	}
 	fmt.Fprintf(w, "\n  data   %s (%s)\n", s.DataDir, kept)
-	fmt.Fprintf(w, "  use    export ETCDCTL_ENDPOINTS=%s\n", strings.Join(s.Endpoints, ","))
+	fmt.Fprintf(w, "  use    %s\n", exportLine(s))
 	fmt.Fprintf(w, "  break  etcdkit dev kill leader   (in another terminal; etcdkit dev --help has more)\n")
-	fmt.Fprintf(w, "  stop   Ctrl-C\n")
+	fmt.Fprintf(w, "  stop   Ctrl-C\n\n")
+}
+
+func exportLine(s cluster.Status) string {
+	return "export ETCDCTL_ENDPOINTS=" + strings.Join(s.Endpoints, ",")
 }
 
 func printMembers(w io.Writer, s cluster.Status) {
@@ -207,9 +211,9 @@ func note(m cluster.MemberStatus) string {
 func quorumLine(q cluster.Quorum) string {
 	switch {
 	case !q.Held():
-		return fmt.Sprintf("QUORUM LOST: %d/%d up, %d needed", q.Up, q.Size, q.Need)
+		return fmt.Sprintf("QUORUM LOST: %d/%d up, %d needed · no writes · start, resume or heal", q.Up, q.Size, q.Need)
 	case q.Leader == "":
-		return fmt.Sprintf("quorum %d/%d · electing a leader", q.Up, q.Size)
+		return fmt.Sprintf("quorum %d/%d · NO LEADER at this moment, so no writes", q.Up, q.Size)
 	}
 	return fmt.Sprintf("quorum %d/%d · leader %s · can lose %d more", q.Up, q.Size, q.Leader, q.CanLose())
 }

@@ -30,7 +30,7 @@ func newDevRun() *cobra.Command {
 everything down. The exit code is CMD's own (128 + the signal if one ended it, 127 if CMD was
 not found).`,
 		Example: "  etcdkit dev run --any-port -- go test ./...",
-		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		Args:    usageArgs(needs("a command, as in: etcdkit dev run -- go test ./...", 1, -1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runOn(cmd, f, args) },
 	}
 	f.cluster(cmd)

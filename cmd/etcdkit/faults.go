@@ -30,18 +30,18 @@ func onMember(method func(*cluster.Cluster, context.Context, string) (*cluster.C
 }
 
 var faults = []fault{
-	{"kill", "MEMBER", "SIGKILL a member", cobra.ExactArgs(1), onMember((*cluster.Cluster).Kill)},
-	{"stop", "MEMBER", "end a member gracefully", cobra.ExactArgs(1), onMember((*cluster.Cluster).Stop)},
-	{"start", "MEMBER", "start a stopped, killed or failed member again", cobra.ExactArgs(1), onMember((*cluster.Cluster).Start)},
-	{"restart", "MEMBER", "stop and start a member", cobra.ExactArgs(1), onMember((*cluster.Cluster).Restart)},
-	{"pause", "MEMBER", "SIGSTOP a member: there, and silent", cobra.ExactArgs(1), onMember((*cluster.Cluster).Pause)},
-	{"resume", "MEMBER", "SIGCONT a paused member", cobra.ExactArgs(1), onMember((*cluster.Cluster).Resume)},
-	{"isolate", "MEMBER", "cut a member off from the others; clients reach it", cobra.ExactArgs(1), onMember((*cluster.Cluster).Isolate)},
-	{"blackhole", "MEMBER", "cut a member off from the others and from clients", cobra.ExactArgs(1), onMember((*cluster.Cluster).Blackhole)},
-	{"partition", "A[,B] [C,…]", "divide the members into groups; the rest is one more", cobra.MinimumNArgs(1), doPartition},
-	{"heal", "", "end all partitions and latency", cobra.NoArgs, doHeal},
+	{"kill", "MEMBER", "SIGKILL a member", needs("a member", 1, 1), onMember((*cluster.Cluster).Kill)},
+	{"stop", "MEMBER", "end a member gracefully", needs("a member", 1, 1), onMember((*cluster.Cluster).Stop)},
+	{"start", "MEMBER", "start a stopped, killed or failed member again", needs("a member", 1, 1), onMember((*cluster.Cluster).Start)},
+	{"restart", "MEMBER", "stop and start a member", needs("a member", 1, 1), onMember((*cluster.Cluster).Restart)},
+	{"pause", "MEMBER", "SIGSTOP a member: there, and silent", needs("a member", 1, 1), onMember((*cluster.Cluster).Pause)},
+	{"resume", "MEMBER", "SIGCONT a paused member", needs("a member", 1, 1), onMember((*cluster.Cluster).Resume)},
+	{"isolate", "MEMBER", "cut a member off from the others; clients reach it", needs("a member", 1, 1), onMember((*cluster.Cluster).Isolate)},
+	{"blackhole", "MEMBER", "cut a member off from the others and from clients", needs("a member", 1, 1), onMember((*cluster.Cluster).Blackhole)},
+	{"partition", "A[,B] [C,…]", "divide the members into groups; the rest is one more; replaces earlier cuts between members", needs("at least one group of members, such as etcd1,etcd2", 1, -1), doPartition},
+	{"heal", "", "end all partitions and latency", needs("nothing", 0, 0), doHeal},
 	{"latency", "MEMBER DURATION", "delay all traffic of a member, each way; 0 ends it", latencyArgs, doLatency},
-	{"move-leader", "[MEMBER]", "hand leadership to a member, or to any other", cobra.MaximumNArgs(1), doMoveLeader},
+	{"move-leader", "[MEMBER]", "hand leadership to a member, or to any other", needs("a member", 0, 1), doMoveLeader},
 }
 
 func doPartition(ctx context.Context, c *cluster.Cluster, args []string) (*cluster.Change, error) {
@@ -61,7 +61,7 @@ func doMoveLeader(ctx context.Context, c *cluster.Cluster, args []string) (*clus
 }
 
 func latencyArgs(cmd *cobra.Command, args []string) error {
-	if err := cobra.ExactArgs(2)(cmd, args); err != nil {
+	if err := needs("a member and a duration, such as etcd1 200ms", 2, 2)(cmd, args); err != nil {
 		return err
 	}
 	if d, err := time.ParseDuration(args[1]); err != nil || d < 0 {
@@ -115,7 +115,9 @@ func (f fault) command() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			patience := time.AfterFunc(2*time.Second, func() { fmt.Fprintln(cmd.ErrOrStderr(), "… waiting for what comes of it") })
 			change, err := k.fault(cmd.Context(), f.verb, args)
+			patience.Stop()
 			if err != nil {
 				return err
 			}
@@ -133,7 +135,7 @@ func (f fault) command() *cobra.Command {
 func newStatus() *cobra.Command {
 	var r remote
 	cmd := &cobra.Command{
-		Use: "status", Short: "the members of the running cluster and what it can lose", Args: usageArgs(cobra.NoArgs),
+		Use: "status", Short: "the members of the running cluster and what it can lose", Args: usageArgs(needs("nothing", 0, 0)),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			k, err := r.find(cmd.Context())
 			if err != nil {
@@ -147,7 +149,7 @@ func newStatus() *cobra.Command {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
 			}
 			printMembers(cmd.OutOrStdout(), s)
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "\n"+quorumLine(s.Quorum))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "\n  %s\n  %s\n", quorumLine(s.Quorum), exportLine(s))
 			return err
 		},
 	}
@@ -158,7 +160,7 @@ func newStatus() *cobra.Command {
 func newLogs() *cobra.Command {
 	var r remote
 	cmd := &cobra.Command{
-		Use: "logs MEMBER", Short: "print a member's log, one JSON object a line", Args: usageArgs(cobra.ExactArgs(1)),
+		Use: "logs MEMBER", Short: "print a member's log, one JSON object a line", Args: usageArgs(needs("a member", 1, 1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := findControl(cmd.Context(), r.port)
 			if err != nil {

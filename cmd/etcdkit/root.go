@@ -77,14 +77,16 @@ func describe(err error) string {
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "etcdkit COMMAND",
-		Short:         "Coordination for Go services on etcd",
-		Long:          "Coordination for Go services on etcd: register and discover services, lock, elect, watch.\n\nStart with 'etcdkit tour': a real three-member cluster and six examples, checked.",
-		Version:       versions(),
-		Args:          unknownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:   "etcdkit",
+		Short: "Coordination for Go services on etcd",
+		Long:  "Coordination for Go services on etcd: a tour of it, and clusters to develop on and to break.\n\nStart with 'etcdkit tour': a real three-member cluster and six examples, checked.",
+
+		DisableFlagsInUseLine: true,
+		Version:               versions(),
+		Args:                  unknownCommand,
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:         true,
+		SilenceUsage:          true,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupUpstream, Title: "Upstream's programs, inside:"})
@@ -136,6 +138,19 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		return usagef("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), near)
 	}
 	return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+}
+
+// needs is the Args of a command that takes from least to most arguments; most < 0 is any number.
+func needs(what string, least, most int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("name %s", what)
+		case most >= 0 && len(args) > most:
+			return fmt.Errorf("unexpected argument %q", args[most])
+		}
+		return nil
+	}
 }
 
 // usageArgs makes a wrong number of arguments a usage error.

@@ -30,8 +30,9 @@ ETCDCTL_ENDPOINTS names, and otherwise starts one of its own with three members,
 if the usual ones are taken. Takes about 20 s, most of it waiting for leases to end. The exit
 code is 1 if any expectation failed.
 
-The examples are Go programs, and the tour compiles them: it needs the Go toolchain.`,
-		Args: usageArgs(cobra.NoArgs),
+The examples are Go programs, and the tour compiles them: it needs the Go toolchain, and a
+checkout of etcdkit or a module that requires it around it, or to be a released version.`,
+		Args: usageArgs(needs("nothing", 0, 0)),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runTour(cmd, output) },
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object, when it is over)")
@@ -70,6 +71,10 @@ func runTour(cmd *cobra.Command, output string) (err error) {
 	t := &tour{ui: newUI(cmd.OutOrStdout(), output == "json")}
 	t.ui.live = !t.ui.silent && isatty.IsTerminal(os.Stdout.Fd()) && cmd.OutOrStdout() == os.Stdout
 
+	source, err := examplesSource(ctx)
+	if err != nil {
+		return err
+	}
 	bin, err := os.MkdirTemp("", "etcdkit-tour-")
 	if err != nil {
 		return fmt.Errorf("directory for the examples: %w", err)
@@ -79,7 +84,7 @@ func runTour(cmd *cobra.Command, output string) (err error) {
 	buildCtx, stopBuild := context.WithCancel(ctx)
 	go func() { // ends with the build, which ends with buildCtx
 		var err error
-		t.examples, err = buildExamples(buildCtx, bin)
+		t.examples, err = buildExamples(buildCtx, source, bin)
 		built <- err
 	}()
 	waited := false
@@ -176,6 +181,9 @@ func (t *tour) connect(ctx context.Context) (end func() error, err error) {
 	return func() error { return errors.Join(t.tidy(ctx), t.cli.Close(), endCluster()) }, nil
 }
 
+// quorumTimeout is how long a cluster may take to answer with a quorum: a few elections.
+const quorumTimeout = 5 * time.Second
+
 func inEnvironment() bool {
 	return os.Getenv("ETCDKIT_ENDPOINTS") != "" || os.Getenv("ETCDCTL_ENDPOINTS") != ""
 }
@@ -202,11 +210,12 @@ func (t *tour) dial(ctx context.Context) error {
 	if t.cli, err = client.Dial(ctx, &opts); err != nil {
 		return err
 	}
-	listCtx, cancel := context.WithTimeout(ctx, stepTimeout)
+	listCtx, cancel := context.WithTimeout(ctx, quorumTimeout)
 	defer cancel()
 	members, err := t.cli.MemberList(listCtx)
 	if err != nil {
-		return errors.Join(fmt.Errorf("list the members: %w", err), t.cli.Close())
+		err = fmt.Errorf("the members at %s answer, but not with a quorum (%w); etcdkit dev status shows who is up", strings.Join(endpoints, ","), err)
+		return errors.Join(err, t.cli.Close())
 	}
 	t.members = len(members.Members)
 	t.env = environment(endpoints)
@@ -246,7 +255,7 @@ func (t *tour) untouched(ctx context.Context) error {
 			return fmt.Errorf("look whether %q is free: %w", look.KeyBytes(), err)
 		}
 		if kvs := resp.Get().Kvs; len(kvs) > 0 {
-			return fmt.Errorf("this cluster has a key %q, where the tour's examples write; unset ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS to tour a cluster of its own", kvs[0].Key)
+			return fmt.Errorf("this cluster has a key %q, where the tour's examples write; delete it (etcdkit ctl del %[1]s), or unset ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS to tour a cluster of its own", kvs[0].Key)
 		}
 	}
 	return nil

@@ -27,18 +27,30 @@ const (
 // exampleNames are the folders below examples/, in the order of the tour.
 var exampleNames = []string{"basic", "watch", "lease", "sr", "sd", "concurrency-by-distributed-lock"}
 
-// buildExamples compiles the examples into dir and tells the program of each: from the
-// checkout that the tour is run in, or else those of the version that this program is.
-func buildExamples(ctx context.Context, dir string) (map[string]string, error) {
-	goTool, err := exec.LookPath("go")
-	if err != nil {
+// examplesSource is what the go command is to install: the examples of the checkout that the
+// tour is run in, or of the module that requires etcdkit there, or else those of the version
+// that this program is.
+func examplesSource(ctx context.Context) (packages []string, err error) {
+	if _, err := exec.LookPath("go"); err != nil {
 		return nil, errors.New("the tour compiles the examples and needs Go: install it from https://go.dev/dl and put it on PATH")
 	}
-	args, err := examplesSource(ctx, goTool)
-	if err != nil {
-		return nil, err
+	version := ""
+	if exec.CommandContext(ctx, "go", "list", "-m", modulePath).Run() != nil {
+		info, ok := debug.ReadBuildInfo()
+		if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+			return nil, fmt.Errorf("the tour compiles the examples: run it inside a checkout of %s", modulePath)
+		}
+		version = "@" + info.Main.Version
 	}
-	build := exec.CommandContext(ctx, goTool, args...)
+	for _, name := range exampleNames {
+		packages = append(packages, modulePath+"/examples/"+name+version)
+	}
+	return packages, nil
+}
+
+// buildExamples compiles the examples into dir and tells the program of each.
+func buildExamples(ctx context.Context, packages []string, dir string) (map[string]string, error) {
+	build := exec.CommandContext(ctx, "go", append([]string{"install"}, packages...)...)
 	build.Env = append(os.Environ(), "GOBIN="+dir)
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile the examples: %w\n%s", err, bytes.TrimSpace(out))
@@ -55,27 +67,6 @@ func buildExamples(ctx context.Context, dir string) (map[string]string, error) {
 		programs[name] = program
 	}
 	return programs, nil
-}
-
-// examplesSource is the arguments of the go command that installs the examples.
-func examplesSource(ctx context.Context, goTool string) ([]string, error) {
-	list := exec.CommandContext(ctx, goTool, "list", "-m")
-	if out, err := list.Output(); err == nil && strings.TrimSpace(string(out)) == modulePath {
-		return append([]string{"install"}, packages("")...), nil
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return nil, fmt.Errorf("the tour compiles the examples: run it inside a checkout of %s", modulePath)
-	}
-	return append([]string{"install"}, packages("@"+info.Main.Version)...), nil
-}
-
-func packages(suffix string) []string {
-	var all []string
-	for _, name := range exampleNames {
-		all = append(all, modulePath+"/examples/"+name+suffix)
-	}
-	return all
 }
 
 // program is a running example, or etcdctl. Its lines of output are shown as they come.

@@ -53,7 +53,7 @@ func locked(ctx context.Context, s *concurrency.Session, counter string, delta i
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("lock: ")
-	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS, else localhost:2379)")
+	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS or $ETCDCTL_ENDPOINTS, else localhost:2379)")
 	n := flag.Uint("n", 50, "`updates` made by each of the two")
 	svg := flag.String("svg", "", "draw the counter over time into this `file`, too")
 	flag.Parse()

@@ -59,7 +59,7 @@ func (s *ServiceDiscovery) WatchService(prefix string) error {
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("sd: ")
-	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS, else localhost:2379)")
+	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS or $ETCDCTL_ENDPOINTS, else localhost:2379)")
 	every := flag.Duration("every", 10*time.Second, "read and print the whole list this often, too (at least 1s)")
 	prefix := flag.String("prefix", "/web/", "where the services are")
 	flag.Parse()

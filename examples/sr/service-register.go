@@ -56,7 +56,7 @@ func (s *ServiceRegister) Close() error {
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("sr: ")
-	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS, else localhost:2379)")
+	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS or $ETCDCTL_ENDPOINTS, else localhost:2379)")
 	key, val := flag.String("key", "/web/node1", "name of the service"), flag.String("val", "value-2379", "its address")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

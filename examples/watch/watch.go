@@ -21,7 +21,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("watch: ")
-	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS, else localhost:2379)")
+	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS or $ETCDCTL_ENDPOINTS, else localhost:2379)")
 	key := flag.String("key", "sample_keys", "the key to watch")
 	prefix := flag.Bool("prefix", false, "watch every key that begins with -key")
 	rev := flag.Int64("rev", 0, "start at this past revision (default: from now on)")
