@@ -1,0 +1,57 @@
+package lease
+
+import (
+	"context"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Shared is the route of the client's own connection.
+const Shared = shared
+
+// Fake is a cluster made of functions.
+type Fake struct {
+	Endpoints []string
+	Grant     func(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (int64, error)
+	Revoke    func(ctx context.Context, route string, id clientv3.LeaseID) error
+	Open      func(ctx context.Context, route string) error
+	KeepAlive func(ctx context.Context, route string, id clientv3.LeaseID) (int64, error)
+	Close     func(route string)
+}
+
+// NewKeeperOf is NewKeeper on a cluster and a clock of the test's.
+func NewKeeperOf(f *Fake, clock func() time.Duration, opts *Options) *Keeper {
+	return newKeeper(fakeEtcd{f}, clock, opts)
+}
+
+type fakeEtcd struct{ f *Fake }
+
+func (e fakeEtcd) endpoints() []string { return append([]string(nil), e.f.Endpoints...) }
+
+func (e fakeEtcd) grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (int64, error) {
+	return e.f.Grant(ctx, route, id, ttl)
+}
+
+func (e fakeEtcd) revoke(ctx context.Context, route string, id clientv3.LeaseID) error {
+	return e.f.Revoke(ctx, route, id)
+}
+
+func (e fakeEtcd) open(ctx context.Context, route string) (stream, error) {
+	if err := e.f.Open(ctx, route); err != nil {
+		return nil, err
+	}
+	return &fakeStream{e.f, ctx, route}, nil
+}
+
+type fakeStream struct {
+	f     *Fake
+	ctx   context.Context
+	route string
+}
+
+func (s *fakeStream) keepAlive(id clientv3.LeaseID) (int64, error) {
+	return s.f.KeepAlive(s.ctx, s.route, id)
+}
+
+func (s *fakeStream) close() { s.f.Close(s.route) }

@@ -1,0 +1,181 @@
+package lease
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	mathrand "math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// maxGrantPause bounds the pauses between rounds of failing grants.
+const maxGrantPause = 5 * time.Second
+
+// granting is the making of one lease, however many tries it takes and callers wait for it.
+type granting struct {
+	k      *Keeper
+	giveUp context.CancelFunc // the last waiter went, or the Keeper closes
+	done   chan struct{}
+	err    error // set before done is closed; nil also when given up: who still waits starts again
+
+	waiters int // guarded by k.mu
+
+	mu     sync.Mutex
+	id     clientv3.LeaseID // asked for
+	since  time.Duration    // since when
+	tries  int              // with this id
+	strays []clientv3.LeaseID
+	cause  error
+
+	stale int // denials because of a token, in a row; run's
+}
+
+func (g *granting) lastCause() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cause
+}
+
+// granted is an answered grant.
+type granted struct {
+	id   clientv3.LeaseID
+	sent time.Duration // when the lease was asked for, at the latest
+	ttl  time.Duration
+}
+
+// run ends when a lease was granted, the user is refused, or giveUp was called.
+func (g *granting) run(ctx context.Context) {
+	defer g.giveUp()
+	k := g.k
+	r := race[granted]{
+		routes:   k.routes(),
+		patience: k.opts.TTL / 9,
+		maxPause: maxGrantPause,
+		ask:      g.ask,
+		failed:   g.failed,
+		lose:     func(granted) {}, // the same lease
+	}
+	won, err := r.run(ctx)
+	switch {
+	case err == nil:
+		g.strays = slices.DeleteFunc(g.strays, func(id clientv3.LeaseID) bool { return id == won.id })
+		l := newLease(k, won)
+		if k.add(l) {
+			k.counts.granted.Add(1)
+			k.log.Info("lease granted", "lease", l.hex(), "ttl", won.ttl)
+		} else {
+			g.strays = append(g.strays, won.id)
+		}
+	case g.tries > 0:
+		g.strays = append(g.strays, g.id) // the next answer might have said that it was granted
+	}
+	if denied, _ := denial(err); denied {
+		g.err = &failure{ErrUnauthorised.Error() + ": grant: " + err.Error(), []error{ErrUnauthorised, err}}
+		g.strays = nil // nothing was granted, and revoking would be refused
+	}
+	k.mu.Lock()
+	k.granting = nil
+	k.mu.Unlock()
+	close(g.done)
+	g.sweep()
+}
+
+// ask is one try to get a lease. The id is ours, so that a try after one without an answer
+// asks for the same lease: it can't leave a second one behind that lives for a TTL.
+func (g *granting) ask(ctx context.Context, route string) (granted, error) {
+	k := g.k
+	ctx, cancel := context.WithTimeout(ctx, max(k.opts.TTL, maxGrantPause))
+	defer cancel()
+	g.mu.Lock()
+	if g.tries == 0 {
+		g.id, g.since = newID(), k.clock()
+	}
+	g.tries++
+	ask := granted{g.id, k.clock(), k.opts.TTL}
+	g.mu.Unlock()
+
+	ttl, err := k.etcd.grant(ctx, route, ask.id, int64(k.opts.TTL/time.Second))
+	if errors.Is(err, rpctypes.ErrLeaseExist) {
+		return g.exists(ask, err)
+	}
+	if err != nil {
+		return granted{}, err
+	}
+	ask.ttl = time.Duration(ttl) * time.Second
+	return ask, nil
+}
+
+// exists takes over a lease that an earlier try was granted. It counts from when its id was
+// first sent, which is the latest that is certain; if little is left of it, or the id is not
+// ours, the next try has another.
+func (g *granting) exists(ask granted, err error) (granted, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.id != ask.id {
+		return granted{}, err // another try found out
+	}
+	if ask.sent = g.since; g.tries > 1 && g.k.clock()-g.since < ask.ttl/2 {
+		return ask, nil
+	}
+	if g.tries > 1 {
+		g.strays = append(g.strays, g.id)
+	}
+	g.tries = 0
+	return granted{}, err
+}
+
+// failed is told of each failed try.
+func (g *granting) failed(err *tryError) bool {
+	g.mu.Lock()
+	first := g.cause == nil
+	g.cause = err
+	g.mu.Unlock()
+	if first {
+		g.k.log.Warn("lease not granted yet", "cause", err.Error())
+	}
+	denied, stale := denial(err)
+	if !stale {
+		g.stale = 0
+		return denied
+	}
+	g.stale++
+	return g.stale >= staleTokens
+}
+
+// sweep revokes what was perhaps granted and nobody will use. What it does not reach expires.
+func (g *granting) sweep() {
+	if len(g.strays) == 0 {
+		return
+	}
+	ctx, cancel := g.k.tidyContext()
+	defer cancel()
+	for _, id := range g.strays {
+		_ = g.k.revoke(ctx, id)
+	}
+}
+
+// routes begins with the client's own connection; the endpoints follow in random order, so
+// that a member's failure does not send everybody to the same other one.
+func (k *Keeper) routes() []string {
+	endpoints := k.etcd.endpoints()
+	mathrand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
+	return append([]string{shared}, endpoints...)
+}
+
+// newID is random in 63 bits and not 0, which is etcd's word for no lease. From the system,
+// because clones of a virtual machine would draw the same ids from a generator of ours.
+func newID() clientv3.LeaseID {
+	for {
+		var b [8]byte
+		rand.Read(b[:]) // never fails
+		if id := clientv3.LeaseID(binary.NativeEndian.Uint64(b[:]) >> 1); id != clientv3.NoLease {
+			return id
+		}
+	}
+}

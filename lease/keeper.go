@@ -1,0 +1,270 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	defaultTTL  = 10 * time.Second
+	minTTL      = 2 * time.Second // etcd's, with its default election timeout
+	defaultKeys = 1000
+)
+
+// Options are the settings of a Keeper. nil and the zero value are the defaults.
+type Options struct {
+	// TTL is how long a lease outlives its last renewal. Default 10 s; rounded up to whole
+	// seconds, and to 2 s at least. etcd grants more when its election timeout asks for it
+	// (1.5 times that is its minimum); what it granted is in Stats, and counts.
+	TTL time.Duration
+	// Margin is by how much Done precedes the earliest time at which etcd may let the lease
+	// expire. It makes up for clocks that run at different rates and for the time it takes to
+	// notice. Default a tenth of the granted TTL, and 1 s at most; at most a third of it.
+	Margin time.Duration
+	// Keys is how many keys one lease carries, for Reserve. Default 1,000: the cost of a Put
+	// grows with the keys of its lease, and all of them go in one step.
+	Keys int
+	// Logger gets one line for each change of a lease's state. nil is silent.
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() Options {
+	var set Options
+	if o != nil {
+		set = *o
+	}
+	if set.TTL <= 0 {
+		set.TTL = defaultTTL
+	}
+	set.TTL = max(set.TTL, minTTL)
+	if part := set.TTL % time.Second; part != 0 {
+		set.TTL += time.Second - part
+	}
+	if set.Keys <= 0 {
+		set.Keys = defaultKeys
+	}
+	if set.Logger == nil {
+		set.Logger = slog.New(slog.DiscardHandler)
+	}
+	return set
+}
+
+// margin is what is held back of a granted TTL.
+func (o *Options) margin(ttl time.Duration) time.Duration {
+	if o.Margin > 0 {
+		return min(o.Margin, ttl/3)
+	}
+	return min(ttl/10, time.Second)
+}
+
+// Keeper grants leases and keeps them alive, for many users. It grants when a lease is asked
+// for and there is none; when one is lost, at the next use. Its methods may be called from
+// any goroutine.
+type Keeper struct {
+	etcd  etcd
+	opts  Options
+	clock func() time.Duration // bootTime, but in tests
+	log   *slog.Logger
+	close func() error
+
+	running sync.WaitGroup // every goroutine; added to under mu, until closed
+	counts  counters
+	first   atomic.Pointer[Lease] // leases[0], for Lease
+
+	mu       sync.Mutex
+	leases   []*Lease // live, or about to be found dead; the oldest first
+	granting *granting
+	closed   bool
+}
+
+// NewKeeper returns a Keeper, without sending anything. Close it before cli.
+func NewKeeper(cli *clientv3.Client, opts *Options) *Keeper {
+	return newKeeper(&members{cli: cli, conns: make(map[string]*dialled)}, bootTime, opts)
+}
+
+func newKeeper(e etcd, clock func() time.Duration, opts *Options) *Keeper {
+	k := &Keeper{etcd: e, opts: opts.withDefaults(), clock: clock}
+	k.log = k.opts.Logger
+	k.close = sync.OnceValue(k.shutdown)
+	return k
+}
+
+// Lease returns a live lease. If there is none it is granted, for all who wait together;
+// failing grants are repeated with full-jitter pauses until ctx is done.
+//
+// Nothing is reserved: this is for a few keys. A user of many, or of an unknown number, calls
+// Reserve.
+//
+// The errors are ErrUnauthorised, ErrClosed, and, when ctx was done first, its error; that is
+// ErrUnreachable as well if a try had failed, with the endpoints and the last cause; but where
+// a member answers that it cannot, as with rpctypes.ErrNoSpace, that cause alone.
+func (k *Keeper) Lease(ctx context.Context) (*Lease, error) {
+	if l := k.first.Load(); l != nil && l.Err() == nil {
+		return l, nil
+	}
+	return k.wait(ctx, 0)
+}
+
+// Reserve is Lease, and reserves room for keys on it. When no lease has so much left, another
+// is granted. The room is given back with the lease's Release, also after it ended. A number
+// of keys below 1 or above Options.Keys is ErrTooManyKeys.
+func (k *Keeper) Reserve(ctx context.Context, keys int) (*Lease, error) {
+	if keys < 1 || keys > k.opts.Keys {
+		return nil, fmt.Errorf("%w: reserve %d of %d", ErrTooManyKeys, keys, k.opts.Keys)
+	}
+	return k.wait(ctx, keys)
+}
+
+// wait returns a live lease with room for keys, once there is one.
+func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
+	for {
+		k.mu.Lock()
+		if k.closed {
+			k.mu.Unlock()
+			return nil, ErrClosed
+		}
+		if l := k.pick(keys); l != nil {
+			k.mu.Unlock()
+			return l, nil
+		}
+		if err := ctx.Err(); err != nil {
+			k.mu.Unlock()
+			return nil, notGranted(err, nil, k.etcd.endpoints())
+		}
+		g := k.granting
+		if g == nil {
+			work, giveUp := context.WithCancel(context.Background())
+			g = &granting{k: k, giveUp: giveUp, done: make(chan struct{})}
+			k.granting = g
+			k.running.Go(func() { g.run(work) })
+		}
+		g.waiters++
+		k.mu.Unlock()
+
+		select {
+		case <-g.done:
+		case <-ctx.Done():
+		}
+		k.mu.Lock()
+		g.waiters--
+		if g.waiters == 0 {
+			g.giveUp()
+		}
+		k.mu.Unlock()
+		select {
+		case <-g.done:
+			if g.err != nil {
+				return nil, g.err
+			}
+		default:
+			return nil, notGranted(ctx.Err(), g.lastCause(), k.etcd.endpoints())
+		}
+	}
+}
+
+// pick returns the oldest live lease with room, reserved, or nil: the later ones run empty.
+// k.mu is held.
+func (k *Keeper) pick(keys int) *Lease {
+	for _, l := range k.leases {
+		if l.reserved+keys <= k.opts.Keys && l.Remaining() > 0 {
+			l.reserved += keys
+			return l
+		}
+	}
+	return nil
+}
+
+// add makes a granted lease the Keeper's, and starts its life. False: the Keeper closes.
+func (k *Keeper) add(l *Lease) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	k.leases = append(k.leases, l)
+	k.first.Store(k.leases[0])
+	life, end := context.WithCancel(context.Background())
+	k.running.Go(func() { // both end with the lease
+		defer end()
+		l.guard()
+	})
+	k.running.Go(func() { l.renew(life) })
+	return true
+}
+
+// remove forgets a lease that ended.
+func (k *Keeper) remove(l *Lease) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.leases = slices.DeleteFunc(k.leases, func(other *Lease) bool { return other == l })
+	k.first.Store(nil)
+	if len(k.leases) > 0 {
+		k.first.Store(k.leases[0])
+	}
+}
+
+// Close ends all leases with ErrClosed, revokes them, and waits for the Keeper's goroutines,
+// together for half a TTL at most. The error is of leases that could not be revoked; they
+// expire by themselves. Close is idempotent.
+func (k *Keeper) Close() error { return k.close() }
+
+func (k *Keeper) shutdown() error {
+	k.mu.Lock()
+	k.closed = true
+	leases := slices.Clone(k.leases)
+	if k.granting != nil {
+		k.granting.giveUp()
+	}
+	k.mu.Unlock()
+
+	ctx, cancel := k.tidyContext()
+	defer cancel()
+	errs := make([]error, len(leases))
+	var revoking sync.WaitGroup
+	for i, l := range leases {
+		l.end(lost(l.id, ErrClosed, "", nil))
+		revoking.Go(func() { errs[i] = k.revoke(ctx, l.id) })
+	}
+	revoking.Wait()
+	k.running.Wait()
+	return errors.Join(errs...)
+}
+
+// tidyContext bounds the revoking of leases that nobody needs any longer.
+func (k *Keeper) tidyContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), k.opts.TTL/2)
+}
+
+// revoke returns when the lease is gone, or ctx done.
+func (k *Keeper) revoke(ctx context.Context, id clientv3.LeaseID) error {
+	var cause error
+	r := race[struct{}]{
+		routes:   k.routes(),
+		patience: k.opts.TTL / 9,
+		maxPause: k.opts.TTL / 9,
+		ask: func(ctx context.Context, route string) (struct{}, error) {
+			return struct{}{}, k.etcd.revoke(ctx, route, id)
+		},
+		failed: func(err *tryError) bool {
+			cause = err
+			denied, _ := denial(err)
+			return denied
+		},
+		lose: func(struct{}) {},
+	}
+	if _, err := r.run(ctx); err != nil {
+		if cause == nil {
+			cause = err
+		}
+		return fmt.Errorf("lease: revoke %016x (it expires within %v): %w", int64(id), k.opts.TTL, cause)
+	}
+	return nil
+}

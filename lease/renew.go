@@ -1,0 +1,174 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// line is an open stream over one route, with no keepalive in flight.
+type line struct {
+	stream
+	route string
+	hang  context.CancelFunc
+}
+
+func (l *line) hangUp() {
+	l.hang()
+	l.close()
+}
+
+// answer is an answered keepalive, and the line it came over.
+type answer struct {
+	sent time.Duration
+	ttl  time.Duration
+	line *line
+}
+
+// renewal keeps a lease alive. A round is a keepalive that is repeated on other routes until
+// one is answered. It begins on the client's own connection, then takes the line that answered
+// the last round, then the other endpoints: so the connections of a bad time are closed after
+// it, and a member that stays silent costs one patience, never the lease.
+type renewal struct {
+	*Lease
+
+	mu    sync.Mutex
+	kept  *line // what answered the last round, unless a try has it
+	stale int   // denials because of a token, in a row
+}
+
+// renew ends with the lease.
+func (l *Lease) renew(life context.Context) {
+	r := &renewal{Lease: l}
+	defer func() { r.keep(nil) }()
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for l.Err() == nil {
+		since := l.keeper.clock() - time.Duration(l.confirmed.Load())
+		t.Reset(max(l.interval()-since, 0))
+		select {
+		case <-t.C:
+		case <-l.urge:
+		case <-life.Done():
+			return
+		}
+		a, err := r.round(life)
+		if life.Err() != nil {
+			if err == nil {
+				a.line.hangUp()
+			}
+			return
+		}
+		switch {
+		case err != nil:
+			l.end(lost(l.id, ErrUnauthorised, "", err))
+		case a.ttl > 0:
+			r.keep(a.line)
+			l.answered(a.sent, a.ttl)
+		default:
+			a.line.hangUp()
+			if l.Err() == nil {
+				l.end(lost(l.id, ErrRevoked, "is gone before its deadline", nil))
+			}
+		}
+	}
+}
+
+func (r *renewal) round(ctx context.Context) (answer, error) {
+	race := race[answer]{
+		routes:   r.routes(),
+		patience: r.patience(),
+		maxPause: r.patience(),
+		ask:      r.ask,
+		failed: func(err *tryError) bool {
+			r.keeper.counts.retries.Add(1)
+			r.failed(err)
+			denied, stale := denial(err)
+			if !stale {
+				r.stale = 0
+				return denied
+			}
+			r.stale++
+			return r.stale >= staleTokens
+		},
+		lose: func(a answer) { a.line.hangUp() },
+	}
+	a, err := race.run(ctx)
+	if err == nil {
+		r.stale = 0
+	}
+	return a, err
+}
+
+func (r *renewal) routes() []string {
+	routes := r.keeper.routes()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kept == nil || r.kept.route == shared {
+		return routes
+	}
+	for i, route := range routes {
+		if route == r.kept.route {
+			routes[1], routes[i] = routes[i], routes[1]
+		}
+	}
+	return routes
+}
+
+// take hands the kept line to a try, if it is this route's.
+func (r *renewal) take(route string) *line {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kept == nil || r.kept.route != route {
+		return nil
+	}
+	taken := r.kept
+	r.kept = nil
+	return taken
+}
+
+// keep keeps a line for the next round, in place of the one from before.
+func (r *renewal) keep(l *line) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kept != nil {
+		r.kept.hangUp()
+	}
+	r.kept = l
+}
+
+// ask is one try of a keepalive. A line that was kept may have broken since; that is worth
+// another one on the same route before it counts as a failure.
+func (r *renewal) ask(ctx context.Context, route string) (answer, error) {
+	if line := r.take(route); line != nil {
+		a, err := r.askOn(ctx, line)
+		if denied, stale := denial(err); err == nil || ctx.Err() != nil || denied && !stale {
+			return a, err
+		}
+	}
+	life, hang := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, hang)
+	s, err := r.keeper.etcd.open(life, route)
+	stop()
+	if err != nil {
+		hang()
+		return answer{}, err
+	}
+	return r.askOn(ctx, &line{s, route, hang})
+}
+
+// askOn ends with ctx; the line stays open only if it answered.
+func (r *renewal) askOn(ctx context.Context, line *line) (answer, error) {
+	stop := context.AfterFunc(ctx, line.hang)
+	sent := r.keeper.clock()
+	ttl, err := line.keepAlive(r.id)
+	if !stop() && err == nil {
+		err = errors.New("cut off") // by ctx, and the line with it
+	}
+	if err != nil {
+		line.hangUp()
+		return answer{}, err
+	}
+	return answer{sent, time.Duration(ttl) * time.Second, line}, nil
+}
