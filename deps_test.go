@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"cluster":       {},
 	"internal/plot": {},
 	"lease":         {},
+	"registry":      {"lease"},
 	"etcdtest":      {"cluster"},
 	"cmd/etcdkit":   {"client", "cluster"},
 
@@ -60,7 +61,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 			return nil
 		}
 		if isTest {
-			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", pkg)
+			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", "registry", pkg)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {

@@ -1,0 +1,36 @@
+// Package registry registers services: the writing side. Package discovery reads.
+//
+//	reg, err := registry.Register(ctx, cli, registry.Instance{
+//		Service: "web", ID: "node1", Addr: "10.0.0.7:8080", Version: "v1.4.2",
+//	}, nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer reg.Close() // says draining, then deletes
+//	…
+//	err = reg.Update(ctx, func(i *registry.Instance) { i.Weight = 5 })
+//
+// An instance is one key, Prefix + Service + "/" + ID, on a lease that ends it when the process
+// dies. Its value is the JSON that etcd's own naming package reads, so gRPC clients that use
+// client/v3/naming/resolver find it as it is. Many instances of one process go through a
+// Registrar: one worker, one lease for up to 1,000 keys, transactions of up to 128.
+//
+// # Guarantees
+//
+//   - A registration comes back by itself: after a lost or revoked lease, after its key was
+//     deleted, after an outage of etcd. State says whether it is there, since when, and why it
+//     was lost; one log line tells of each change.
+//   - It never overwrites somebody else's key. An ID that a live process has is ErrExists with
+//     its host and pid; that of a process which died is waited for until its lease ends.
+//   - After Close the key is gone and stays gone: one worker does all writing, so no
+//     re-registration can overtake it. A write that etcd never answered can still arrive late
+//     when the Keeper is a shared one, whose lease Close leaves alive; with a registrar's own,
+//     Close revokes the lease, and that write fails.
+//   - A user without the right to write is told at once, with ErrUnauthorised, and nobody tries
+//     again.
+//
+// # Limits
+//
+// Names have at most 200 bytes, values 64 KiB. More than 8 instances of one registrar are
+// watched by their services' prefixes: it then hears of other processes' instances, too.
+package registry

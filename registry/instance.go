@@ -1,0 +1,187 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ErrInvalid: an instance or a name cannot be registered. Nothing was sent.
+var ErrInvalid = errors.New("registry: invalid")
+
+// Instance is one running copy of a service: where it is, and what its consumers may know.
+type Instance struct {
+	// Service and ID name the instance; together they are its key. Neither may be empty, have
+	// more than 200 bytes, or contain a slash, a space or a control character.
+	Service, ID string
+	// Addr is host:port, as consumers dial it.
+	Addr string
+	// Version of the program, for people and for routing.
+	Version string
+	// Weight is the share of requests relative to other instances; 0 means 1. An instance that
+	// shall take none says so by its Status.
+	Weight int
+	Zone   string
+	Tags   []string
+	Status Status
+	// Reason says why Status is what it is.
+	Reason string
+	// Metadata is whatever else consumers need, at most some kilobytes.
+	Metadata map[string]string
+
+	// Raw, if set, is the whole value in etcd, and the fields above but Service and ID are not
+	// written: for consumers that expect a format of their own. On the reading side it is the
+	// value of an entry that is in no format known here, such as "value-2379".
+	Raw string
+
+	// Host and PID of the process that registered it; set by Register.
+	Host string
+	PID  int
+}
+
+// Status says whether an instance wants requests.
+type Status string
+
+const (
+	Passing     Status = "passing" // also the meaning of ""
+	Warning     Status = "warning" // takes requests, and somebody should look at it
+	Critical    Status = "critical"
+	Draining    Status = "draining"    // finishes what it has and is about to leave
+	Maintenance Status = "maintenance" // out for a while, by intent
+)
+
+// Serving tells whether an instance in this status takes new requests.
+func (s Status) Serving() bool { return s == "" || s == Passing || s == Warning }
+
+const (
+	maxName = 200
+	// maxValue bounds a value in etcd: a service's list is held by each of its consumers, and
+	// the server takes 1.5 MiB a request.
+	maxValue = 64 << 10
+)
+
+// Validate checks what Register would write. Its errors are ErrInvalid.
+func (i *Instance) Validate() error {
+	if err := validName("service", i.Service); err != nil {
+		return err
+	}
+	if err := validName("id", i.ID); err != nil {
+		return err
+	}
+	if i.Raw != "" {
+		return validText("raw value", i.Raw)
+	}
+	if err := validAddr(i.Addr); err != nil {
+		return err
+	}
+	if i.Weight < 0 || i.Weight > math.MaxInt32 {
+		return fmt.Errorf("%w: weight %d: want 0 to %d", ErrInvalid, i.Weight, math.MaxInt32)
+	}
+	switch i.Status {
+	case "", Passing, Warning, Critical, Draining, Maintenance:
+	default:
+		return fmt.Errorf("%w: status %q: want passing, warning, critical, draining or maintenance", ErrInvalid, i.Status)
+	}
+	return i.validTexts()
+}
+
+func (i *Instance) validTexts() error {
+	texts := []struct{ what, text string }{{"version", i.Version}, {"zone", i.Zone}, {"reason", i.Reason}}
+	for _, tag := range i.Tags {
+		texts = append(texts, struct{ what, text string }{"tag", tag})
+	}
+	for k, v := range i.Metadata {
+		texts = append(texts, struct{ what, text string }{"metadata key", k}, struct{ what, text string }{"metadata " + k, v})
+	}
+	for _, t := range texts {
+		if err := validText(t.what, t.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validName checks a segment of a key.
+func validName(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: %s is empty", ErrInvalid, what)
+	case len(name) > maxName:
+		return fmt.Errorf("%w: %s %.20q… has %d bytes: want at most %d", ErrInvalid, what, name, len(name), maxName)
+	case name == "." || name == "..":
+		return fmt.Errorf("%w: %s %q is a path, not a name", ErrInvalid, what, name)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: %s %q is not UTF-8", ErrInvalid, what, name)
+	}
+	if i := strings.IndexFunc(name, func(r rune) bool { return r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }); i >= 0 {
+		return fmt.Errorf("%w: %s %q: no slash, space or control character may stand in it", ErrInvalid, what, name)
+	}
+	return nil
+}
+
+// validText checks text that ends up in a value.
+func validText(what, text string) error {
+	switch {
+	case len(text) > maxValue:
+		return fmt.Errorf("%w: %s has %d bytes: want at most %d in all", ErrInvalid, what, len(text), maxValue)
+	case !utf8.ValidString(text):
+		return fmt.Errorf("%w: %s %.40q is not UTF-8", ErrInvalid, what, text)
+	case strings.ContainsRune(text, 0):
+		return fmt.Errorf("%w: %s %.40q contains a NUL byte", ErrInvalid, what, text)
+	}
+	return nil
+}
+
+// validAddr checks host:port.
+func validAddr(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%w: address %q: want host:port", ErrInvalid, addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%w: address %q: port %q: want 1 to 65535", ErrInvalid, addr, port)
+	}
+	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
+		return r == '/' || r == '@' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)
+	}) {
+		return fmt.Errorf("%w: address %q: host %q is not one that can be dialled", ErrInvalid, addr, host)
+	}
+	return nil
+}
+
+// validPrefix checks where services are.
+func validPrefix(prefix string) error {
+	if prefix == "/" {
+		return nil
+	}
+	body, ok := strings.CutSuffix(prefix, "/")
+	if !ok {
+		return fmt.Errorf("%w: prefix %q: want it to end in a slash", ErrInvalid, prefix)
+	}
+	for _, segment := range strings.Split(strings.TrimPrefix(body, "/"), "/") {
+		if err := validName("prefix segment", segment); err != nil {
+			return fmt.Errorf("prefix %q: %w", prefix, err)
+		}
+	}
+	return nil
+}
+
+// ServicePrefix is the prefix of a service's keys below prefix ("" is DefaultPrefix). Its
+// errors are ErrInvalid.
+func ServicePrefix(prefix, service string) (string, error) {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	if err := validPrefix(prefix); err != nil {
+		return "", err
+	}
+	if err := validName("service", service); err != nil {
+		return "", err
+	}
+	return prefix + service + "/", nil
+}

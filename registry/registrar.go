@@ -1,0 +1,262 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/lease"
+)
+
+// Sentinels for errors.Is.
+var (
+	// ErrExists: another live process has the key. The error names its host and pid.
+	ErrExists = errors.New("registry: registered by somebody else")
+	// ErrUnauthorised: etcd does not let this user write there. Nobody tries again.
+	ErrUnauthorised = lease.ErrUnauthorised
+	// ErrClosed: the registrar was closed.
+	ErrClosed = errors.New("registry: closed")
+)
+
+// DefaultPrefix is where services are, unless Options say otherwise.
+const DefaultPrefix = "/services/"
+
+// Options of New and Register. nil and the zero value are the defaults.
+type Options struct {
+	// Prefix is where services are: an instance's key is Prefix + Service + "/" + ID. Default
+	// "/services/".
+	Prefix string
+	// TTL is how long an instance outlives a process that was killed. Default 10 s; etcd's
+	// minimum is 2 s. Without effect beside a Keeper.
+	TTL time.Duration
+	// Keeper is a shared one; it stays open. Default one of the registrar's own.
+	Keeper *lease.Keeper
+	// Logger gets one line for each change of a registration's state. nil is silent.
+	Logger *slog.Logger
+}
+
+// Registrar keeps instances registered: through a lost lease, a deleted key, an outage of etcd.
+// Its methods may be called from any goroutine.
+type Registrar struct {
+	cli    *clientv3.Client
+	prefix string
+	keeper *lease.Keeper
+	own    bool // keeper is ours to close
+	log    *slog.Logger
+
+	wake  chan struct{} // something is to be done
+	stop  context.CancelFunc
+	ended chan struct{}
+	close func() error
+
+	mu      sync.Mutex
+	entries map[string]*entry // by key
+	closed  bool
+}
+
+// New returns a Registrar. It sends nothing; the error is ErrInvalid.
+func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if err := validPrefix(o.Prefix); err != nil {
+		return nil, err
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Registrar{
+		cli: cli, prefix: o.Prefix, keeper: o.Keeper, log: o.Logger,
+		wake: make(chan struct{}, 1), ended: make(chan struct{}), entries: make(map[string]*entry),
+	}
+	if r.keeper == nil {
+		r.keeper, r.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL, Logger: o.Logger}), true
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.close = sync.OnceValue(r.shutdown)
+	go r.run(ctx) // ends with Close
+	return r, nil
+}
+
+// Register registers one instance with a registrar of its own, which the Registration's Close
+// closes.
+func Register(ctx context.Context, cli *clientv3.Client, instance Instance, opts *Options) (*Registration, error) {
+	r, err := New(cli, opts)
+	if err != nil {
+		return nil, err
+	}
+	all, err := r.Register(ctx, instance)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	all[0].alone = true
+	return all[0], nil
+}
+
+// Register registers instances, in transactions of up to 128, and returns when all of them are
+// in etcd, in the order given. On an error none is: what was written is withdrawn.
+//
+// An ID that a live process has is ErrExists. One whose process has died is waited for, until
+// its lease ends.
+func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Registration, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	all := make([]*Registration, len(instances))
+	seen := make(map[string]bool)
+	for i, instance := range instances {
+		instance.Host, instance.PID = host, os.Getpid()
+		e, err := newEntry(r.prefix, instance)
+		if err != nil {
+			return nil, err
+		}
+		if seen[e.key] {
+			return nil, fmt.Errorf("%w: %s is given twice", ErrInvalid, e.key)
+		}
+		seen[e.key] = true
+		all[i] = &Registration{registrar: r, entry: e}
+	}
+	if err := r.admit(all); err != nil {
+		return nil, err
+	}
+	for _, reg := range all {
+		if err := r.settled(ctx, reg.entry); err != nil {
+			err = fmt.Errorf("registry: register %s: %w", reg.entry.key, err)
+			for _, reg := range all {
+				r.withdraw(reg.entry)
+			}
+			tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), rpcTimeout)
+			defer cancel()
+			for _, reg := range all {
+				_ = r.settled(tidy, reg.entry) // what stays ends with its lease
+			}
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// admit makes entries the registrar's.
+func (r *Registrar) admit(all []*Registration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	for _, reg := range all {
+		if _, ok := r.entries[reg.entry.key]; ok {
+			return fmt.Errorf("registry: register %s: %w: by this process (pid %d)", reg.entry.key, ErrExists, os.Getpid())
+		}
+	}
+	for _, reg := range all {
+		r.entries[reg.entry.key] = reg.entry
+	}
+	r.urge()
+	return nil
+}
+
+// urge wakes the worker.
+func (r *Registrar) urge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settled waits until the entry is in etcd as it should be, or gone if it should be.
+func (r *Registrar) settled(ctx context.Context, e *entry) error {
+	for {
+		r.mu.Lock()
+		done, err, changed := e.settled(), e.refused, e.changed
+		if done {
+			err = nil
+		}
+		r.mu.Unlock()
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-r.ended:
+			return ErrClosed
+		case <-ctx.Done():
+			r.mu.Lock()
+			cause := e.trouble
+			r.mu.Unlock()
+			if cause != nil {
+				return fmt.Errorf("%w; last: %w", ctx.Err(), cause)
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// withdraw asks for the entry's end.
+func (r *Registrar) withdraw(e *entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.leaving = true
+	r.urge()
+}
+
+// Close withdraws all instances: they say draining first, then their keys are deleted. It is
+// idempotent and bounded by half a TTL; what could not be deleted ends with its lease.
+func (r *Registrar) Close() error { return r.close() }
+
+func (r *Registrar) shutdown() error {
+	r.mu.Lock()
+	r.closed = true
+	entries := make([]*entry, 0, len(r.entries))
+	for _, e := range r.entries {
+		e.leaving = true
+		entries = append(entries, e)
+	}
+	r.urge()
+	r.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
+	defer cancel()
+	var errs []error
+	for _, e := range entries {
+		if err := r.settled(ctx, e); err != nil {
+			errs = append(errs, fmt.Errorf("registry: withdraw %s: %w", e.key, err))
+			break // the others have the same trouble
+		}
+	}
+	r.stop()
+	<-r.ended
+	if r.own {
+		errs = append(errs, r.keeper.Close()) // and with the leases go all keys
+	}
+	return errors.Join(errs...)
+}
+
+// pending are the entries that want something, by key.
+func (r *Registrar) pending() []*entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var todo []*entry
+	for _, e := range r.entries {
+		if e.written && e.lease.Err() != nil {
+			e.lost("its lease ended: " + e.lease.Err().Error())
+		}
+		if !e.settled() && e.refused == nil {
+			todo = append(todo, e)
+		}
+	}
+	slices.SortFunc(todo, func(a, b *entry) int { return a.compare(b) })
+	return todo
+}

@@ -1,0 +1,387 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/naming/endpoints"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+
+// within bounds what a test waits for, on a machine that does much else.
+const within = 60 * time.Second
+
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func web(id string) registry.Instance {
+	return registry.Instance{Service: "web", ID: id, Addr: "10.0.0.1:80", Version: "v1"}
+}
+
+func register(t *testing.T, cli *clientv3.Client, i registry.Instance, opts *registry.Options) *registry.Registration {
+	t.Helper()
+	reg, err := registry.Register(bounded(t), cli, i, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { reg.Close() })
+	return reg
+}
+
+func get(t *testing.T, cli *clientv3.Client, key string) *clientv3.GetResponse {
+	t.Helper()
+	resp, err := cli.Get(bounded(t), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// eventually returns the first event on a key, after a revision, that ok accepts.
+func eventually(t *testing.T, cli *clientv3.Client, key string, after int64, ok func(*clientv3.Event) bool) *clientv3.Event {
+	t.Helper()
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	for resp := range cli.Watch(ctx, key, clientv3.WithRev(after+1)) {
+		for _, ev := range resp.Events {
+			if ok(ev) {
+				return ev
+			}
+		}
+	}
+	t.Fatalf("nothing of the kind happened to %s after revision %d", key, after)
+	return nil
+}
+
+func isPut(ev *clientv3.Event) bool { return ev.Type == clientv3.EventTypePut }
+
+func TestARegistrationIsThereOnALeaseAndGoneAfterClose(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+	key := prefix + "web/a"
+	kvs := get(t, cli, key).Kvs
+	if len(kvs) != 1 || kvs[0].Lease == 0 {
+		t.Fatalf("%s: got %v, want a key on a lease", key, kvs)
+	}
+	i, err := registry.Decode(prefix, key, string(kvs[0].Value))
+	if err != nil || i.Addr != "10.0.0.1:80" || i.Version != "v1" || i.PID == 0 || i.Host == "" {
+		t.Errorf("got %+v, %v", i, err)
+	}
+	if s := reg.State(); !s.Registered || s.Key != key || s.Revision != kvs[0].ModRevision || int64(s.Lease) != kvs[0].Lease {
+		t.Errorf("state %+v, want what is in etcd: %v", s, kvs[0])
+	}
+	for range 2 {
+		if err := reg.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kvs := get(t, cli, key).Kvs; len(kvs) != 0 {
+		t.Errorf("after Close: %v, want nothing", kvs)
+	}
+	said := eventually(t, cli, key, kvs[0].ModRevision, isPut)
+	if i, err := registry.Decode(prefix, key, string(said.Kv.Value)); err != nil || i.Status != registry.Draining {
+		t.Errorf("before it went it said %+v, %v, want draining", i, err)
+	}
+	leases, err := cli.Leases(bounded(t))
+	if err != nil || len(leases.Leases) != 0 {
+		t.Errorf("leases left: %v, %v", leases, err)
+	}
+}
+
+func TestItComesBackWithoutBeingAsked(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	key := prefix + "web/a"
+	for name, take := range map[string]func(registry.State) error{
+		"its lease is revoked":               func(s registry.State) error { _, err := cli.Revoke(t.Context(), s.Lease); return err },
+		"its key is deleted":                 func(registry.State) error { _, err := cli.Delete(t.Context(), key); return err },
+		"its key is deleted after an update": func(registry.State) error { _, err := cli.Delete(t.Context(), key); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, TTL: 5 * time.Second})
+			if strings.Contains(name, "update") {
+				if err := reg.Update(bounded(t), func(i *registry.Instance) { i.Weight = 7 }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := reg.State()
+			if err := take(before); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			gone := eventually(t, cli, key, before.Revision, func(ev *clientv3.Event) bool { return ev.Type == clientv3.EventTypeDelete })
+			back := eventually(t, cli, key, gone.Kv.ModRevision, isPut)
+			t.Logf("back after %v", time.Since(begin))
+			if string(back.Kv.Value) == "" || back.Kv.Lease == 0 {
+				t.Errorf("came back as %v", back.Kv)
+			}
+			if s := reg.State(); s.Again == 0 || s.Reason == "" {
+				t.Errorf("state %+v, want it to tell of the loss", s)
+			}
+			if err := reg.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestItComesBackAfterAnOutageOfTheWholeCluster(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	opts := &registry.Options{TTL: 2 * time.Second}
+	reg := register(t, cli, web("a"), opts)
+	other := register(t, cli, web("b"), opts)
+	for _, name := range c.Names() {
+		if _, err := c.Kill(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-time.After(3 * 2 * time.Second) // the fault: 3 × TTL without etcd
+	if s := reg.State(); s.Registered || s.Err == nil {
+		t.Errorf("during the outage: %+v, want it to know", s)
+	}
+	for _, name := range c.Names() {
+		if _, err := c.Start(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range []*registry.Registration{reg, other} {
+		if err := r.Update(bounded(t), func(i *registry.Instance) { i.Version = "v2" }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resp, err := cli.Get(bounded(t), "/services/web/", clientv3.WithPrefix())
+	if err != nil || len(resp.Kvs) != 2 {
+		t.Errorf("after the outage: %v, %v, want each instance once", resp, err)
+	}
+}
+
+// Fault 14: the member that serves the client falls silent, whichever it is. Nothing is reset.
+func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	const ttl = 5 * time.Second
+	reg := register(t, cli, web("a"), &registry.Options{TTL: ttl})
+	at := reg.State().Revision
+	for _, name := range []string{"etcd1", "etcd2"} {
+		if _, err := c.Blackhole(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(ttl + 2*time.Second) // the fault's length
+		if _, err := c.Heal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	put, err := cli.Put(ctx, "end", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for resp := range cli.Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithRev(at+1)) {
+		for _, ev := range resp.Events {
+			if ev.Type == clientv3.EventTypeDelete && string(ev.Kv.Key) == reg.State().Key {
+				t.Errorf("deregistered at revision %d", ev.Kv.ModRevision)
+			}
+		}
+		if resp.Header.Revision >= put.Header.Revision {
+			return
+		}
+	}
+}
+
+func TestALiveOwnerOfTheSameIDIsNamed(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	opts := &registry.Options{Prefix: prefix, TTL: 2 * time.Second}
+	register(t, cli, web("a"), opts)
+	reg, err := registry.Register(bounded(t), cli, web("a"), opts)
+	if reg != nil || !errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "pid ") {
+		t.Errorf("got %v, %v, want ErrExists that names the process", reg, err)
+	}
+	if kvs := get(t, cli, prefix+"web/a").Kvs; len(kvs) != 1 {
+		t.Errorf("the owner's key: %v, want it untouched", kvs)
+	}
+	if _, err := cli.Put(t.Context(), prefix+"web/b", "for ever"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := registry.Register(bounded(t), cli, web("b"), opts); !errors.Is(err, registry.ErrExists) {
+		t.Errorf("a key without a lease: got %v, want ErrExists", err)
+	}
+}
+
+func TestTheKeyOfAProcessThatDiedIsWaitedFor(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	lease, err := cli.Grant(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Put(t.Context(), prefix+"web/a", "10.0.0.9:80", clientv3.WithLease(lease.ID)); err != nil {
+		t.Fatal(err)
+	}
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+	if s := reg.State(); !s.Registered {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestManyAreRegisteredInFewTransactions(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	const n = 2500 // three leases
+	var all []registry.Instance
+	for i := range n {
+		all = append(all, web(fmt.Sprint("i", i)))
+	}
+	before := get(t, cli, "nothing").Header.Revision
+	regs, err := r.Register(bounded(t), all...)
+	if err != nil || len(regs) != n {
+		t.Fatalf("got %d, %v", len(regs), err)
+	}
+	resp, err := cli.Get(bounded(t), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil || resp.Count != n {
+		t.Fatalf("got %v keys, %v, want %d", resp, err, n)
+	}
+	if took := resp.Header.Revision - before; took > n/100 {
+		t.Errorf("%d transactions for %d instances, want some %d", took, n, n/128+1)
+	}
+	// One lost key among many watched by their prefix comes back.
+	at := resp.Header.Revision
+	if _, err := cli.Delete(bounded(t), prefix+"web/i77"); err != nil {
+		t.Fatal(err)
+	}
+	gone := eventually(t, cli, prefix+"web/i77", at, func(ev *clientv3.Event) bool { return ev.Type == clientv3.EventTypeDelete })
+	eventually(t, cli, prefix+"web/i77", gone.Kv.ModRevision, isPut)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err = cli.Get(bounded(t), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil || resp.Count != 0 {
+		t.Errorf("after Close: %v keys, %v", resp, err)
+	}
+}
+
+func TestUpdateKeepsKeyAndLeaseAndDrainIsSeen(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+	before := get(t, cli, prefix+"web/a").Kvs[0]
+	if err := reg.Drain(bounded(t), "deploy"); err != nil {
+		t.Fatal(err)
+	}
+	after := get(t, cli, prefix+"web/a").Kvs[0]
+	i, err := registry.Decode(prefix, prefix+"web/a", string(after.Value))
+	if err != nil || i.Status != registry.Draining || i.Reason != "deploy" {
+		t.Errorf("got %+v, %v", i, err)
+	}
+	if after.Lease != before.Lease || after.CreateRevision != before.CreateRevision {
+		t.Errorf("got %v, want the key and lease of %v", after, before)
+	}
+	for text, change := range map[string]func(*registry.Instance){
+		"weight -1":             func(i *registry.Instance) { i.Weight = -1 },
+		"close it and register": func(i *registry.Instance) { i.ID = "b" },
+	} {
+		if err := reg.Update(bounded(t), change); !errors.Is(err, registry.ErrInvalid) || !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v, want ErrInvalid with %q", err, text)
+		}
+	}
+}
+
+// Fault 17.
+func TestCloseIsNotOvertakenByItsOwnReRegistration(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for round := range 40 {
+		reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+		if round%2 == 0 {
+			if _, err := cli.Revoke(t.Context(), reg.State().Lease); err != nil {
+				t.Fatal(err)
+			}
+		} else if _, err := cli.Delete(t.Context(), prefix+"web/a"); err != nil {
+			t.Fatal(err)
+		}
+		if err := reg.Close(); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if kvs := get(t, cli, prefix+"web/a").Kvs; len(kvs) != 0 {
+			t.Fatalf("round %d: after Close: %v, want nothing", round, kvs)
+		}
+	}
+}
+
+func TestAUserWithoutTheRightIsToldAtOnce(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	root := etcdtest.Client(t, c)
+	ctx := bounded(t)
+	for _, step := range []func() error{
+		func() error { _, err := root.UserAdd(ctx, "root", "root"); return err },
+		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
+		func() error { _, err := root.UserAdd(ctx, "guest", "guest"); return err },
+		func() error { _, err := root.AuthEnable(ctx); return err },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cli, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), Username: "guest", Password: "guest", Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	reg, err := registry.Register(ctx, cli, web("a"), nil)
+	if reg != nil || !errors.Is(err, registry.ErrUnauthorised) || ctx.Err() != nil {
+		t.Errorf("got %v, %v, want ErrUnauthorised", reg, err)
+	}
+}
+
+func TestEtcdsOwnNamingReadsOurServices(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+	manager, err := endpoints.NewManager(cli, prefix+"web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := manager.List(bounded(t))
+	if err != nil || all[prefix+"web/a"].Addr != "10.0.0.1:80" {
+		t.Errorf("got %v, %v", all, err)
+	}
+}
+
+func TestTheOriginalsKeyAndValueArePossible(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	register(t, cli, registry.Instance{Service: "web", ID: "node1", Raw: "value-2379"}, &registry.Options{Prefix: prefix})
+	if kvs := get(t, cli, prefix+"web/node1").Kvs; len(kvs) != 1 || string(kvs[0].Value) != "value-2379" {
+		t.Errorf("got %v", kvs)
+	}
+}
+
+func TestBadNamesSendNothing(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for _, opts := range []*registry.Options{{Prefix: "no-slash"}, {Prefix: "/a//b/"}, {Prefix: "/../"}, {Prefix: "/a\x00/"}} {
+		if _, err := registry.Register(bounded(t), cli, web("a"), opts); !errors.Is(err, registry.ErrInvalid) {
+			t.Errorf("prefix %q: got %v, want ErrInvalid", opts.Prefix, err)
+		}
+	}
+	before := get(t, cli, prefix).Header.Revision
+	if _, err := registry.Register(bounded(t), cli, web("a/b"), nil); !errors.Is(err, registry.ErrInvalid) {
+		t.Errorf("got %v, want ErrInvalid", err)
+	}
+	if after := get(t, cli, prefix).Header.Revision; after != before {
+		t.Errorf("revision %d, want %d: nothing was to be sent", after, before)
+	}
+}
