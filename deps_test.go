@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"cluster":       {},
 	"internal/plot": {},
 	"lease":         {},
+	"mirror":        {},
 	"registry":      {"lease"},
 	"etcdtest":      {"cluster"},
 	"cmd/etcdkit":   {"client", "cluster"},

@@ -1,0 +1,152 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// apply brings a response into the copy, one snapshot for each transaction.
+func (f *follower) apply(r *pb.WatchResponse) error {
+	if err := f.checkCluster(r.Header); err != nil {
+		return err
+	}
+	if r.Canceled {
+		return cancelled(r)
+	}
+	if len(r.Events) == 0 {
+		f.advance(r.Header.Revision)
+		return nil
+	}
+	// The header's revision is not for us: while a watch catches up, it is ahead of events that
+	// are still to come.
+	for events := r.Events; len(events) > 0; {
+		n := 1
+		for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
+			n++
+		}
+		if err := f.transaction(events[:n]); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	if f.owing {
+		f.deadline.Reset(f.patience) // it lags, but it moves
+	}
+	return nil
+}
+
+// advance takes note that nothing happened up to a revision.
+func (m *Mirror) advance(revision int64) {
+	if was := m.Snapshot(); revision > was.revision {
+		m.publish(&Batch{Snapshot: &Snapshot{tree: was.tree, revision: revision, epoch: was.epoch}})
+	}
+}
+
+// transaction applies the events of one revision.
+func (m *Mirror) transaction(events []*mvccpb.Event) error {
+	was, revision := m.Snapshot(), events[0].Kv.ModRevision
+	if revision <= was.revision {
+		return nil // never back; etcd does not send these
+	}
+	changes := make([]Change, 0, len(events))
+	for _, e := range events {
+		key := string(e.Kv.Key)
+		old, _ := m.tree.Get(key)
+		if !follows(old, e) {
+			return &lost{Diverged, fmt.Sprintf("%s of %q at revision %d does not follow from the copy at %d", e.Type, key, revision, was.revision)}
+		}
+		c := Change{Key: key, Old: old, Revision: revision}
+		if e.Type == clientv3.EventTypePut {
+			c.New = newKeyValue(e.Kv)
+			m.tree.Set(c.New.Key, c.New)
+			m.anchor = c.New
+		} else {
+			m.tree.Delete(key)
+			if m.anchor != nil && m.anchor.Key == key {
+				_, m.anchor, _ = m.tree.Min()
+			}
+		}
+		changes = append(changes, c)
+	}
+	m.mu.Lock()
+	m.record.Transactions++
+	m.record.Events += uint64(len(events))
+	m.mu.Unlock()
+	m.publish(&Batch{Changes: changes, Snapshot: &Snapshot{tree: m.tree.Copy(), revision: revision, epoch: was.epoch}})
+	return nil
+}
+
+// follows tells whether the event can come next in the key's life. Anything else means that
+// something was missed, whatever the reason.
+func follows(old *KeyValue, e *mvccpb.Event) bool {
+	switch {
+	case e.Type == clientv3.EventTypeDelete:
+		return old != nil
+	case old == nil:
+		return e.Kv.Version == 1
+	}
+	return e.Kv.CreateRevision == old.CreateRevision && e.Kv.Version == old.Version+1
+}
+
+// claim is what a history must have in common with the copy: the entry that changed last was
+// like this at this revision. Nil: there were no entries.
+type claim struct {
+	revision int64
+	anchor   *KeyValue
+}
+
+func (m *Mirror) claim() claim { return claim{m.Snapshot().revision, m.anchor} }
+
+// answer is what a linearizable read said.
+type answer struct {
+	asked    time.Time
+	revision int64
+	err      error // a lost if the history is another one
+}
+
+// verify asks etcd what revision it has come to, and whether the claim holds.
+func (m *Mirror) verify(ctx context.Context, c claim) answer {
+	a := answer{asked: time.Now()}
+	key, opts := m.first, []clientv3.OpOption{clientv3.WithRange(m.end), clientv3.WithLimit(1), clientv3.WithKeysOnly()}
+	if c.anchor != nil {
+		key, opts = c.anchor.Key, []clientv3.OpOption{clientv3.WithKeysOnly()}
+	}
+	compacted := false
+	resp, err := m.get(ctx, smallTimeout, smallStagger, key, append(opts, clientv3.WithRev(c.revision))...)
+	if errors.Is(err, rpctypes.ErrCompacted) { // fine: the watch is ahead of what can still be asked about
+		compacted = true
+		resp, err = m.get(ctx, smallTimeout, smallStagger, key, opts...)
+	}
+	if errors.Is(err, rpctypes.ErrFutureRev) {
+		a.err = &lost{Regressed, fmt.Sprintf("etcd has not come to revision %d any more", c.revision)}
+		return a
+	}
+	if err != nil {
+		a.err = fmt.Errorf("ask for etcd's revision: %w", err)
+		return a
+	}
+	a.revision = resp.Header.Revision
+	switch err := m.checkCluster(resp.Header); {
+	case err != nil:
+		a.err = err
+	case a.revision < c.revision:
+		a.err = &lost{Regressed, fmt.Sprintf("from %d to %d", c.revision, a.revision)}
+	case !compacted && !c.holds(resp.Kvs):
+		a.err = &lost{Diverged, fmt.Sprintf("%q at revision %d is not what it was", key, c.revision)}
+	}
+	return a
+}
+
+func (c claim) holds(kvs []*mvccpb.KeyValue) bool {
+	if c.anchor == nil || len(kvs) == 0 {
+		return c.anchor == nil && len(kvs) == 0
+	}
+	return kvs[0].ModRevision == c.anchor.ModRevision && kvs[0].CreateRevision == c.anchor.CreateRevision && kvs[0].Version == c.anchor.Version
+}

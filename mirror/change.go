@@ -1,0 +1,112 @@
+package mirror
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+)
+
+// Change is what happened to a key. Old and New belong to snapshots: don't modify them.
+type Change struct {
+	Key string
+	New *KeyValue // nil: the key was deleted
+	Old *KeyValue // nil: there was no such key
+
+	// Revision at which it happened.
+	Revision int64
+
+	// Synthesised: found by comparing two copies, not told by an event. There may have been
+	// other changes in between, and a deletion's Revision is that of the later copy.
+	Synthesised bool
+}
+
+// Batch is a step from one snapshot to a later one: a transaction, or several of them
+// conflated, in which each key is changed once. Readers share it: don't modify it.
+type Batch struct {
+	Changes  []Change // of one transaction as etcd ordered them, otherwise by Revision
+	Snapshot *Snapshot
+}
+
+// size is roughly what keeping the batch costs, in bytes.
+func (b *Batch) size() int {
+	const perChange = 160 // a Change and a KeyValue
+	size := 0
+	for _, c := range b.Changes {
+		size += perChange + len(c.Key)
+		if c.New != nil {
+			size += len(c.New.Value)
+		}
+	}
+	return size
+}
+
+// between finds what leads from one snapshot to another. It reads both once.
+func between(from, to *Snapshot) *Batch {
+	b := &Batch{Snapshot: to}
+	if from.tree == to.tree {
+		return b
+	}
+	next, stop := iter.Pull(to.entries())
+	defer stop()
+	entry, more := next()
+	for old := range from.entries() {
+		for more && entry.Key < old.Key {
+			b.add(nil, entry)
+			entry, more = next()
+		}
+		if !more || old.Key < entry.Key {
+			b.add(old, nil)
+			continue
+		}
+		if *old != *entry {
+			b.add(old, entry)
+		}
+		entry, more = next()
+	}
+	for more {
+		b.add(nil, entry)
+		entry, more = next()
+	}
+	b.sort()
+	return b
+}
+
+func (b *Batch) add(from, to *KeyValue) {
+	c := Change{Old: from, New: to, Revision: b.Snapshot.revision, Synthesised: true}
+	if to != nil {
+		c.Key, c.Revision = to.Key, to.ModRevision
+	} else {
+		c.Key = from.Key
+	}
+	b.Changes = append(b.Changes, c)
+}
+
+// sort puts changes in etcd's order, as far as it is known.
+func (b *Batch) sort() {
+	slices.SortStableFunc(b.Changes, func(x, y Change) int { return cmp.Compare(x.Revision, y.Revision) })
+}
+
+// conflate makes one batch of several that follow one another.
+func conflate(batches []*Batch) *Batch {
+	if len(batches) == 1 {
+		return batches[0]
+	}
+	all := &Batch{Snapshot: batches[len(batches)-1].Snapshot}
+	at := make(map[string]int) // a key's place in all
+	for _, b := range batches {
+		for _, c := range b.Changes {
+			i, seen := at[c.Key]
+			if !seen {
+				at[c.Key] = len(all.Changes)
+				all.Changes = append(all.Changes, c)
+				continue
+			}
+			c.Old = all.Changes[i].Old
+			c.Synthesised = c.Synthesised || all.Changes[i].Synthesised
+			all.Changes[i] = c
+		}
+	}
+	all.Changes = slices.DeleteFunc(all.Changes, func(c Change) bool { return c.Old == nil && c.New == nil })
+	all.sort()
+	return all
+}

@@ -1,0 +1,403 @@
+package mirror_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/mirror"
+)
+
+// Fault 11 for mirrors: compaction while disconnected.
+func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	g := newGate(t, cli.Endpoints()[0])
+	put(t, cli, prefix+"stays", "1")
+	put(t, cli, prefix+"changes", "1")
+	put(t, cli, prefix+"goes", "1")
+	log := newRecords()
+	m := open(t, g.client(t), prefix, &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
+	r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
+	log.wait(t, "mirror synced", 1)
+
+	g.lead("")
+	log.wait(t, "mirror stale", 1)
+	if s := m.State(); s.Synced || !errors.Is(s.Cause, mirror.ErrUnconfirmed) || s.Since != s.Confirmed {
+		t.Errorf("State without a connection: got %+v, want stale since it was confirmed, with ErrUnconfirmed", s)
+	}
+	put(t, cli, prefix+"changes", "2")
+	put(t, cli, prefix+"brief", "1")
+	del(t, cli, prefix+"brief")
+	del(t, cli, prefix+"goes")
+	revision := put(t, cli, prefix+"changes", "3")
+	if _, err := cli.Compact(t.Context(), revision); err != nil {
+		t.Fatal(err)
+	}
+	g.lead(cli.Endpoints()[0])
+	b := r.batch()
+	wantBatch(t, b, prefix, "~+changes=3 ~-goes")
+	for _, c := range b.Changes {
+		if c.Old == nil || c.Old.Value != "1" {
+			t.Errorf("%q: got old %+v, want the value 1", c.Key, c.Old)
+		}
+	}
+	wantMirror(t, m, cli, prefix)
+	log.wait(t, "mirror synced", 2)
+	if s := m.State(); s.Rereads[mirror.Compacted] != 1 || s.Epoch != 0 || !s.Synced {
+		t.Errorf("State: got %+v, want it synced, in epoch 0, with one reread for a compaction", s)
+	}
+	put(t, cli, prefix+"goes", "2")
+	wantBatch(t, r.batch(), prefix, "+goes=2")
+}
+
+func TestAReconnectWithoutCompactionLosesNoTransaction(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	g := newGate(t, cli.Endpoints()[0])
+	m := open(t, g.client(t), prefix, nil)
+	r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
+	put(t, cli, prefix+"a", "0") // the first watch is there
+	r.batch()
+	for round := range 5 {
+		g.lead("")
+		for i := range 3 {
+			put(t, cli, prefix+"a", fmt.Sprint(round, i))
+		}
+		g.lead(cli.Endpoints()[0])
+		for i := range 3 {
+			wantBatch(t, r.batch(), prefix, "+a="+fmt.Sprint(round, i))
+		}
+	}
+	if s := m.State(); s.Watches < 6 || len(s.Rereads) != 0 {
+		t.Errorf("State: got %d watches and rereads %v, want 6 or more and none", s.Watches, s.Rereads)
+	}
+}
+
+// server is the member that serves the mirror's watch.
+func server(t testing.TB, c *cluster.Cluster, m *mirror.Mirror) string {
+	t.Helper()
+	id := m.State().MemberID
+	for _, ms := range c.Status().Members {
+		if n, err := strconv.ParseUint(ms.ID, 16, 64); err == nil && n == id && id != 0 {
+			return ms.Name
+		}
+	}
+	t.Fatalf("no member has the id %x: %+v", id, c.Status().Members)
+	return ""
+}
+
+// others is a client of every member but one.
+func others(t testing.TB, c *cluster.Cluster, but string) *clientv3.Client {
+	t.Helper()
+	var endpoints []string
+	for _, name := range c.Names() {
+		if name != but {
+			endpoint, err := c.Endpoint(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			endpoints = append(endpoints, endpoint)
+		}
+	}
+	return quickClient(t, endpoints...)
+}
+
+// writeOn puts numbers from another goroutine until the test or stop ends it.
+func writeOn(t testing.TB, cli *clientv3.Client, key string) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			each, stop := context.WithTimeout(ctx, time.Second)
+			_, _ = cli.Put(each, key, fmt.Sprint(i)) // no leader for a while
+			stop()
+			select {
+			case <-time.After(5 * time.Millisecond): // its pace
+			case <-ctx.Done():
+			}
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+// Fault 19, and the like: whatever happens to the member that serves the watch, the mirror moves.
+func TestTheMirrorLeavesABadMember(t *testing.T) {
+	const bound = 4 * time.Second // three election timeouts and a second
+	for _, fault := range []struct {
+		name  string
+		cause func(*cluster.Cluster, context.Context, string) (*cluster.Change, error)
+		mend  func(*cluster.Cluster, context.Context, string) (*cluster.Change, error)
+	}{
+		{"isolated", (*cluster.Cluster).Isolate, nil},
+		{"blackholed", (*cluster.Cluster).Blackhole, nil},
+		{"paused", (*cluster.Cluster).Pause, (*cluster.Cluster).Resume},
+		{"killed", (*cluster.Cluster).Kill, (*cluster.Cluster).Start},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			c := etcdtest.NewCluster(t, nil)
+			cli := quickClient(t, c.Endpoints()...)
+			m := open(t, cli, "a/", nil)
+			wait(t, m, put(t, cli, "a/0", "0"))
+			for range 2 {
+				bad := server(t, c, m)
+				lead := c.Leader() == bad
+				good := others(t, c, bad)
+				stop := writeOn(t, good, "a/key")
+				wait(t, m, put(t, good, "a/before", "1"))
+				ctx := within(t, generous)
+				// What is committed after the fault, without the bad member.
+				began := time.Now()
+				if _, err := fault.cause(c, ctx, bad); err != nil {
+					t.Fatal(err)
+				}
+				served := time.Since(began)
+				revision := put(t, good, "a/after", "1")
+				for b, err := range m.Changes(ctx, nil) { // not Wait, which would ask
+					if err != nil {
+						t.Fatal(err)
+					}
+					if b.Snapshot.Revision() >= revision {
+						break
+					}
+				}
+				took := time.Since(began)
+				t.Logf("%s (leader: %v): a leader after %v, in the mirror after %v; %d watches, %d replaced", bad, lead, served, took, m.State().Watches, m.State().Replaced)
+				if took > bound+served {
+					t.Errorf("%s %s: the mirror took %v to move, %v of which without a leader: want at most %v more", bad, fault.name, took, served, bound)
+				}
+				if got := server(t, c, m); got == bad && fault.name != "killed" {
+					t.Errorf("the mirror is served by %s, which is %s", got, fault.name)
+				}
+				stop()
+				mend := fault.mend
+				if mend == nil {
+					mend = func(c *cluster.Cluster, ctx context.Context, _ string) (*cluster.Change, error) { return c.Heal(ctx) }
+				}
+				if _, err := mend(c, ctx, bad); err != nil {
+					t.Fatal(err)
+				}
+				wantMirror(t, m, cli, "a/")
+				if s := m.State(); len(s.Rereads) != 0 {
+					t.Errorf("rereads: got %v, want none", s.Rereads)
+				}
+			}
+		})
+	}
+}
+
+// Fault 22: a client that moves to a member which lags.
+func TestTheRevisionNeverGoesBack(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	names := slices.DeleteFunc(c.Names(), func(name string) bool { return name == c.Leader() })
+	good, err := c.Endpoint(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lagging, err := c.Endpoint(names[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(t, good)
+	log := newRecords()
+	m := open(t, g.client(t), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
+	watched := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { // every batch, and the snapshots in between
+		defer close(watched)
+		f := startFold(new(mirror.Snapshot))
+		for b, err := range m.Changes(ctx, &mirror.ChangesOptions{From: new(mirror.Snapshot), EachTransaction: true}) {
+			if err != nil {
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("Changes: %v", err)
+				}
+				return
+			}
+			f.apply(t, b)
+		}
+	}()
+	cli := others(t, c, names[1])
+	for round := range 2 {
+		if _, err := c.Isolate(t.Context(), names[1]); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			put(t, cli, fmt.Sprintf("a/%d", i%10), fmt.Sprint(round, i))
+		}
+		wantMirror(t, m, cli, "a/")
+		at := m.Snapshot().Revision()
+		g.lead(lagging)
+		log.wait(t, "mirror stale", round+1)
+		if got := m.Snapshot().Revision(); got < at || m.State().Epoch != 0 {
+			t.Errorf("with a member that lags: got revision %d, epoch %d, want %d and 0", got, m.State().Epoch, at)
+		}
+		if _, err := c.Heal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, m, put(t, cli, "a/healed", fmt.Sprint(round)))
+		log.wait(t, "mirror synced", round+2)
+		g.lead(good)
+		wantMirror(t, m, cli, "a/")
+	}
+	cancel()
+	<-watched
+	if s := m.State(); s.Epoch != 0 || len(s.Rereads) != 0 {
+		t.Errorf("State: got epoch %d and rereads %v, want 0 and none", s.Epoch, s.Rereads)
+	}
+}
+
+// Fault 24: the database was wiped, a backup was restored, or it is another cluster.
+func TestAReplacedHistoryIsReadAgain(t *testing.T) {
+	// A cluster's directory is copied between two runs of it: the ID stays.
+	dir, early := t.TempDir(), t.TempDir()
+	opts := &cluster.Options{Members: 1, DataDir: filepath.Join(dir, "data")}
+	run := func(write func(*cluster.Cluster, *clientv3.Client)) {
+		t.Helper()
+		c := etcdtest.NewCluster(t, opts)
+		write(c, etcdtest.Client(t, c))
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(func(_ *cluster.Cluster, cli *clientv3.Client) {
+		put(t, cli, "a/old", "1")
+		put(t, cli, "a/both", "1")
+	})
+	if err := os.CopyFS(filepath.Join(early, "data"), os.DirFS(opts.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name    string
+		after   int // writes into what replaces it, before the mirror sees it
+		compact bool
+		other   bool
+		reason  mirror.Reason
+	}{
+		{"an older backup", 0, false, false, mirror.Regressed},
+		{"an older backup that has gone on for longer", 100, false, false, mirror.Diverged},
+		{"an older backup that was compacted since", 100, true, false, mirror.Diverged},
+		{"another cluster", 0, false, true, mirror.OtherCluster},
+		{"another cluster that has gone on for longer", 100, false, true, mirror.OtherCluster},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			first, second := t.TempDir(), t.TempDir()
+			for _, to := range []string{first, second} {
+				if err := os.CopyFS(filepath.Join(to, "data"), os.DirFS(filepath.Join(early, "data"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.other {
+				second = t.TempDir()
+			}
+			c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, DataDir: filepath.Join(first, "data")})
+			cli := etcdtest.Client(t, c)
+			g := newGate(t, c.Endpoints()[0])
+			for i := range 50 {
+				put(t, cli, fmt.Sprintf("a/%d", i), "1")
+			}
+			log := newRecords()
+			m := open(t, g.client(t), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, Logger: log.logger()})
+			r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
+			f := startFold(m.Snapshot())
+			wantMirror(t, m, cli, "a/")
+			g.lead("")
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			c = etcdtest.NewCluster(t, &cluster.Options{Members: 1, DataDir: filepath.Join(second, "data")})
+			cli = etcdtest.Client(t, c)
+			put(t, cli, "a/both", "2")
+			for i := range test.after {
+				put(t, cli, fmt.Sprintf("a/%d", i), "2")
+			}
+			if test.compact {
+				if _, err := cli.Compact(t.Context(), put(t, cli, "a/0", "3")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			g.lead(c.Endpoints()[0])
+			log.wait(t, "mirror read again", 1)
+			wantMirror(t, m, cli, "a/")
+			f.apply(t, r.batch())
+			wantSame(t, "what was there and the changes", f.contents, held(m.Snapshot()))
+			if s := m.State(); s.Rereads[test.reason] != 1 || s.Epoch != 1 || m.Snapshot().Epoch() != 1 || !s.Synced {
+				t.Errorf("State: got %+v, want it synced, in epoch 1, with one reread because %q", s, test.reason)
+			}
+			wait(t, m, put(t, cli, "a/later", "3"))
+			wantBatch(t, r.batch(), "a/", "+later=3")
+			if !strings.Contains(log.all(), "level=WARN") {
+				t.Errorf("the log has no warning:\n%s", log.all())
+			}
+		})
+	}
+}
+
+// Fault 30 for mirrors: denied at first, and later.
+func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
+	root := etcdtest.Client(t, c)
+	ctx := within(t, generous)
+	_, e1 := root.RoleAdd(ctx, "root")
+	_, e2 := root.UserAdd(ctx, "root", "secret")
+	_, e3 := root.UserGrantRole(ctx, "root", "root")
+	_, e4 := root.RoleAdd(ctx, "reader")
+	_, e5 := root.RoleGrantPermission(ctx, "reader", "a/", "a0", clientv3.PermissionType(clientv3.PermRead))
+	_, e6 := root.UserAdd(ctx, "amy", "secret")
+	_, e7 := root.UserGrantRole(ctx, "amy", "reader")
+	_, e8 := root.AuthEnable(ctx)
+	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8); err != nil {
+		t.Fatal(err)
+	}
+	as := func(user string) *clientv3.Client {
+		cli, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), Username: user, Password: "secret", Logger: zap.NewNop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cli.Close() })
+		return cli
+	}
+	root = as("root")
+	put(t, root, "a/key", "1")
+	for what, test := range map[string]struct {
+		cli    *clientv3.Client
+		prefix string
+	}{
+		"another prefix":     {as("amy"), "b/"},
+		"the whole keyspace": {as("amy"), ""},
+		"no user":            {etcdtest.Client(t, c), "a/"},
+	} {
+		if _, err := mirror.Open(ctx, test.cli, test.prefix, nil); !errors.Is(err, mirror.ErrDenied) {
+			t.Errorf("Open of %s: got %v, want ErrDenied", what, err)
+		}
+	}
+	log := newRecords()
+	m := open(t, as("amy"), "a/", &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Logger: log.logger()})
+	if _, err := root.UserRevokeRole(ctx, "amy", "reader"); err != nil {
+		t.Fatal(err)
+	}
+	log.wait(t, "mirror stale", 1)
+	if s := m.State(); !errors.Is(s.Cause, mirror.ErrDenied) {
+		t.Errorf("State after the role was revoked: got %+v, want ErrDenied as the cause", s)
+	}
+	if _, err := root.UserGrantRole(ctx, "amy", "reader"); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, m, put(t, root, "a/key", "2"))
+	log.wait(t, "mirror synced", 2)
+	if got := strings.Count(log.all(), "mirror stale"); got != 1 {
+		t.Errorf("lines that say stale: got %d, want 1:\n%s", got, log.all())
+	}
+}

@@ -1,0 +1,98 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Sentinels for errors.Is.
+var (
+	// ErrPrefix: the prefix contains a NUL byte, which etcd's ranges give a meaning of its own.
+	// Nothing was sent.
+	ErrPrefix = errors.New("mirror: bad prefix")
+	// ErrOptions: an option is out of range. Nothing was sent.
+	ErrOptions = errors.New("mirror: bad options")
+	// ErrWrapped: the client's Watcher is not clientv3's own, as after namespace.NewWatcher.
+	// Nothing was sent. Use the plain client, and the whole prefix.
+	ErrWrapped = errors.New("mirror: wrapped client")
+	// ErrDenied: etcd refuses the client's user the prefix. Open returns it at once. A mirror
+	// whose permission is taken away later is stale with this cause, and asks again from time
+	// to time.
+	ErrDenied = errors.New("mirror: permission denied")
+	// ErrSlow: a reader of every transaction fell behind by more than its buffer. Call Changes
+	// again, From the Snapshot of the last batch, to go on without a gap.
+	ErrSlow = errors.New("mirror: reader too slow")
+	// ErrClosed: the mirror, or the client below it, was closed.
+	ErrClosed = errors.New("mirror: closed")
+	// ErrUnconfirmed is why a copy is stale when nothing worse is known: etcd has not confirmed
+	// it for too long.
+	ErrUnconfirmed = errors.New("mirror: not confirmed")
+	// ErrGap is why a copy is stale that is being read again. The error says what for.
+	ErrGap = errors.New("mirror: the watch cannot be continued")
+)
+
+// Options of Open. The zero value and nil are the defaults.
+type Options struct {
+	// ConfirmEvery is how often the copy is proven complete, by one small linearizable read
+	// and a progress request on the watch. Default 2 s, at least 10 ms.
+	ConfirmEvery time.Duration
+
+	// Patience is how long a watch may owe an answer before another one, on the next member,
+	// takes its place. It doubles, up to eight times its value, while that does not help.
+	// Default 500 ms, at least 10 ms.
+	//
+	// A copy that was not confirmed for 2 × ConfirmEvery + Patience is stale.
+	Patience time.Duration
+
+	// Logger gets a line when the mirror turns stale or synced, when it reads again and when
+	// it replaces a silent watch. Nil is silent.
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		unset time.Duration
+	}{
+		{"ConfirmEvery", &opts.ConfirmEvery, 2 * time.Second},
+		{"Patience", &opts.Patience, 500 * time.Millisecond},
+	} {
+		if *d.value == 0 {
+			*d.value = d.unset
+		}
+		if *d.value < 10*time.Millisecond {
+			return opts, fmt.Errorf("%w: %s is %v: want 10ms or more, or 0 for %v", ErrOptions, d.name, *d.value, d.unset)
+		}
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return opts, nil
+}
+
+// staleAfter is how long a copy counts as synced without being confirmed.
+func (o *Options) staleAfter() time.Duration { return 2*o.ConfirmEvery + o.Patience }
+
+// checkTarget finds what cannot be mirrored.
+func checkTarget(cli *clientv3.Client, prefix string) error {
+	if strings.ContainsRune(prefix, 0) {
+		return fmt.Errorf("%w %q: contains a NUL byte", ErrPrefix, prefix)
+	}
+	// The watch is a gRPC stream of our own (stream.go): it would not see the namespace that
+	// reads see, and the copy would never change.
+	if got, want := reflect.TypeOf(cli.Watcher), reflect.TypeOf(clientv3.NewWatcher(cli)); got != want {
+		return fmt.Errorf("%w: its Watcher is a %v: use the plain client, and the whole prefix", ErrWrapped, got)
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// Reason is why the prefix was read again, in full.
+type Reason string
+
+const (
+	// Compacted: etcd has forgotten changes that the mirror had not seen.
+	Compacted Reason = "compacted"
+	// Regressed: etcd's revision is below one that it had already confirmed, as after a wiped
+	// database or a restored backup.
+	Regressed Reason = "revision went backwards"
+	// OtherCluster: the cluster's ID is another one.
+	OtherCluster Reason = "another cluster"
+	// Diverged: what etcd says does not follow from what it said before.
+	Diverged Reason = "history diverged"
+)
+
+// breaks tells whether revisions before and after are of different histories.
+func (r Reason) breaks() bool { return r != Compacted }
+
+// State is what a mirror knows about itself at one moment.
+type State struct {
+	// Synced: confirmed not long ago and nothing known to be missing. Otherwise the copy is
+	// stale: the last good one, and Cause says why.
+	Synced bool
+	// Since when it is synced; or, stale, the last moment for which it is known to be complete.
+	Since time.Time
+	Cause error // nil while synced
+
+	// Confirmed: whatever was committed before this moment is in the copy, if it has not been
+	// deleted since; proven by a linearizable read. ConfirmedRevision is what that read saw.
+	Confirmed         time.Time
+	ConfirmedRevision int64
+
+	// Revision, Epoch and Keys are those of the newest Snapshot.
+	Revision int64
+	Epoch    uint64
+	Keys     int
+
+	ClusterID uint64
+	MemberID  uint64 // the member that serves the watch; 0 while there is none
+
+	Transactions uint64 // applied, and Events in them
+	Events       uint64
+	Watches      uint64            // opened: one, and one for each that broke or was replaced
+	Replaced     uint64            // of them, because they owed an answer for too long
+	Rereads      map[Reason]uint64 // by reason; without the first read
+}
+
+// record is the changing part of a mirror's state. Mirror.mu guards it.
+type record struct {
+	State          // Synced, Since, Cause, Revision, Epoch and Keys are made when asked for
+	gap      error // the copy is known to be incomplete, or may not be confirmed
+	trouble  error // the last thing that went wrong since it was confirmed
+	synced   time.Time
+	reported bool // what the log said last: synced
+}
+
+// State returns the mirror's state. It is a matter of a microsecond, and not free of locks as
+// Get and Snapshot are.
+func (m *Mirror) State() State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state()
+}
+
+// state is State with m.mu held.
+func (m *Mirror) state() State {
+	s, snapshot := m.record.State, m.Snapshot()
+	s.Rereads = maps.Clone(s.Rereads)
+	s.Revision, s.Epoch, s.Keys = snapshot.revision, snapshot.epoch, snapshot.Len()
+	age := time.Since(s.Confirmed)
+	switch {
+	case m.err != nil:
+		s.Cause = m.err
+	case m.record.gap != nil:
+		s.Cause = m.record.gap
+	case age > m.opts.staleAfter():
+		s.Cause = fmt.Errorf("%w for %v", ErrUnconfirmed, age.Round(time.Millisecond))
+		if m.record.trouble != nil {
+			s.Cause = fmt.Errorf("%w: %w", s.Cause, m.record.trouble)
+		}
+	default:
+		s.Synced, s.Since = true, m.record.synced
+		return s
+	}
+	s.Since = s.Confirmed
+	return s
+}
+
+// confirm takes note that the copy has all that was committed before a moment.
+func (m *Mirror) confirm(asked time.Time, revision int64) {
+	m.mu.Lock()
+	was := m.state().Synced
+	m.record.Confirmed, m.record.ConfirmedRevision = asked, revision
+	m.record.gap, m.record.trouble = nil, nil
+	if !was {
+		m.record.synced = time.Now()
+	}
+	m.mu.Unlock()
+	m.report()
+}
+
+// suffer takes note of what stands between the mirror and its next confirmation.
+func (m *Mirror) suffer(err error) {
+	m.mu.Lock()
+	m.record.trouble = err
+	if denied(err) || errors.Is(err, ErrGap) {
+		m.record.gap = err
+	}
+	m.mu.Unlock()
+	m.report()
+}
+
+// report logs a change between synced and stale.
+func (m *Mirror) report() {
+	m.mu.Lock()
+	s := m.state()
+	news := s.Synced != m.record.reported
+	m.record.reported = s.Synced
+	m.mu.Unlock()
+	switch {
+	case !news:
+	case s.Synced:
+		m.log.Info("mirror synced", "revision", s.Revision, "epoch", s.Epoch, "keys", s.Keys)
+	default:
+		m.log.Warn("mirror stale", "since", s.Since, "revision", s.Revision, "cause", s.Cause)
+	}
+}

@@ -1,0 +1,132 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+)
+
+// stream is one watch on one gRPC stream of the client's connection.
+//
+// It is not clientv3.Watch, which resumes by itself and does not say so: whoever resumes must
+// first make sure that it is still the same history (a wiped database that has come as far as
+// we were looks just like a healthy one). Besides, clientv3 buffers without bound, and shares a
+// stream, on which a progress request is only answered when every watch is synced. Here gRPC's
+// flow control reaches the member.
+type stream struct {
+	client pb.Watch_WatchClient
+	cancel context.CancelFunc
+	header *pb.ResponseHeader // of the answer to the request: who serves the watch
+
+	responses chan *pb.WatchResponse // whole ones; closed at the end
+	err       error                  // why it ended; to be read after that
+}
+
+// openStream watches keys from a revision on. It returns when the member has accepted. ctx
+// bounds the call, life the stream.
+func openStream(ctx, life context.Context, cli *clientv3.Client, key, end string, revision int64) (*stream, error) {
+	life, cancel := context.WithCancel(life)
+	s := &stream{cancel: cancel, responses: make(chan *pb.WatchResponse)}
+	stop := context.AfterFunc(ctx, cancel)
+	err := s.open(life, cli, key, end, revision)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		cancel()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("no member took the watch: %w", context.Cause(ctx))
+		}
+		return nil, err
+	}
+	go s.receive(life) // ends with close
+	return s, nil
+}
+
+func (s *stream) open(ctx context.Context, cli *clientv3.Client, key, end string, revision int64) error {
+	var err error
+	s.client, err = pb.NewWatchClient(cli.ActiveConnection()).Watch(clientv3.WithRequireLeader(ctx), grpc.MaxCallRecvMsgSize(math.MaxInt32))
+	if err != nil {
+		return rpctypes.Error(err)
+	}
+	create := &pb.WatchCreateRequest{
+		Key: []byte(key), RangeEnd: []byte(end), StartRevision: revision,
+		Fragment: true, // one transaction may be more than a gRPC message of etcd's usual size
+	}
+	if err := s.client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+		_, err = s.client.Recv() // Send only says EOF
+		return rpctypes.Error(err)
+	}
+	created, err := s.client.Recv()
+	if err != nil {
+		return rpctypes.Error(err)
+	}
+	if created.Canceled {
+		return cancelled(created)
+	}
+	s.header = created.Header
+	return nil
+}
+
+// receive joins fragments.
+func (s *stream) receive(ctx context.Context) {
+	defer close(s.responses)
+	var whole *pb.WatchResponse
+	for {
+		r, err := s.client.Recv()
+		if err != nil {
+			s.err = rpctypes.Error(err)
+			return
+		}
+		if whole != nil {
+			whole.Events = append(whole.Events, r.Events...)
+			whole.Fragment = r.Fragment
+			r = whole
+		}
+		if whole = r; r.Fragment {
+			continue
+		}
+		whole = nil
+		select {
+		case s.responses <- r:
+		case <-ctx.Done():
+			s.err = ctx.Err()
+			return
+		}
+	}
+}
+
+// askProgress makes the member say how far it is. It stays silent while the watch lags behind.
+func (s *stream) askProgress() {
+	// An error ends the stream, which receive then reports.
+	_ = s.client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
+}
+
+// close ends the stream and waits for it.
+func (s *stream) close() {
+	s.cancel()
+	for range s.responses {
+	}
+}
+
+// cancelled is why the member ended the watch.
+func cancelled(r *pb.WatchResponse) error {
+	if r.CompactRevision != 0 {
+		return rpctypes.ErrCompacted
+	}
+	reason := r.CancelReason
+	if _, desc, ok := strings.Cut(reason, " desc = "); ok { // a gRPC error as text
+		reason = desc
+	}
+	if reason == "" {
+		reason = "the member ended the watch without a reason"
+	}
+	return rpctypes.Error(errors.New(reason))
+}
