@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"lease":         {},
 	"mirror":        {},
 	"registry":      {"lease"},
+	"discovery":     {"registry", "mirror"},
 	"etcdtest":      {"cluster"},
 	"cmd/etcdkit":   {"client", "cluster"},
 
@@ -62,7 +63,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 			return nil
 		}
 		if isTest {
-			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", "registry", pkg)
+			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", "registry", "discovery", pkg)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {

@@ -7,6 +7,10 @@
 // The packages, from the bottom up:
 //
 //	client     Dial: a *clientv3.Client that is proven reachable
+//	lease      a lease kept alive that knows its own deadline and says why it ended
+//	mirror     a gap-free, ordered local copy of a key prefix
+//	registry   the writing side of services: Register, Update, Drain, Close
+//	discovery  the reading side: List, Watch, View
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line
 //

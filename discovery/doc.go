@@ -1,0 +1,31 @@
+// Package discovery finds the instances of a service, and keeps the list while etcd is away.
+//
+//	v, err := discovery.Open(ctx, cli, "web", nil) // returns with the first complete list
+//	if err != nil {
+//		return err
+//	}
+//	defer v.Close()
+//
+//	for _, i := range v.Instances() { // a shared slice: nanoseconds, no allocation, no request
+//		…
+//	}
+//	i, err := v.Pick() // round robin, by weight, of those that take requests
+//	<-v.Changed()      // closed at the next change
+//
+// List asks once; Watch is an iterator of complete lists.
+//
+// # Guarantees
+//
+//   - An empty list was read from etcd as empty. While etcd cannot be asked, the last good list
+//     stays, and State says that it is stale, since when and why.
+//   - There is no gap: a View stands on a mirror, which reads again and reports the difference
+//     where etcd has compacted away what was missed.
+//   - A value that is not an instance costs that entry, never the list: State names it.
+//   - Values that others wrote are read: etcd's naming package, a bare host:port, and any text
+//     (Instance.Raw).
+//
+// # Limits
+//
+// A list is of one moment of etcd and may be behind it; an instance that it names may have died
+// within its lease's TTL.
+package discovery
