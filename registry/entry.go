@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -55,8 +54,6 @@ func newEntry(prefix string, i Instance) (*entry, error) {
 		since: time.Now(), changed: make(chan struct{}),
 	}, nil
 }
-
-func (e *entry) compare(b *entry) int { return strings.Compare(e.key, b.key) }
 
 // settled: the key is as it should be.
 func (e *entry) settled() bool {

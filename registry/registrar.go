@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -213,7 +214,8 @@ func (r *Registrar) withdraw(e *entry) {
 }
 
 // Close withdraws all instances: they say draining first, then their keys are deleted. It is
-// idempotent and bounded by half a TTL; what could not be deleted ends with its lease.
+// idempotent and bounded: 5 s for the keys, and for a Keeper of its own half a TTL more. What
+// could not be deleted ends with its lease.
 func (r *Registrar) Close() error { return r.close() }
 
 func (r *Registrar) shutdown() error {
@@ -257,6 +259,6 @@ func (r *Registrar) pending() []*entry {
 			todo = append(todo, e)
 		}
 	}
-	slices.SortFunc(todo, func(a, b *entry) int { return a.compare(b) })
+	slices.SortFunc(todo, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
 	return todo
 }
