@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -13,25 +14,28 @@ import (
 )
 
 // entry is one key: what should stand there, and what is known to stand there. Registrar.mu
-// guards it; only the worker changes what is known.
+// guards it; only the worker and what it starts change what is known.
 type entry struct {
 	key      string
 	instance Instance
 	value    string // wanted
 	leaving  bool   // nothing is wanted
-	refused  error  // it cannot be had, and is not tried again
 
 	written  bool         // the key is ours, on lease, with the value there
+	doubted  bool         // written, but somebody may have changed that unnoticed
 	there    string       // the value
-	revision int64        // of our last write
+	revision int64        // of our last write; 0: there was none yet
 	lease    *lease.Lease // that the room for the key is reserved on
 	ours     []clientv3.LeaseID
 	replace  int64 // mod revision of a key of ours on an earlier lease, to be overwritten
 	gone     bool  // withdrawn
 	foreign  int64 // the last revision at which somebody else changed the key
+	watch    string
 	rival    rival
 
-	trouble error // of the last try, nil once written
+	trouble error     // of the last try, nil once written
+	verdict error     // trouble that callers need not wait on with; nil with every new wish
+	next    time.Time // not to be tried before
 	reason  string
 	since   time.Time // of Registered in State
 	again   int
@@ -55,12 +59,15 @@ func newEntry(prefix string, i Instance) (*entry, error) {
 	}, nil
 }
 
+// service is the prefix that the key shares with those of the same service.
+func (e *entry) service() string { return e.key[:strings.LastIndexByte(e.key, '/')+1] }
+
 // settled: the key is as it should be.
 func (e *entry) settled() bool {
 	if e.leaving {
 		return e.gone
 	}
-	return e.written && e.there == e.value
+	return e.written && !e.doubted && e.there == e.value
 }
 
 // tell wakes whoever waits for the entry.
@@ -69,14 +76,15 @@ func (e *entry) tell() {
 	e.changed = make(chan struct{})
 }
 
-// lost takes note that the key is ours no longer. It will be again.
-func (e *entry) lost(reason string) {
+// lost takes note that the key is ours no longer, if it was. It will be again.
+func (e *entry) lost(reason string) bool {
 	if !e.written {
-		return
+		return false
 	}
-	e.written, e.reason, e.since = false, reason, time.Now()
+	e.written, e.doubted, e.reason, e.since = false, false, reason, time.Now()
 	e.again++
 	e.tell()
+	return true
 }
 
 // holds takes note of our value under the key.
@@ -84,24 +92,20 @@ func (e *entry) holds(value string, revision int64) {
 	if !e.written {
 		e.since = time.Now()
 	}
-	e.written, e.there, e.revision, e.trouble, e.replace, e.rival = true, value, revision, nil, 0, rival{}
+	e.written, e.doubted, e.there, e.revision = true, false, value, revision
+	e.trouble, e.verdict, e.replace, e.rival, e.next = nil, nil, 0, rival{}, time.Time{}
 	if e.foreign > revision { // it was changed before the answer came
 		e.lost("its key was changed by somebody else")
 	}
 	e.tell()
 }
 
-// fails takes note of a try that failed.
-func (e *entry) fails(err error) {
-	e.trouble = err
-	e.tell()
-}
-
-// refuse gives up on the entry.
-func (e *entry) refuse(err error) {
-	e.refused, e.trouble = err, err
-	if e.leaving {
-		e.gone = true
+// fails takes note of a try that failed, and when the next one is due. With a verdict callers
+// hear of it at once.
+func (e *entry) fails(err error, pause time.Duration, verdict bool) {
+	e.trouble, e.next = err, time.Now().Add(pause)
+	if verdict {
+		e.verdict = err
 	}
 	e.tell()
 }
@@ -112,6 +116,29 @@ func (e *entry) owned(kv *mvccpb.KeyValue) bool {
 	return kv.Lease != 0 && slices.Contains(e.ours, clientv3.LeaseID(kv.Lease))
 }
 
+// reserved takes note of the lease that the key goes on next.
+func (e *entry) reserved(l *lease.Lease) {
+	if e.lease != nil {
+		e.lease.Release(1)
+	}
+	e.lease = l
+	e.ours = append(e.ours, l.ID())
+	if len(e.ours) > 8 { // earlier ones have ended long ago
+		e.ours = e.ours[1:]
+	}
+}
+
+// goodbye is the value that says draining, if that is to be said still.
+func (e *entry) goodbye() (string, bool) {
+	if !e.written || e.instance.Raw != "" || e.lease.Err() != nil {
+		return "", false
+	}
+	last := e.instance
+	last.Status, last.Reason = Draining, "leaving"
+	value, err := last.Encode()
+	return value, err == nil && e.there != value && e.instance.Status != Draining
+}
+
 // rival is what is known of another process's lease on our key.
 type rival struct {
 	lease     int64
@@ -119,14 +146,14 @@ type rival struct {
 	asked     time.Time
 }
 
-// alive tells from two looks at its lease whether the rival renews it.
-func (v rival) alive(remaining time.Duration) bool {
+// renewed tells from two looks at its lease whether the rival renews it.
+func (v rival) renewed(remaining time.Duration) bool {
 	return v.lease != 0 && remaining > v.remaining-time.Since(v.asked)+1500*time.Millisecond
 }
 
 // exists is the error that names who has the key.
 func exists(prefix string, kv *mvccpb.KeyValue) error {
-	who := "a process that does not say who it is"
+	who := fmt.Sprintf("a process that does not say who it is, with the value %.40q", kv.Value)
 	if i, err := Decode(prefix, string(kv.Key), string(kv.Value)); err == nil && i.PID != 0 {
 		who = fmt.Sprintf("pid %d on host %s", i.PID, i.Host)
 		if host, err := os.Hostname(); err == nil && host == i.Host {

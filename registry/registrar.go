@@ -57,9 +57,12 @@ type Registrar struct {
 	ended chan struct{}
 	close func() error
 
-	mu      sync.Mutex
-	entries map[string]*entry // by key
-	closed  bool
+	mu       sync.Mutex
+	entries  map[string]*entry // by key
+	services map[string]int    // how many of them are of a service
+	dirty    map[*entry]bool   // those that are, perhaps, not as they should be
+	watcher  *watcher
+	closed   bool
 }
 
 // New returns a Registrar. It sends nothing; the error is ErrInvalid.
@@ -79,8 +82,10 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 	}
 	r := &Registrar{
 		cli: cli, prefix: o.Prefix, keeper: o.Keeper, log: o.Logger,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}), entries: make(map[string]*entry),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool),
 	}
+	r.watcher = newWatcher(r)
 	if r.keeper == nil {
 		r.keeper, r.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL, Logger: o.Logger}), true
 	}
@@ -164,13 +169,16 @@ func (r *Registrar) admit(all []*Registration) error {
 	}
 	for _, reg := range all {
 		r.entries[reg.entry.key] = reg.entry
+		r.services[reg.entry.service()]++
+		r.touch(reg.entry)
 	}
-	r.urge()
 	return nil
 }
 
-// urge wakes the worker.
-func (r *Registrar) urge() {
+// touch has the worker look at an entry now. r.mu is held.
+func (r *Registrar) touch(e *entry) {
+	r.dirty[e] = true
+	e.next = time.Time{}
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -181,10 +189,7 @@ func (r *Registrar) urge() {
 func (r *Registrar) settled(ctx context.Context, e *entry) error {
 	for {
 		r.mu.Lock()
-		done, err, changed := e.settled(), e.refused, e.changed
-		if done {
-			err = nil
-		}
+		done, err, changed := e.settled(), e.verdict, e.changed
 		r.mu.Unlock()
 		if done || err != nil {
 			return err
@@ -209,8 +214,13 @@ func (r *Registrar) settled(ctx context.Context, e *entry) error {
 func (r *Registrar) withdraw(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.leaving = true
-	r.urge()
+	r.leave(e)
+}
+
+// leave is withdraw with r.mu held.
+func (r *Registrar) leave(e *entry) {
+	e.leaving, e.trouble, e.verdict = true, nil, nil
+	r.touch(e)
 }
 
 // Close withdraws all instances: they say draining first, then their keys are deleted. It is
@@ -223,10 +233,9 @@ func (r *Registrar) shutdown() error {
 	r.closed = true
 	entries := make([]*entry, 0, len(r.entries))
 	for _, e := range r.entries {
-		e.leaving = true
+		r.leave(e)
 		entries = append(entries, e)
 	}
-	r.urge()
 	r.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
@@ -246,19 +255,50 @@ func (r *Registrar) shutdown() error {
 	return errors.Join(errs...)
 }
 
-// pending are the entries that want something, by key.
-func (r *Registrar) pending() []*entry {
+// pending are the entries that want something now, by key, and how long it is until another
+// one does.
+func (r *Registrar) pending() (todo []*entry, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var todo []*entry
-	for _, e := range r.entries {
-		if e.written && e.lease.Err() != nil {
-			e.lost("its lease ended: " + e.lease.Err().Error())
+	now := time.Now()
+	wait = time.Hour
+	ended := make(map[*lease.Lease][]*entry)
+	for e := range r.dirty {
+		if e.written && !e.leaving && e.lease.Err() != nil {
+			ended[e.lease] = append(ended[e.lease], e)
+		} else if e.settled() {
+			delete(r.dirty, e)
+			continue
 		}
-		if !e.settled() && e.refused == nil {
-			todo = append(todo, e)
+		if rest := e.next.Sub(now); rest > 0 {
+			wait = min(wait, rest)
+			continue
 		}
+		todo = append(todo, e)
+	}
+	for l, entries := range ended {
+		r.lose("its lease ended: "+l.Err().Error(), entries...)
+	}
+	if len(todo) > 0 {
+		wait = 0
 	}
 	slices.SortFunc(todo, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
-	return todo
+	return todo, wait
+}
+
+// lose takes note that keys are ours no longer. r.mu is held.
+func (r *Registrar) lose(reason string, entries ...*entry) {
+	entries = slices.DeleteFunc(entries, func(e *entry) bool { return !e.lost(reason) })
+	if len(entries) > 0 {
+		r.log.Warn("registration lost", about("because", reason, entries)...)
+	}
+}
+
+// about are the attributes of a log line on entries: a lease takes up to 1,000 with it.
+func about(name, value string, entries []*entry) []any {
+	attrs := []any{"key", entries[0].key}
+	if more := len(entries) - 1; more > 0 {
+		attrs = append(attrs, "more", more)
+	}
+	return append(attrs, name, value)
 }

@@ -21,8 +21,8 @@ type State struct {
 	// Registered: the key is there, as far as is known. Since when it is so, or not.
 	Registered bool
 	Since      time.Time
-	// Err is why not, nil while Registered: the last try's error, or ErrExists or
-	// ErrUnauthorised when nobody tries any longer.
+	// Err is the last try's error, nil while all is as it should be. With ErrUnauthorised, or
+	// ErrExists from a live process, tries are some seconds apart.
 	Err error
 	// Reason is why it was last lost, "" if it never was; Again is how often.
 	Reason string
@@ -45,7 +45,7 @@ func (g *Registration) State() State {
 			s.Registered, s.Err = false, e.lease.Err()
 		}
 	}
-	if !s.Registered && e.trouble != nil {
+	if e.trouble != nil {
 		s.Err = e.trouble
 	}
 	return s
@@ -79,8 +79,8 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 		r.mu.Unlock()
 		return ErrClosed
 	}
-	e.instance, e.value = fresh.instance, fresh.value
-	r.urge()
+	e.instance, e.value, e.trouble, e.verdict = fresh.instance, fresh.value, nil, nil
+	r.touch(e)
 	r.mu.Unlock()
 	if err := r.settled(ctx, e); err != nil {
 		return fmt.Errorf("registry: update %s: %w", e.key, err)

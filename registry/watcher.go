@@ -12,22 +12,30 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// fewKeys is how many keys are watched one by one; of more, their services are.
+// fewKeys is how many keys of a service are watched one by one; of more, the service is.
 const fewKeys = 8
 
 // watcher tells the registrar of what others do to its keys, and of leases that end.
+// Registrar.mu guards its fields.
 type watcher struct {
 	r       *Registrar
-	targets map[string]context.CancelFunc // by key, or by prefix ending in a slash
+	targets map[string]*target // by key, or by a service's prefix
 	leases  map[*lease.Lease]bool
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 }
 
+// target is what one watch is about.
+type target struct {
+	entries int   // that rely on it
+	from    int64 // the revision from which on it misses nothing
+	stop    context.CancelFunc
+}
+
 func newWatcher(r *Registrar) *watcher {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &watcher{r: r, targets: make(map[string]context.CancelFunc), leases: make(map[*lease.Lease]bool), ctx: ctx, cancel: cancel}
+	return &watcher{r: r, targets: make(map[string]*target), leases: make(map[*lease.Lease]bool), ctx: ctx, cancel: cancel}
 }
 
 func (w *watcher) close() {
@@ -35,93 +43,91 @@ func (w *watcher) close() {
 	w.wg.Wait()
 }
 
-// keys are all keys, and the leases they are on.
-func (r *Registrar) keys() (keys []string, leases []*lease.Lease) {
+// mourn has the entries of a lease looked at when it ends. r.mu is held.
+func (w *watcher) mourn(l *lease.Lease) {
+	if w.leases[l] {
+		return
+	}
+	w.leases[l] = true
+	w.wg.Go(func() { // ends with the lease or the watcher
+		select {
+		case <-l.Done():
+			w.r.bereave(l)
+		case <-w.ctx.Done():
+		}
+	})
+}
+
+// bereave has the entries of a lease that ended written anew.
+func (r *Registrar) bereave(l *lease.Lease) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for key, e := range r.entries {
-		keys = append(keys, key)
-		if e.lease != nil {
-			leases = append(leases, e.lease)
-		}
-	}
-	return keys, leases
-}
-
-// cover watches what is not watched yet and waits until etcd has confirmed it, so that nothing
-// that happens after a write is missed; at most rpcTimeout, as without etcd there is nothing to
-// write either.
-func (w *watcher) cover(ctx context.Context, keys []string, leases []*lease.Lease) {
-	for _, l := range leases {
-		if w.leases[l] {
-			continue
-		}
-		w.leases[l] = true
-		w.wg.Go(func() { // ends with the lease or the watcher
-			select {
-			case <-l.Done():
-				w.r.urge()
-			case <-w.ctx.Done():
-			}
-		})
-	}
-	wanted := make(map[string]bool)
-	for _, k := range keys {
-		if len(keys) > fewKeys {
-			k = k[:strings.LastIndexByte(k, '/')+1]
-		}
-		wanted[k] = true
-	}
-	var ready []chan struct{}
-	for t := range wanted {
-		if w.targets[t] != nil {
-			continue
-		}
-		watchCtx, stop := context.WithCancel(w.ctx)
-		created := make(chan struct{})
-		w.targets[t] = stop
-		ready = append(ready, created)
-		w.wg.Go(func() { w.follow(watchCtx, t, created) })
-	}
-	timeout := time.NewTimer(rpcTimeout)
-	defer timeout.Stop()
-	for _, created := range ready {
-		select {
-		case <-created:
-		case <-timeout.C:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-	for t, stop := range w.targets {
-		if !wanted[t] {
-			stop()
-			delete(w.targets, t)
+	delete(r.watcher.leases, l)
+	for _, e := range r.entries {
+		if e.lease == l {
+			r.touch(e)
 		}
 	}
 }
 
-// follow watches one key or prefix from now, again whenever the watch ends.
-func (w *watcher) follow(ctx context.Context, target string, created chan struct{}) {
+// cover sees to it that an entry which was just written is watched, from that revision on:
+// nothing can happen in between, and the write need not wait for a watch. r.mu is held.
+func (w *watcher) cover(e *entry) {
+	from := e.revision + 1
+	if e.watch == "" {
+		e.watch = e.key
+		if service := e.service(); w.targets[service] != nil || w.r.services[service] > fewKeys {
+			e.watch = service
+		}
+		if w.targets[e.watch] == nil {
+			w.open(e.watch, from)
+		}
+		w.targets[e.watch].entries++
+	}
+	if from < w.targets[e.watch].from { // the watch was opened, or broke, meanwhile
+		e.doubted = true
+		w.r.touch(e)
+	}
+}
+
+func (w *watcher) open(name string, from int64) {
+	ctx, stop := context.WithCancel(w.ctx)
+	w.targets[name] = &target{from: from, stop: stop}
+	w.wg.Go(func() { w.follow(ctx, name, from) }) // ends with uncover or the watcher
+}
+
+// uncover ends the watch that nobody relies on any longer. r.mu is held.
+func (w *watcher) uncover(e *entry) {
+	t := w.targets[e.watch]
+	if t == nil {
+		return
+	}
+	if t.entries--; t.entries == 0 {
+		t.stop()
+		delete(w.targets, e.watch)
+	}
+	e.watch = ""
+}
+
+// follow watches a target from a revision on; whenever the watch ends, from now on again.
+func (w *watcher) follow(ctx context.Context, name string, from int64) {
 	opts := []clientv3.OpOption{clientv3.WithCreatedNotify()}
-	if strings.HasSuffix(target, "/") {
+	if strings.HasSuffix(name, "/") {
 		opts = append(opts, clientv3.WithPrefix())
 	}
-	first := true
 	pause := firstPause
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		watchCtx, end := context.WithCancel(clientv3.WithRequireLeader(ctx))
-		for resp := range w.r.cli.Watch(watchCtx, target, opts...) {
-			if resp.Created {
+		start := opts
+		if first {
+			start = append(opts[:len(opts):len(opts)], clientv3.WithRev(from))
+		}
+		for resp := range w.r.cli.Watch(watchCtx, name, start...) {
+			if resp.Created && !resp.Canceled {
 				pause = firstPause
-				if !first {
-					w.r.doubt(target) // what happened in between is not known
+				if !first { // what happened in between is not known
+					w.reopened(name, resp.Header.Revision+1)
 				}
-			}
-			if first { // or refused: then the write tells why
-				close(created)
-				first = false
 			}
 			w.r.observe(resp.Events)
 		}
@@ -134,16 +140,24 @@ func (w *watcher) follow(ctx context.Context, target string, created chan struct
 	}
 }
 
-// doubt has the entries below target looked at again.
-func (r *Registrar) doubt(target string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// reopened takes note that a watch may have missed what happened before a revision.
+func (w *watcher) reopened(name string, from int64) {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	if t := w.targets[name]; t != nil {
+		t.from = from
+	}
+	w.r.doubt(name)
+}
+
+// doubt has the entries below a key or prefix looked at again. r.mu is held.
+func (r *Registrar) doubt(below string) {
 	for key, e := range r.entries {
-		if strings.HasPrefix(key, target) && !e.leaving {
-			e.written = false // a transaction that finds our key there makes it true again
+		if e.written && !e.leaving && strings.HasPrefix(key, below) {
+			e.doubted = true
+			r.touch(e)
 		}
 	}
-	r.urge()
 }
 
 // observe takes note of what others did.
@@ -161,8 +175,8 @@ func (r *Registrar) observe(events []*clientv3.Event) {
 			if ev.Type == clientv3.EventTypeDelete {
 				why = "its key was deleted"
 			}
-			e.lost(why)
+			r.lose(why, e)
 		}
-		r.urge()
+		r.touch(e)
 	}
 }

@@ -1,0 +1,200 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// want is what a transaction does for an entry, decided under the lock.
+type want struct {
+	entry *entry
+	cmp   clientv3.Cmp
+	value string // to put
+	del   bool
+	look  bool // nothing is to be done if the comparison holds
+}
+
+// write does one transaction for a chunk and takes note of what it learnt.
+func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
+	if err := r.reserve(ctx, chunk); err != nil {
+		return err
+	}
+	wants := r.wants(chunk)
+	if len(wants) == 0 {
+		return nil
+	}
+	cmps := make([]clientv3.Cmp, 0, len(wants))
+	then, otherwise := make([]clientv3.Op, 0, len(wants)), make([]clientv3.Op, 0, len(wants))
+	for _, w := range wants {
+		cmps = append(cmps, w.cmp)
+		switch {
+		case w.look:
+		case w.del:
+			then = append(then, clientv3.OpDelete(w.entry.key))
+		default:
+			then = append(then, clientv3.OpPut(w.entry.key, w.value, clientv3.WithLease(w.entry.lease.ID())))
+		}
+		otherwise = append(otherwise, clientv3.OpGet(w.entry.key))
+	}
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	defer cancel()
+	resp, err := r.cli.Txn(ctx).If(cmps...).Then(then...).Else(otherwise...).Commit()
+	if err != nil {
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			_ = wants[0].entry.lease.Confirm(ctx) // its end is what matters, and Err tells
+		}
+		return err
+	}
+	if resp.Succeeded {
+		r.done(wants, resp.Header.Revision)
+		return nil
+	}
+	return r.learn(ctx, wants, resp)
+}
+
+func (r *Registrar) wants(chunk []*entry) []want {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]want, 0, len(chunk))
+	for _, e := range chunk {
+		if e.leaving && e.lease == nil {
+			r.forget(e) // never written
+			continue
+		}
+		w := want{entry: e, value: e.value, cmp: clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())}
+		switch {
+		case e.leaving:
+			last, say := e.goodbye()
+			w.value, w.del = last, !say
+		case e.written && e.doubted:
+			w.cmp, w.look = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.there == e.value
+		case e.written:
+		case e.replace != 0:
+			w.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
+		default:
+			w.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0)
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// done takes note of a transaction that went through.
+func (r *Registrar) done(wants []want, revision int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var back []*entry
+	for _, w := range wants {
+		e := w.entry
+		switch {
+		case w.del:
+			r.forget(e)
+			continue
+		case w.look:
+			e.holds(e.there, e.revision)
+			continue
+		}
+		if e.again > 0 && !e.written {
+			back = append(back, e)
+		}
+		e.holds(w.value, revision)
+		r.watcher.cover(e)
+	}
+	if len(back) > 0 {
+		r.log.Info("registered again", about("because", back[0].reason, back)...)
+	}
+}
+
+// forget ends an entry. r.mu is held.
+func (r *Registrar) forget(e *entry) {
+	if e.lease != nil {
+		e.lease.Release(1)
+		e.lease = nil
+	}
+	e.written, e.gone = false, true
+	if r.entries[e.key] == e {
+		delete(r.entries, e.key)
+		if service := e.service(); r.services[service] > 1 {
+			r.services[service]--
+		} else {
+			delete(r.services, service)
+		}
+	}
+	r.watcher.uncover(e)
+	e.tell()
+}
+
+// learn takes note of what stands under the keys of a transaction that did not go through: one
+// key that is otherwise than thought is enough for that.
+func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnResponse) error {
+	var strangers []*clientv3.GetResponse
+	r.mu.Lock()
+	for i, w := range wants {
+		e := w.entry
+		got := resp.Responses[i].GetResponseRange()
+		switch {
+		case len(got.Kvs) == 0 && e.leaving:
+			r.forget(e)
+		case len(got.Kvs) == 0:
+			r.lose("its key was deleted", e)
+			e.replace = 0
+		case e.lease != nil && got.Kvs[0].Lease == int64(e.lease.ID()):
+			e.holds(string(got.Kvs[0].Value), got.Kvs[0].ModRevision)
+			r.watcher.cover(e)
+		case e.owned(got.Kvs[0]):
+			r.lose("its lease ended", e)
+			e.replace = got.Kvs[0].ModRevision
+		case e.leaving:
+			r.forget(e) // somebody else's now
+		default:
+			r.lose("its key was taken by somebody", e)
+			strangers = append(strangers, (*clientv3.GetResponse)(got))
+		}
+	}
+	r.mu.Unlock()
+	for _, got := range strangers {
+		if err := r.face(ctx, got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// face looks at another process's lease on a key of ours. A registration that was never
+// complete is refused as soon as the rival is known to live; one that was waits for the key.
+func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) error {
+	kv := got.Kvs[0]
+	remaining := time.Duration(-1)
+	if kv.Lease != 0 {
+		ttl, err := r.cli.TimeToLive(ctx, clientv3.LeaseID(kv.Lease))
+		if err != nil {
+			return err
+		}
+		remaining = time.Duration(ttl.TTL) * time.Second
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.entries[string(kv.Key)]
+	if e == nil {
+		return nil
+	}
+	ends := kv.Lease != 0 && remaining < 0 // just now
+	renewed := e.rival.lease == kv.Lease && e.rival.renewed(remaining)
+	lives := !ends && (kv.Lease == 0 || renewed)
+	pause := rivalPause
+	switch {
+	case ends:
+		pause = firstPause
+	case lives && e.revision > 0:
+		pause = slowPause // and its watch tells when the key becomes free
+	}
+	e.fails(exists(r.prefix, kv), pause, lives && e.revision == 0)
+	if e.rival.lease != kv.Lease || renewed {
+		e.rival = rival{kv.Lease, remaining, time.Now()}
+	}
+	return nil
+}
