@@ -12,7 +12,7 @@ import (
 
 // List asks etcd once for the service's instances, linearizably, in the order of their ids.
 // Values that are not instances are left out and logged.
-func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]registry.Instance, error) {
+func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]*registry.Instance, error) {
 	o := opts.withDefaults()
 	keys, err := registry.ServicePrefix(o.Prefix, service)
 	if err != nil {
@@ -22,22 +22,22 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	if err != nil {
 		return nil, fmt.Errorf("discovery: list %q at %q: %w", service, cli.Endpoints(), err)
 	}
-	instances := make([]registry.Instance, 0, len(resp.Kvs))
+	instances := make([]*registry.Instance, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
 		i, err := registry.Decode(o.Prefix, string(kv.Key), string(kv.Value))
 		if err != nil {
 			o.Logger.Warn("not an instance", "key", string(kv.Key), "error", err)
 			continue
 		}
-		instances = append(instances, i)
+		instances = append(instances, &i)
 	}
 	return instances, nil
 }
 
 // Watch yields the service's complete list, and again at each change: the newest to a slow
 // reader. It ends by break, or with one final error: ctx's, or that of Open.
-func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Options) iter.Seq2[[]registry.Instance, error] {
-	return func(yield func([]registry.Instance, error) bool) {
+func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Options) iter.Seq2[[]*registry.Instance, error] {
+	return func(yield func([]*registry.Instance, error) bool) {
 		v, err := Open(ctx, cli, service, opts)
 		if err != nil {
 			yield(nil, err)

@@ -10,26 +10,33 @@ import (
 // alias method, driven by a counter instead of dice. Its multiples of the golden ratio spread
 // evenly over the instances, so that shares hold over a short run of picks, too.
 type picks struct {
-	index []int32  // of instances that may be picked
+	n     int      // how many may be picked
+	index []int32  // of those; nil: all of the list
 	share []uint32 // of the first choice at a place, of 2³²; nil: all weights are equal
 	alias []int32  // the second choice, a place
 }
 
-func newPicks(instances []registry.Instance) picks {
-	var p picks
-	for _, serving := range []bool{true, false} {
-		for i := range instances {
-			if !serving || instances[i].Status.Serving() {
-				p.index = append(p.index, int32(i))
-			}
-		}
-		if len(p.index) > 0 {
-			break
+func newPicks(instances []*registry.Instance) picks {
+	serving, weight, equal := 0, 0, true
+	for _, i := range instances {
+		if i.Status.Serving() {
+			serving++
+			equal = equal && (serving == 1 || i.Weight == weight)
+			weight = i.Weight
 		}
 	}
-	equal := true
-	for _, i := range p.index {
-		equal = equal && instances[i].Weight == instances[p.index[0]].Weight
+	p := picks{n: serving}
+	switch serving {
+	case 0:
+		return picks{n: len(instances)} // better than nothing, and alike
+	case len(instances):
+	default:
+		p.index = make([]int32, 0, serving)
+		for at, i := range instances {
+			if i.Status.Serving() {
+				p.index = append(p.index, int32(at))
+			}
+		}
 	}
 	if !equal {
 		p.weigh(instances)
@@ -38,17 +45,17 @@ func newPicks(instances []registry.Instance) picks {
 }
 
 // weigh makes the alias table.
-func (p *picks) weigh(instances []registry.Instance) {
-	n := len(p.index)
+func (p *picks) weigh(instances []*registry.Instance) {
+	n := p.n
 	total := 0.0
-	for _, i := range p.index {
-		total += float64(instances[i].Weight)
+	for place := range n {
+		total += float64(instances[p.chosen(place)].Weight)
 	}
 	p.share, p.alias = make([]uint32, n), make([]int32, n)
 	scaled := make([]float64, n)
 	var small, large []int32
-	for place, i := range p.index {
-		scaled[place] = float64(instances[i].Weight) * float64(n) / total
+	for place := range n {
+		scaled[place] = float64(instances[p.chosen(place)].Weight) * float64(n) / total
 		if scaled[place] < 1 {
 			small = append(small, int32(place))
 		} else {
@@ -69,18 +76,26 @@ func (p *picks) weigh(instances []registry.Instance) {
 	}
 }
 
-// at is the index of the n-th pick, or -1 when there is nothing to pick.
-func (p *picks) at(n uint64) int {
-	if len(p.index) == 0 {
+// at is the index of the k-th pick, or -1 when there is nothing to pick.
+func (p *picks) at(k uint64) int {
+	if p.n == 0 {
 		return -1
 	}
 	if p.share == nil {
-		return int(p.index[n%uint64(len(p.index))])
+		return p.chosen(int(k % uint64(p.n)))
 	}
 	const golden = 0x9e3779b97f4a7c15 // 2⁶⁴ / φ
-	place, dice := bits.Mul64(n*golden, uint64(len(p.index)))
+	place, dice := bits.Mul64(k*golden, uint64(p.n))
 	if uint32(dice>>32) < p.share[place] {
-		return int(p.index[place])
+		return p.chosen(int(place))
 	}
-	return int(p.index[p.alias[place]])
+	return p.chosen(int(p.alias[place]))
+}
+
+// chosen is the index of a place.
+func (p *picks) chosen(place int) int {
+	if p.index == nil {
+		return place
+	}
+	return int(p.index[place])
 }

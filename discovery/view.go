@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +49,7 @@ func (o *Options) withDefaults() Options {
 type View struct {
 	service string
 	prefix  string
+	keys    string // prefix of the service's keys
 	log     *slog.Logger
 	mirror  *mirror.Mirror
 	now     atomic.Pointer[list]
@@ -54,21 +57,12 @@ type View struct {
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-
-	// Of follow alone.
-	known map[string]entry // by key
-}
-
-// entry is a decoded key: an instance, or why it is none.
-type entry struct {
-	instance registry.Instance
-	err      error
 }
 
 // list is immutable; a change replaces it and closes changed.
 type list struct {
-	instances []registry.Instance
-	bad       map[string]error
+	instances []*registry.Instance // in the order of their ids
+	bad       map[string]error     // by key
 	revision  int64
 	picks     picks
 	changed   chan struct{}
@@ -90,13 +84,9 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	if err != nil {
 		return nil, fmt.Errorf("discovery: open %q: %w", service, err)
 	}
-	v := &View{service: service, prefix: o.Prefix, log: o.Logger, mirror: m, known: make(map[string]entry)}
-	v.now.Store(&list{changed: make(chan struct{})})
+	v := &View{service: service, prefix: o.Prefix, keys: keys, log: o.Logger, mirror: m}
 	first := m.Snapshot()
-	for kv := range first.All() {
-		v.learn(kv.Key, kv.Value)
-	}
-	v.publish(first)
+	v.now.Store(v.read(first))
 	life, stop := context.WithCancel(context.Background())
 	v.stop = stop
 	v.wg.Go(func() { v.follow(life, first) }) // ends with Close, or with the mirror
@@ -109,59 +99,93 @@ func (v *View) follow(ctx context.Context, first *mirror.Snapshot) {
 		if err != nil {
 			return // closed
 		}
-		for _, c := range b.Changes {
-			if c.New == nil {
-				delete(v.known, c.Key)
-			} else {
-				v.learn(c.Key, c.New.Value)
-			}
+		was := v.now.Load()
+		v.now.Store(v.after(was, b))
+		close(was.changed)
+	}
+}
+
+// read makes the list as of a snapshot.
+func (v *View) read(s *mirror.Snapshot) *list {
+	l := &list{instances: make([]*registry.Instance, 0, s.Len()), revision: s.Revision(), changed: make(chan struct{})}
+	for kv := range s.All() {
+		if i := v.decode(l, &kv); i != nil {
+			l.instances = append(l.instances, i)
 		}
-		v.publish(b.Snapshot)
 	}
+	l.picks = newPicks(l.instances)
+	return l
 }
 
-// learn decodes a key's value.
-func (v *View) learn(key, value string) {
-	i, err := registry.Decode(v.prefix, key, value)
-	if err != nil && v.known[key].err == nil {
-		v.log.Warn("not an instance", "key", key, "error", err)
+// after makes the list that a batch leads to. It copies one pointer for each instance, and
+// decodes what has changed.
+func (v *View) after(was *list, b *mirror.Batch) *list {
+	next := &list{
+		instances: make([]*registry.Instance, 0, len(was.instances)+len(b.Changes)),
+		bad:       maps.Clone(was.bad), revision: b.Snapshot.Revision(), changed: make(chan struct{}),
 	}
-	v.known[key] = entry{i, err}
-}
-
-// publish makes the list as of a snapshot visible.
-func (v *View) publish(s *mirror.Snapshot) {
-	next := &list{revision: s.Revision(), changed: make(chan struct{}), instances: make([]registry.Instance, 0, s.Len())}
-	for kv := range s.All() { // in the order of ids
-		e := v.known[kv.Key]
-		if e.err == nil {
-			next.instances = append(next.instances, e.instance)
+	rest := was.instances
+	for _, c := range byKey(b.Changes) {
+		delete(next.bad, c.Key)
+		at, found := slices.BinarySearchFunc(rest, c.Key, v.compare)
+		next.instances = append(next.instances, rest[:at]...)
+		if rest = rest[at:]; found {
+			rest = rest[1:]
+		}
+		if c.New == nil {
 			continue
 		}
-		if next.bad == nil {
-			next.bad = make(map[string]error)
+		if i := v.decode(next, c.New); i != nil {
+			next.instances = append(next.instances, i)
 		}
-		next.bad[kv.Key] = e.err
 	}
+	next.instances = append(next.instances, rest...)
 	next.picks = newPicks(next.instances)
-	was := v.now.Swap(next)
-	close(was.changed)
+	return next
+}
+
+// byKey are the changes in the order of the list. A batch has one a key.
+func byKey(changes []mirror.Change) []mirror.Change {
+	compare := func(a, b mirror.Change) int { return strings.Compare(a.Key, b.Key) }
+	if !slices.IsSortedFunc(changes, compare) { // they are shared with other readers
+		changes = slices.Clone(changes)
+		slices.SortFunc(changes, compare)
+	}
+	return changes
+}
+
+// compare orders an instance and a key of this service.
+func (v *View) compare(i *registry.Instance, key string) int {
+	return strings.Compare(i.ID, key[len(v.keys):])
+}
+
+// decode reads a key of the list, or has the list say why it is not an instance.
+func (v *View) decode(l *list, kv *mirror.KeyValue) *registry.Instance {
+	i, err := registry.Decode(v.prefix, kv.Key, kv.Value)
+	if err == nil {
+		return &i
+	}
+	v.log.Warn("not an instance", "key", kv.Key, "error", err)
+	if l.bad == nil {
+		l.bad = make(map[string]error)
+	}
+	l.bad[kv.Key] = err
+	return nil
 }
 
 // Instances are the service's instances, in the order of their ids, in any status. The slice
-// is shared: do not change it.
-func (v *View) Instances() []registry.Instance { return v.now.Load().instances }
+// and what it points to are shared: do not change them.
+func (v *View) Instances() []*registry.Instance { return v.now.Load().instances }
 
 // Pick returns the next instance, round robin and in proportion to weights, of those whose
-// status is passing or warning; of all if none is. It is shared: do not change it. The error is
+// status is passing or warning; if none is, of all in turn. It is shared: do not change it. The error is
 // ErrNone.
 func (v *View) Pick() (*registry.Instance, error) {
 	l := v.now.Load()
-	i := l.picks.at(v.next.Add(1))
-	if i < 0 {
-		return nil, fmt.Errorf("%w of %q", ErrNone, v.service)
+	if i := l.picks.at(v.next.Add(1)); i >= 0 {
+		return l.instances[i], nil
 	}
-	return &l.instances[i], nil
+	return nil, fmt.Errorf("%w of %q", ErrNone, v.service)
 }
 
 // Changed is closed at the next change of the list. Take it before reading the list, so that
