@@ -31,8 +31,8 @@ var arrows = map[string][]string{
 	"examples/basic":         {"client"},
 	"examples/watch":         {"client"},
 	"examples/lease":         {"client"},
-	"examples/sr":            {"client"},
-	"examples/sd":            {"client"},
+	"examples/sr":            {"client", "registry"},
+	"examples/sd":            {"client", "discovery"},
 	"examples/internal/race": {"client", "internal/plot"},
 	"examples/concurrency-by-distributed-lock": {"examples/internal/race"},
 }

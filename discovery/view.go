@@ -192,6 +192,9 @@ func (v *View) Pick() (*registry.Instance, error) {
 // no change falls between.
 func (v *View) Changed() <-chan struct{} { return v.now.Load().changed }
 
+// Turned is closed when the list next turns stale or fresh.
+func (v *View) Turned() <-chan struct{} { return v.mirror.Turned() }
+
 // State is what a View knows about its list.
 type State struct {
 	// Fresh: confirmed by etcd not long ago. Otherwise the list is the last good one, stale

@@ -154,7 +154,6 @@ func (f *follower) follow(life context.Context) error {
 
 // ask sends a question.
 func (f *follower) ask(life context.Context) {
-	f.report() // the copy may have become stale by growing old
 	f.asking = true
 	f.next.Stop()
 	c := f.claim()

@@ -35,6 +35,8 @@ type Mirror struct {
 	record  record
 	readers map[*reader]struct{}
 	moved   chan struct{} // closed at the next snapshot; nil while nobody waits
+	turned  chan struct{} // closed when it turns stale or synced
+	aging   *time.Timer   // reports that it has turned stale by growing old
 }
 
 // Open reads the prefix and returns when the copy is complete. ctx bounds the call, not the
@@ -61,6 +63,8 @@ func Open(ctx context.Context, cli *clientv3.Client, prefix string, opts *Option
 	if prefix == "" {
 		m.first, m.end = "\x00", "\x00" // etcd's way to say: all
 	}
+	m.turned, m.aging = make(chan struct{}), time.AfterFunc(time.Hour, m.report)
+	m.aging.Stop()
 	m.record.Rereads = make(map[Reason]uint64)
 	m.snapshot.Store(&Snapshot{})
 	if err := m.firstCopy(ctx); err != nil {
@@ -216,5 +220,6 @@ func (m *Mirror) finish(life context.Context) {
 	}
 	m.record.MemberID = 0
 	m.mu.Unlock()
+	m.aging.Stop()
 	close(m.done)
 }

@@ -101,6 +101,7 @@ func (m *Mirror) confirm(asked time.Time, revision int64) {
 	was := m.state().Synced
 	m.record.Confirmed, m.record.ConfirmedRevision = asked, revision
 	m.record.gap, m.record.trouble = nil, nil
+	m.aging.Reset(m.opts.staleAfter() + time.Millisecond)
 	if !was {
 		m.record.synced = time.Now()
 	}
@@ -119,18 +120,30 @@ func (m *Mirror) suffer(err error) {
 	m.report()
 }
 
-// report logs a change between synced and stale.
+// report tells of a change between synced and stale.
 func (m *Mirror) report() {
 	m.mu.Lock()
 	s := m.state()
-	news := s.Synced != m.record.reported
-	m.record.reported = s.Synced
+	news := m.err == nil && s.Synced != m.record.reported
+	if news {
+		m.record.reported = s.Synced
+		close(m.turned)
+		m.turned = make(chan struct{})
+	}
 	m.mu.Unlock()
 	switch {
 	case !news:
 	case s.Synced:
 		m.log.Info("mirror synced", "revision", s.Revision, "epoch", s.Epoch, "keys", s.Keys)
 	default:
-		m.log.Warn("mirror stale", "since", s.Since, "revision", s.Revision, "cause", s.Cause)
+		m.log.Warn("mirror stale", "for", time.Since(s.Since).Round(time.Millisecond), "revision", s.Revision, "cause", s.Cause)
 	}
+}
+
+// Turned is closed when the mirror next turns stale or synced. Take it before State, so that no
+// turn falls between.
+func (m *Mirror) Turned() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.turned
 }

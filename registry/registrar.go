@@ -87,7 +87,7 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 	}
 	r.watcher = newWatcher(r)
 	if r.keeper == nil {
-		r.keeper, r.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL, Logger: o.Logger}), true
+		r.keeper, r.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL}), true
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop

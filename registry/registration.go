@@ -51,6 +51,13 @@ func (g *Registration) State() State {
 	return s
 }
 
+// Changed is closed when State next changes. Take it before State, so that nothing falls between.
+func (g *Registration) Changed() <-chan struct{} {
+	g.registrar.mu.Lock()
+	defer g.registrar.mu.Unlock()
+	return g.entry.changed
+}
+
 // Instance is what is registered, as it was last asked for.
 func (g *Registration) Instance() Instance {
 	g.registrar.mu.Lock()

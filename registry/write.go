@@ -7,6 +7,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/lease"
 )
 
 // want is what a transaction does for an entry, decided under the lock.
@@ -43,10 +45,10 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
 	resp, err := r.cli.Txn(ctx).If(cmps...).Then(then...).Else(otherwise...).Commit()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) && ended(ctx, wants) {
+		return nil // with this known the next round goes on another one, at once
+	}
 	if err != nil {
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			_ = wants[0].entry.lease.Confirm(ctx) // its end is what matters, and Err tells
-		}
 		return err
 	}
 	if resp.Succeeded {
@@ -54,6 +56,19 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
 		return nil
 	}
 	return r.learn(ctx, wants, resp)
+}
+
+// ended asks whether the leases of a transaction live, and tells whether one does not.
+func ended(ctx context.Context, wants []want) bool {
+	asked, ended := make(map[*lease.Lease]bool), false
+	for _, w := range wants {
+		if l := w.entry.lease; !asked[l] {
+			asked[l] = true
+			_ = l.Confirm(ctx) // its end is what matters, and Err tells
+			ended = ended || l.Err() != nil
+		}
+	}
+	return ended
 }
 
 func (r *Registrar) wants(chunk []*entry) []want {
@@ -192,7 +207,11 @@ func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) error {
 	case lives && e.revision > 0:
 		pause = slowPause // and its watch tells when the key becomes free
 	}
-	e.fails(exists(r.prefix, kv), pause, lives && e.revision == 0)
+	err := exists(r.prefix, kv)
+	if e.trouble == nil && !lives {
+		r.log.Warn("waiting to see whether the owner of the key lives", "key", e.key, "error", err)
+	}
+	e.fails(err, pause, lives && e.revision == 0)
 	if e.rival.lease != kv.Lease || renewed {
 		e.rival = rival{kv.Lease, remaining, time.Now()}
 	}

@@ -7,60 +7,52 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"maps"
 	"os/signal"
-	"slices"
+	"path"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/etcdkit/etcdkit/client"
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"github.com/etcdkit/etcdkit/discovery"
 )
 
-// ServiceDiscovery is a list of services that follows etcd. To share it between goroutines, add a mutex.
-type ServiceDiscovery struct {
-	cli        *clientv3.Client
-	every      time.Duration     // between two readings of the whole list
-	serverList map[string]string // "key=value" by key
-}
+// ServiceDiscovery is a list of services that follows etcd: without a gap, and never silently stale.
+type ServiceDiscovery struct{ *discovery.View }
 
 // GetServices returns the services known now, sorted.
-func (s *ServiceDiscovery) GetServices() []string { return slices.Sorted(maps.Values(s.serverList)) }
-
-// WatchService reads the services under prefix, then follows their changes for s.every; it prints each list.
-func (s *ServiceDiscovery) WatchService(prefix string) error {
-	ctx, cancel := context.WithTimeout(s.cli.Ctx(), s.every)
-	defer cancel()
-	now, err := s.cli.Get(ctx, prefix, clientv3.WithPrefix())
-	if err != nil {
-		return fmt.Errorf("read the services: %w", err)
+func (s *ServiceDiscovery) GetServices(prefix string) []string {
+	list := []string{}
+	for _, i := range s.Instances() {
+		list = append(list, prefix+i.ID+"="+i.Addr+i.Raw) // it has one of the two
 	}
-	s.serverList = map[string]string{}
-	for _, kv := range now.Kvs {
-		s.serverList[string(kv.Key)] = fmt.Sprintf("%s=%s", kv.Key, kv.Value)
-	}
-	fmt.Println("services:", s.GetServices())
+	return list
+}
 
-	// Watch from the revision after the one just read: nothing falls between the two, nothing comes twice.
-	// Should the watch end early (etcd has compacted what it still had to tell), the next round reads afresh.
-	for resp := range s.cli.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(now.Header.Revision+1)) {
-		for _, ev := range resp.Events {
-			s.serverList[string(ev.Kv.Key)] = fmt.Sprintf("%s=%s", ev.Kv.Key, ev.Kv.Value)
-			if ev.Type == clientv3.EventTypeDelete {
-				delete(s.serverList, string(ev.Kv.Key))
-			}
+// WatchService prints the services under prefix on each change, and every so often, until ctx is done.
+func (s *ServiceDiscovery) WatchService(ctx context.Context, prefix string, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		changed, turned := s.Changed(), s.Turned()
+		fmt.Println("services:", s.GetServices(prefix))
+		if state := s.State(); !state.Fresh { // while etcd is away the last good list stays
+			log.Printf("stale, complete as of %s: %v", state.Confirmed.Format(time.TimeOnly), state.Cause)
 		}
-		fmt.Println("services:", s.GetServices())
+		select {
+		case <-changed:
+		case <-turned: // stale, or fresh again
+		case <-tick.C:
+		case <-ctx.Done():
+		}
 	}
-	return nil
 }
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("sd: ")
 	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS or $ETCDCTL_ENDPOINTS, else localhost:2379)")
-	every := flag.Duration("every", 10*time.Second, "read and print the whole list this often, too (at least 1s)")
+	every := flag.Duration("every", 10*time.Second, "print the list this often, too (at least 1s)")
 	prefix := flag.String("prefix", "/web/", "where the services are")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -69,11 +61,12 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	context.AfterFunc(ctx, func() { cli.Close() })
-	s := &ServiceDiscovery{cli: cli, every: max(*every, time.Second)}
-	for ctx.Err() == nil {
-		if err := s.WatchService(*prefix); err != nil && ctx.Err() == nil {
-			log.Fatal(err)
-		}
+	defer cli.Close()
+	above, name := path.Split(strings.TrimSuffix(*prefix, "/"))
+	view, err := discovery.Open(ctx, cli, name, &discovery.Options{Prefix: above})
+	if err != nil {
+		log.Fatal(err)
 	}
+	defer view.Close()
+	(&ServiceDiscovery{view}).WatchService(ctx, *prefix, max(*every, time.Second))
 }

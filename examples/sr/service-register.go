@@ -8,72 +8,71 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"log/slog"
 	"os/signal"
+	"path"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/etcdkit/etcdkit/client"
+	"github.com/etcdkit/etcdkit/registry"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// ServiceRegister is a service's entry in etcd. It hangs on a lease, which ends it if the process dies.
+// ServiceRegister is a service's entry in etcd. It hangs on a lease, which ends it if the process dies. Whenever
+// it is lost while the process lives, it comes back by itself, and the log tells.
 type ServiceRegister struct {
-	cli           *clientv3.Client
-	leaseID       clientv3.LeaseID
-	keepAliveChan <-chan *clientv3.LeaseKeepAliveResponse // an answer to each renewal; closed when the lease is over
+	cli *clientv3.Client
+	*registry.Registration
 }
 
-// NewServiceRegister puts key with val on a lease of so many seconds and keeps the lease alive.
+// NewServiceRegister puts key on a lease of so many seconds. With val host:port others learn host and pid of
+// the owner, too; any other text is stored as it is.
 func NewServiceRegister(endpoints []string, key, val string, lease int64) (*ServiceRegister, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
+	dir, id := path.Split(key) // "/web/node1": where services are, the service, and its instance
+	prefix, name := path.Split(strings.TrimSuffix(dir, "/"))
+	if prefix == "" {
+		return nil, fmt.Errorf("key %q: want one like /web/node1", key)
+	}
+	instance := registry.Instance{Service: name, ID: id, Addr: val}
+	if !strings.Contains(val, ":") {
+		instance.Raw = val
+	}
+	if err := instance.Validate(); err != nil {
+		return nil, fmt.Errorf("key %q: %w", key, err)
+	}
 	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints})
 	if err != nil {
 		return nil, err
 	}
-	granted, err := cli.Grant(ctx, lease)
+	opts := &registry.Options{Prefix: prefix, TTL: time.Duration(lease) * time.Second, Logger: slog.Default()}
+	reg, err := registry.Register(ctx, cli, instance, opts)
 	if err != nil {
 		return nil, errors.Join(err, cli.Close())
 	}
-	s := &ServiceRegister{cli: cli, leaseID: granted.ID}
-	if _, err := cli.Put(ctx, key, val, clientv3.WithLease(s.leaseID)); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	s.keepAliveChan, err = cli.KeepAlive(cli.Ctx(), s.leaseID) // renews every TTL/3, until cli closes
-	return s, err
-}
-
-// Close withdraws the service at once: with the lease goes the key.
-func (s *ServiceRegister) Close() error {
-	defer s.cli.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_, err := s.cli.Revoke(ctx, s.leaseID)
-	return err
+	return &ServiceRegister{cli, reg}, nil
 }
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("sr: ")
 	endpoints := flag.String("endpoints", "", "etcd at `host:port,…` (default $ETCDKIT_ENDPOINTS or $ETCDCTL_ENDPOINTS, else localhost:2379)")
-	key, val := flag.String("key", "/web/node1", "name of the service"), flag.String("val", "value-2379", "its address")
+	key, val := flag.String("key", "/web/node1", "name of the service"), flag.String("val", "localhost:2379", "its address, or any text")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	service, err := NewServiceRegister(strings.Split(*endpoints, ","), *key, *val, 5)
 	if err != nil {
-		log.Fatalf("register %s: %v", *key, err)
+		log.Fatal(err)
 	}
-	fmt.Printf("registered %s = %s, lease %x\n", *key, *val, service.leaseID)
-	withdrawn := make(chan error, 1)
-	context.AfterFunc(ctx, func() { withdrawn <- service.Close() })
-	for range service.keepAliveChan { // ends with the lease: on our Close, or when it is lost
-	}
-	if ctx.Err() == nil {
-		log.Fatalf("%s is gone: its lease was lost, as etcd did not answer in time or somebody revoked it", *key)
-	} else if err := <-withdrawn; err != nil {
-		log.Fatalf("withdraw %s: %v", *key, err)
+	defer service.cli.Close()
+	fmt.Printf("registered %s = %s, lease %x\n", *key, *val, service.State().Lease)
+	<-ctx.Done()
+	if err := service.Close(); err != nil {
+		log.Fatal(err)
 	}
 	fmt.Println("withdrawn", *key)
 }
