@@ -11,6 +11,9 @@ import (
 // Stats is what a Keeper knows at one moment.
 type Stats struct {
 	Leases []Status // those that live, the oldest first
+	// Granting is why the grant under way has not succeeded yet; nil when none is under way, or
+	// no try of it has failed.
+	Granting error
 
 	Granted    uint64 // leases
 	KeepAlives uint64 // answered
@@ -69,6 +72,9 @@ func (k *Keeper) Stats() Stats {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.granting != nil {
+		s.Granting = k.granting.lastCause()
+	}
 	for _, l := range k.leases {
 		if left := l.Remaining(); left > 0 {
 			s.Leases = append(s.Leases, l.status(left))

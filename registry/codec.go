@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -87,27 +88,96 @@ func (i *Instance) read(val string) error {
 		}
 		return nil
 	}
-	var v value
+	if i.readOurs(val) {
+		return nil
+	}
+	var v struct {
+		Addr     string
+		Metadata json.RawMessage
+	}
 	if err := json.Unmarshal([]byte(val), &v); err != nil {
 		return err
 	}
 	i.Addr = v.Addr
-	m := v.Metadata
-	if m == nil {
-		return nil
+	i.readForeign(v.Metadata)
+	return nil
+}
+
+// readOurs reads what Encode writes, and tells whether it was that.
+func (i *Instance) readOurs(val string) bool {
+	var v value
+	d := json.NewDecoder(strings.NewReader(val))
+	d.DisallowUnknownFields()
+	if d.Decode(&v) != nil || d.More() || v.Metadata == nil {
+		return false
 	}
-	i.Version, i.Zone, i.Reason, i.Host, i.PID = m.Version, m.Zone, m.Reason, m.Host, m.PID
+	m := v.Metadata
+	if m.Weight < 1 || m.Weight > math.MaxInt32 || !m.Status.known() {
+		return false
+	}
+	i.Addr, i.Weight, i.Status, i.Version, i.Zone, i.Reason = v.Addr, m.Weight, m.Status, m.Version, m.Zone, m.Reason
+	i.Host, i.PID = m.Host, m.PID
 	if len(m.Tags) > 0 {
 		i.Tags = m.Tags
 	}
 	if len(m.More) > 0 {
 		i.Metadata = m.More
 	}
-	if m.Weight != 0 {
-		i.Weight = m.Weight
+	return true
+}
+
+// readForeign takes what it can: to others the metadata is anything, and of what they put there
+// the address does not depend. What has no field, or is of another kind than its field, is in
+// Metadata as text.
+func (i *Instance) readForeign(raw json.RawMessage) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(raw, &all) != nil {
+		if text := plain(raw); text != "" {
+			i.Metadata = map[string]string{"metadata": text}
+		}
+		return
 	}
-	if m.Status != "" {
-		i.Status = m.Status
+	yes := func(string) bool { return true }
+	take(all, "version", &i.Version, yes)
+	take(all, "zone", &i.Zone, yes)
+	take(all, "reason", &i.Reason, yes)
+	take(all, "host", &i.Host, yes)
+	take(all, "pid", &i.PID, func(int) bool { return true })
+	take(all, "tags", &i.Tags, func(t []string) bool { return len(t) > 0 })
+	take(all, "weight", &i.Weight, func(w int) bool { return w > 0 && w <= math.MaxInt32 })
+	take(all, "status", &i.Status, Status.known)
+	take(all, "metadata", &i.Metadata, func(m map[string]string) bool { return len(m) > 0 })
+	for name, raw := range all {
+		text := plain(raw)
+		if text == "" {
+			continue
+		}
+		if i.Metadata == nil {
+			i.Metadata = make(map[string]string)
+		}
+		if _, taken := i.Metadata[name]; !taken {
+			i.Metadata[name] = text
+		}
 	}
-	return nil
+}
+
+// take moves a field to where it belongs, if it is of that kind and good.
+func take[T any](all map[string]json.RawMessage, name string, to *T, good func(T) bool) {
+	var v T
+	if raw, ok := all[name]; ok && json.Unmarshal(raw, &v) == nil && good(v) {
+		*to = v
+		delete(all, name)
+	}
+}
+
+// plain is a JSON value as text, a string without its quotes; nothing where there is nothing.
+func plain(raw json.RawMessage) string {
+	var text string
+	if s := string(raw); s == "null" || s == "[]" || s == "{}" {
+		return ""
+	}
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	return string(raw)
 }

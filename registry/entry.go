@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -17,6 +18,7 @@ import (
 // guards it; only the worker and what it starts change what is known.
 type entry struct {
 	key      string
+	updating sync.Mutex // one Update at a time; taken before Registrar.mu
 	instance Instance
 	value    string // wanted
 	leaving  bool   // nothing is wanted
@@ -27,11 +29,13 @@ type entry struct {
 	revision int64        // of our last write; 0: there was none yet
 	lease    *lease.Lease // that the room for the key is reserved on
 	ours     []clientv3.LeaseID
-	replace  int64 // mod revision of a key of ours on an earlier lease, to be overwritten
-	gone     bool  // withdrawn
-	foreign  int64 // the last revision at which somebody else changed the key
-	watch    string
+	replace  int64  // mod revision of a key of ours on an earlier lease, to be overwritten
+	gone     bool   // withdrawn
+	foreign  int64  // the last revision at which somebody else changed the key
+	watch    string // the target that tells of the key; "": none yet
 	rival    rival
+	farewell bool // it was tried to say draining
+	tries    int  // in a row that settled nothing
 
 	trouble error     // of the last try, nil once written
 	verdict error     // trouble that callers need not wait on with; nil with every new wish
@@ -54,7 +58,7 @@ func newEntry(prefix string, i Instance) (*entry, error) {
 		return nil, err
 	}
 	return &entry{
-		key: prefix + i.Service + "/" + i.ID, instance: i, value: value,
+		key: prefix + i.Service + "/" + i.ID, instance: i.clone(), value: value,
 		since: time.Now(), changed: make(chan struct{}),
 	}, nil
 }
@@ -93,7 +97,7 @@ func (e *entry) holds(value string, revision int64) {
 		e.since = time.Now()
 	}
 	e.written, e.doubted, e.there, e.revision = true, false, value, revision
-	e.trouble, e.verdict, e.replace, e.rival, e.next = nil, nil, 0, rival{}, time.Time{}
+	e.trouble, e.verdict, e.replace, e.rival, e.next, e.tries = nil, nil, 0, rival{}, time.Time{}, 0
 	if e.foreign > revision { // it was changed before the answer came
 		e.lost("its key was changed by somebody else")
 	}
@@ -128,27 +132,33 @@ func (e *entry) reserved(l *lease.Lease) {
 	}
 }
 
-// goodbye is the value that says draining, if that is to be said still.
+// goodbye is the value that says draining, if that is to be said still. It is tried once: what
+// stands in its way (no space, say) need not stand in the way of the deletion.
 func (e *entry) goodbye() (string, bool) {
-	if !e.written || e.instance.Raw != "" || e.lease.Err() != nil {
+	if e.farewell || !e.written || e.instance.Raw != "" || e.lease.Err() != nil {
 		return "", false
 	}
+	e.farewell = true
 	last := e.instance
 	last.Status, last.Reason = Draining, "leaving"
 	value, err := last.Encode()
 	return value, err == nil && e.there != value && e.instance.Status != Draining
 }
 
-// rival is what is known of another process's lease on our key.
+// rival is a look at another process's lease on our key.
 type rival struct {
 	lease     int64
 	remaining time.Duration
 	asked     time.Time
+	term      uint64 // of raft: a new leader starts every lease's time anew
 }
 
-// renewed tells from two looks at its lease whether the rival renews it.
-func (v rival) renewed(remaining time.Duration) bool {
-	return v.lease != 0 && remaining > v.remaining-time.Since(v.asked)+1500*time.Millisecond
+// comparable tells whether two looks can say anything about the owner.
+func (v rival) comparable(later rival) bool { return v.lease == later.lease && v.term == later.term }
+
+// renewed tells from two looks whether the owner lives.
+func (v rival) renewed(later rival) bool {
+	return v.comparable(later) && later.remaining > v.remaining-later.asked.Sub(v.asked)+1500*time.Millisecond
 }
 
 // exists is the error that names who has the key.

@@ -3,8 +3,10 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -44,6 +46,12 @@ type Instance struct {
 	PID  int
 }
 
+// clone shares nothing with i.
+func (i Instance) clone() Instance {
+	i.Tags, i.Metadata = slices.Clone(i.Tags), maps.Clone(i.Metadata)
+	return i
+}
+
 // Status says whether an instance wants requests.
 type Status string
 
@@ -57,6 +65,14 @@ const (
 
 // Serving tells whether an instance in this status takes new requests.
 func (s Status) Serving() bool { return s == "" || s == Passing || s == Warning }
+
+func (s Status) known() bool {
+	switch s {
+	case Passing, Warning, Critical, Draining, Maintenance:
+		return true
+	}
+	return false
+}
 
 const (
 	maxName = 200
@@ -82,9 +98,7 @@ func (i *Instance) Validate() error {
 	if i.Weight < 0 || i.Weight > math.MaxInt32 {
 		return fmt.Errorf("%w: weight %d: want 0 to %d", ErrInvalid, i.Weight, math.MaxInt32)
 	}
-	switch i.Status {
-	case "", Passing, Warning, Critical, Draining, Maintenance:
-	default:
+	if i.Status != "" && !i.Status.known() {
 		return fmt.Errorf("%w: status %q: want passing, warning, critical, draining or maintenance", ErrInvalid, i.Status)
 	}
 	return i.validTexts()

@@ -36,8 +36,18 @@ func TestForeignValuesAreRead(t *testing.T) {
 		`{"Op":0,"Addr":"10.0.0.1:80","Metadata":null}`: {Addr: "10.0.0.1:80"},
 		`{"Addr":"10.0.0.1:80"}`:                        {Addr: "10.0.0.1:80"},
 		"value-2379":                                    {Raw: "value-2379"},
+		// In etcd's naming package the metadata is anything.
+		`{"Addr":"h:1","Metadata":"zone-a"}`:          {Addr: "h:1", Metadata: map[string]string{"metadata": "zone-a"}},
+		`{"Addr":"h:1","Metadata":[1,2]}`:             {Addr: "h:1", Metadata: map[string]string{"metadata": "[1,2]"}},
+		`{"Addr":"h:1","Metadata":{"weight":-2}}`:     {Addr: "h:1", Metadata: map[string]string{"weight": "-2"}},
+		`{"Addr":"h:1","Metadata":{"weight":"5"}}`:    {Addr: "h:1", Metadata: map[string]string{"weight": "5"}},
+		`{"Addr":"h:1","Metadata":{"status":"UP"}}`:   {Addr: "h:1", Metadata: map[string]string{"status": "UP"}},
+		`{"Addr":"h:1","Metadata":{"version":3}}`:     {Addr: "h:1", Metadata: map[string]string{"version": "3"}},
+		`{"Addr":"h:1","Metadata":{"tags":["x", 1]}}`: {Addr: "h:1", Metadata: map[string]string{"tags": `["x", 1]`}},
+		`{"Addr":"h:1","Metadata":{"region":"kr","weight":5,"metadata":{"a":"b"}}}`: {
+			Addr: "h:1", Weight: 5, Metadata: map[string]string{"region": "kr", "a": "b"}},
 	} {
-		want.Service, want.ID, want.Weight, want.Status = "web", "a", 1, registry.Passing
+		want.Service, want.ID, want.Weight, want.Status = "web", "a", max(1, want.Weight), registry.Passing
 		got, err := registry.Decode("/", "/web/a", val)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("decode %s: got %+v, %v, want %+v", val, got, err, want)
@@ -49,8 +59,7 @@ func TestValuesThatAreNoInstanceAreNamed(t *testing.T) {
 	for _, tc := range []struct{ key, val, text string }{
 		{"/services/web/a", `{"Addr":`, `value of "/services/web/a"`},
 		{"/services/web/a", `{"Addr":"no-port"}`, "want host:port"},
-		{"/services/web/a", `{"Addr":"h:1","Metadata":{"weight":-2}}`, "weight -2"},
-		{"/services/web/a", `{"Addr":"h:1","Metadata":{"status":"sleepy"}}`, `status "sleepy"`},
+		{"/services/web/a", `{"Addr":"h:1"} and more`, "invalid character"},
 		{"/services/web/a", "  ", "is empty"},
 		{"/services/web/a", "a\x00b", "NUL"},
 		{"/services/web", "h:1", "want /services/SERVICE/ID"},

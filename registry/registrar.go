@@ -105,7 +105,12 @@ func Register(ctx context.Context, cli *clientv3.Client, instance Instance, opts
 	}
 	all, err := r.Register(ctx, instance)
 	if err != nil {
-		return nil, errors.Join(err, r.Close())
+		if ctx.Err() == nil {
+			_ = r.Close() // what it could not withdraw ends with its lease
+		} else {
+			go r.Close() // bounded, and the caller is not kept waiting for it
+		}
+		return nil, err
 	}
 	all[0].alone = true
 	return all[0], nil
@@ -139,17 +144,14 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 		return nil, err
 	}
 	for _, reg := range all {
-		if err := r.settled(ctx, reg.entry); err != nil {
-			err = fmt.Errorf("registry: register %s: %w", reg.entry.key, err)
+		if err := r.settled(ctx, reg.entry, false); err != nil {
 			for _, reg := range all {
 				r.withdraw(reg.entry)
 			}
-			tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), rpcTimeout)
-			defer cancel()
-			for _, reg := range all {
-				_ = r.settled(tidy, reg.entry) // what stays ends with its lease
+			for _, reg := range all { // unless ctx is done; the worker goes on anyway
+				_ = r.settled(ctx, reg.entry, true)
 			}
-			return nil, err
+			return nil, fmt.Errorf("registry: register %s: %w", reg.entry.key, err)
 		}
 	}
 	return all, nil
@@ -185,11 +187,14 @@ func (r *Registrar) touch(e *entry) {
 	}
 }
 
-// settled waits until the entry is in etcd as it should be, or gone if it should be.
-func (r *Registrar) settled(ctx context.Context, e *entry) error {
+// settled waits until the entry is in etcd as it should be, or gone.
+func (r *Registrar) settled(ctx context.Context, e *entry, gone bool) error {
 	for {
 		r.mu.Lock()
 		done, err, changed := e.settled(), e.verdict, e.changed
+		if e.leaving && !gone {
+			err = ErrClosed // by somebody else meanwhile
+		}
 		r.mu.Unlock()
 		if done || err != nil {
 			return err
@@ -197,17 +202,30 @@ func (r *Registrar) settled(ctx context.Context, e *entry) error {
 		select {
 		case <-changed:
 		case <-r.ended:
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if e.settled() {
+				return nil
+			}
 			return ErrClosed
 		case <-ctx.Done():
-			r.mu.Lock()
-			cause := e.trouble
-			r.mu.Unlock()
-			if cause != nil {
-				return fmt.Errorf("%w; last: %w", ctx.Err(), cause)
-			}
-			return ctx.Err()
+			return r.timeout(ctx, e)
 		}
 	}
+}
+
+// timeout is the error of a caller who does not wait any longer.
+func (r *Registrar) timeout(ctx context.Context, e *entry) error {
+	r.mu.Lock()
+	cause := e.trouble
+	r.mu.Unlock()
+	if cause == nil {
+		cause = r.keeper.Stats().Granting
+	}
+	if cause == nil {
+		return fmt.Errorf("no answer from %q: %w", r.cli.Endpoints(), ctx.Err())
+	}
+	return fmt.Errorf("%w; at %q: %w", ctx.Err(), r.cli.Endpoints(), cause)
 }
 
 // withdraw asks for the entry's end.
@@ -225,7 +243,8 @@ func (r *Registrar) leave(e *entry) {
 
 // Close withdraws all instances: they say draining first, then their keys are deleted. It is
 // idempotent and bounded: 5 s for the keys, and for a Keeper of its own half a TTL more. What
-// could not be deleted ends with its lease.
+// could not be deleted by then is an error, and ends with its lease; on a shared Keeper, whose
+// leases live on, it is tried on in the background until it is gone or they are.
 func (r *Registrar) Close() error { return r.close() }
 
 func (r *Registrar) shutdown() error {
@@ -242,27 +261,47 @@ func (r *Registrar) shutdown() error {
 	defer cancel()
 	var errs []error
 	for _, e := range entries {
-		if err := r.settled(ctx, e); err != nil {
+		if err := r.settled(ctx, e, true); err != nil {
 			errs = append(errs, fmt.Errorf("registry: withdraw %s: %w", e.key, err))
 			break // the others have the same trouble
 		}
 	}
-	r.stop()
-	<-r.ended
+	if r.own || len(errs) == 0 {
+		r.stop()
+		<-r.ended
+	}
 	if r.own {
 		errs = append(errs, r.keeper.Close()) // and with the leases go all keys
 	}
 	return errors.Join(errs...)
 }
 
-// pending are the entries that want something now, by key, and how long it is until another
-// one does.
-func (r *Registrar) pending() (todo []*entry, wait time.Duration) {
+// retired tells whether the worker of a closed registrar has nothing left to do. With a shared
+// Keeper, whose leases live on, it goes on until its keys are gone, or those leases.
+func (r *Registrar) retired() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed || r.own {
+		return false
+	}
+	for _, e := range r.entries {
+		if e.lease == nil || e.lease.Err() == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// pending are the entries that want something now, cut into transactions, and how long it is
+// until another one does. Those that leave come first, and by themselves: what hinders writing
+// need not hinder them.
+func (r *Registrar) pending() (todo [][]*entry, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	wait = time.Hour
 	ended := make(map[*lease.Lease][]*entry)
+	var leaving, staying []*entry
 	for e := range r.dirty {
 		if e.written && !e.leaving && e.lease.Err() != nil {
 			ended[e.lease] = append(ended[e.lease], e)
@@ -274,16 +313,33 @@ func (r *Registrar) pending() (todo []*entry, wait time.Duration) {
 			wait = min(wait, rest)
 			continue
 		}
-		todo = append(todo, e)
+		wait = 0
+		if e.leaving {
+			leaving = append(leaving, e)
+		} else {
+			staying = append(staying, e)
+		}
 	}
 	for l, entries := range ended {
 		r.lose("its lease ended: "+l.Err().Error(), entries...)
 	}
-	if len(todo) > 0 {
-		wait = 0
-	}
+	return append(chunks(leaving), chunks(staying)...), wait
+}
+
+// chunks cuts the work into transactions. r.mu is held.
+func chunks(todo []*entry) [][]*entry {
 	slices.SortFunc(todo, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
-	return todo, wait
+	var all [][]*entry
+	size := txnBytes
+	for _, e := range todo {
+		need := len(e.key) + len(e.value) + 200
+		if n := len(all); n == 0 || len(all[n-1]) == txnOps || size+need > txnBytes {
+			all, size = append(all, nil), 0
+		}
+		all[len(all)-1] = append(all[len(all)-1], e)
+		size += need
+	}
+	return all
 }
 
 // lose takes note that keys are ours no longer. r.mu is held.

@@ -62,17 +62,30 @@ func (g *Registration) Changed() <-chan struct{} {
 func (g *Registration) Instance() Instance {
 	g.registrar.mu.Lock()
 	defer g.registrar.mu.Unlock()
-	return g.entry.instance
+	return g.entry.instance.clone()
 }
 
-// Update changes what consumers see and returns when it is in etcd. The lease and the key stay:
-// a change of Service or ID is ErrInvalid. When ctx ends first, the change is still made as
-// soon as it can be.
+// Update changes what consumers see and returns when it is in etcd. Updates come one after the
+// other: change is given what the one before has left. The lease and the key stay: a change of
+// Service or ID is ErrInvalid. When ctx ends first, the change is still made as soon as it can
+// be.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
+	e := g.entry
+	if err := g.wish(change); err != nil {
+		return err
+	}
+	if err := g.registrar.settled(ctx, e, false); err != nil {
+		return fmt.Errorf("registry: update %s: %w", e.key, err)
+	}
+	return nil
+}
+
+// wish takes note of what the instance shall be.
+func (g *Registration) wish(change func(*Instance)) error {
 	r, e := g.registrar, g.entry
-	r.mu.Lock()
-	next := e.instance
-	r.mu.Unlock()
+	e.updating.Lock()
+	defer e.updating.Unlock()
+	next := g.Instance()
 	change(&next)
 	fresh, err := newEntry(r.prefix, next)
 	if err != nil {
@@ -82,16 +95,12 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 		return fmt.Errorf("%w: update of %s to %s: close it and register anew", ErrInvalid, e.key, fresh.key)
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if e.leaving {
-		r.mu.Unlock()
 		return ErrClosed
 	}
 	e.instance, e.value, e.trouble, e.verdict = fresh.instance, fresh.value, nil, nil
 	r.touch(e)
-	r.mu.Unlock()
-	if err := r.settled(ctx, e); err != nil {
-		return fmt.Errorf("registry: update %s: %w", e.key, err)
-	}
 	return nil
 }
 
@@ -109,7 +118,7 @@ func (g *Registration) Close() error {
 	g.registrar.withdraw(g.entry)
 	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
 	defer cancel()
-	if err := g.registrar.settled(ctx, g.entry); err != nil {
+	if err := g.registrar.settled(ctx, g.entry, true); err != nil {
 		return fmt.Errorf("registry: withdraw %s: %w", g.entry.key, err)
 	}
 	return nil

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -139,71 +141,6 @@ func TestItComesBackWithoutBeingAsked(t *testing.T) {
 	}
 }
 
-func TestItComesBackAfterAnOutageOfTheWholeCluster(t *testing.T) {
-	c := etcdtest.NewCluster(t, nil)
-	cli := etcdtest.Client(t, c)
-	opts := &registry.Options{TTL: 2 * time.Second}
-	reg := register(t, cli, web("a"), opts)
-	other := register(t, cli, web("b"), opts)
-	for _, name := range c.Names() {
-		if _, err := c.Kill(t.Context(), name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	<-time.After(3 * 2 * time.Second) // the fault: 3 × TTL without etcd
-	if s := reg.State(); s.Registered || s.Err == nil {
-		t.Errorf("during the outage: %+v, want it to know", s)
-	}
-	for _, name := range c.Names() {
-		if _, err := c.Start(t.Context(), name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, r := range []*registry.Registration{reg, other} {
-		if err := r.Update(bounded(t), func(i *registry.Instance) { i.Version = "v2" }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	resp, err := cli.Get(bounded(t), "/services/web/", clientv3.WithPrefix())
-	if err != nil || len(resp.Kvs) != 2 {
-		t.Errorf("after the outage: %v, %v, want each instance once", resp, err)
-	}
-}
-
-// Fault 14: the member that serves the client falls silent, whichever it is. Nothing is reset.
-func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
-	c := etcdtest.NewCluster(t, nil)
-	cli := etcdtest.Client(t, c)
-	const ttl = 5 * time.Second
-	reg := register(t, cli, web("a"), &registry.Options{TTL: ttl})
-	at := reg.State().Revision
-	for _, name := range []string{"etcd1", "etcd2"} {
-		if _, err := c.Blackhole(t.Context(), name); err != nil {
-			t.Fatal(err)
-		}
-		<-time.After(ttl + 2*time.Second) // the fault's length
-		if _, err := c.Heal(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithCancel(bounded(t))
-	defer cancel()
-	put, err := cli.Put(ctx, "end", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for resp := range cli.Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithRev(at+1)) {
-		for _, ev := range resp.Events {
-			if ev.Type == clientv3.EventTypeDelete && string(ev.Kv.Key) == reg.State().Key {
-				t.Errorf("deregistered at revision %d", ev.Kv.ModRevision)
-			}
-		}
-		if resp.Header.Revision >= put.Header.Revision {
-			return
-		}
-	}
-}
-
 func TestALiveOwnerOfTheSameIDIsNamed(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	opts := &registry.Options{Prefix: prefix, TTL: 2 * time.Second}
@@ -278,6 +215,116 @@ func TestManyAreRegisteredInFewTransactions(t *testing.T) {
 	}
 }
 
+func TestUpdatesAtOnceLoseNothing(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	given := map[string]string{"team": "search"}
+	i := web("a")
+	i.Metadata = given
+	reg := register(t, cli, i, &registry.Options{Prefix: prefix})
+	var updating sync.WaitGroup
+	for n := range 20 {
+		updating.Go(func() {
+			if err := reg.Update(bounded(t), func(i *registry.Instance) { i.Metadata[fmt.Sprint(n)] = "x" }); err != nil {
+				t.Error(err)
+			}
+		})
+		updating.Go(func() {
+			if err := reg.Update(bounded(t), func(i *registry.Instance) { i.Weight++ }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	updating.Wait()
+	refused := reg.Update(bounded(t), func(i *registry.Instance) { i.Weight, i.Metadata["bad"] = -1, "x" })
+	reg.Instance().Metadata["mine"] = "x"
+	got, err := registry.Decode(prefix, prefix+"web/a", string(get(t, cli, prefix+"web/a").Kvs[0].Value))
+	if err != nil || got.Weight != 21 || len(got.Metadata) != 21 {
+		t.Errorf("got %+v, %v, want weight 21 and 21 entries of metadata", got, err)
+	}
+	if !errors.Is(refused, registry.ErrInvalid) || len(reg.Instance().Metadata) != 21 || len(given) != 1 {
+		t.Errorf("%v; the registration has %v, the caller %v: want what was refused, or is others', nowhere", refused, reg.Instance().Metadata, given)
+	}
+}
+
+// A write that etcd carries out when it was given up for lost must not stay.
+func TestAnOldValueThatComesBackIsPutRight(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+	old := get(t, cli, prefix+"web/a").Kvs[0]
+	if err := reg.Drain(bounded(t), "deploy"); err != nil {
+		t.Fatal(err)
+	}
+	late, err := cli.Put(bounded(t), prefix+"web/a", string(old.Value), clientv3.WithLease(clientv3.LeaseID(old.Lease)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, cli, prefix+"web/a", late.Header.Revision, func(ev *clientv3.Event) bool {
+		return isPut(ev) && strings.Contains(string(ev.Kv.Value), "draining")
+	})
+}
+
+func TestCloseEndsARegistrationThatStillWaits(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	dead, err := cli.Grant(t.Context(), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Put(t.Context(), prefix+"web/a", "10.0.0.9:80", clientv3.WithLease(dead.ID)); err != nil {
+		t.Fatal(err)
+	}
+	log := make(lines, 10)
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() { // waited for below
+		regs, err := r.Register(bounded(t), web("a"))
+		if regs != nil {
+			err = errors.Join(err, fmt.Errorf("registered %v", regs[0].State()))
+		}
+		result <- err
+	}()
+	if line := <-log; !strings.Contains(line, "waiting to see whether the owner of the key lives") {
+		t.Errorf("log: %s", line)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-result; !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+}
+
+// lines are those of a log.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+func TestAKeeperOfFewKeysServesMany(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	k := lease.NewKeeper(cli, &lease.Options{Keys: 10})
+	defer k.Close()
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Keeper: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var all []registry.Instance
+	for n := range 50 {
+		all = append(all, web(fmt.Sprint(n)))
+	}
+	if _, err := r.Register(bounded(t), all...); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(k.Stats().Leases); got < 5 {
+		t.Errorf("%d leases of 10 keys for 50 instances", got)
+	}
+}
+
 func TestUpdateKeepsKeyAndLeaseAndDrainIsSeen(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
@@ -321,31 +368,6 @@ func TestCloseIsNotOvertakenByItsOwnReRegistration(t *testing.T) {
 		if kvs := get(t, cli, prefix+"web/a").Kvs; len(kvs) != 0 {
 			t.Fatalf("round %d: after Close: %v, want nothing", round, kvs)
 		}
-	}
-}
-
-func TestAUserWithoutTheRightIsToldAtOnce(t *testing.T) {
-	c := etcdtest.NewCluster(t, nil)
-	root := etcdtest.Client(t, c)
-	ctx := bounded(t)
-	for _, step := range []func() error{
-		func() error { _, err := root.UserAdd(ctx, "root", "root"); return err },
-		func() error { _, err := root.UserGrantRole(ctx, "root", "root"); return err },
-		func() error { _, err := root.UserAdd(ctx, "guest", "guest"); return err },
-		func() error { _, err := root.AuthEnable(ctx); return err },
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cli, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), Username: "guest", Password: "guest", Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cli.Close()
-	reg, err := registry.Register(ctx, cli, web("a"), nil)
-	if reg != nil || !errors.Is(err, registry.ErrUnauthorised) || ctx.Err() != nil {
-		t.Errorf("got %v, %v, want ErrUnauthorised", reg, err)
 	}
 }
 

@@ -160,23 +160,33 @@ func (r *Registrar) doubt(below string) {
 	}
 }
 
-// observe takes note of what others did.
+// observe takes note of what happened to keys.
 func (r *Registrar) observe(events []*clientv3.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, ev := range events {
 		e := r.entries[string(ev.Kv.Key)]
-		if e == nil || ev.Type == clientv3.EventTypePut && e.owned(ev.Kv) {
+		if e == nil || ev.Kv.ModRevision <= e.revision {
+			continue
+		}
+		put := ev.Type == clientv3.EventTypePut
+		if put && e.owned(ev.Kv) {
+			// Ours, and its answer is still on its way; or one that was given up for lost.
+			e.doubted = e.written
+			r.touch(e)
 			continue
 		}
 		e.foreign = max(e.foreign, ev.Kv.ModRevision)
-		if e.foreign > e.revision && !e.leaving {
-			why := "its key was taken by somebody"
-			if ev.Type == clientv3.EventTypeDelete {
-				why = "its key was deleted"
-			}
-			r.lose(why, e)
+		if e.leaving {
+			continue
 		}
-		r.touch(e)
+		switch {
+		case !put:
+			r.lose("its key was deleted", e)
+			r.touch(e)
+		case e.written:
+			r.lose("its key was taken by somebody", e)
+			r.touch(e)
+		}
 	}
 }

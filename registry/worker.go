@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -14,8 +15,10 @@ import (
 )
 
 const (
-	// rpcTimeout bounds a request; etcd itself gives up after 7 s.
-	rpcTimeout = 5 * time.Second
+	// rpcTimeout bounds a request; etcd itself gives up after 7 s. The first try of a write is
+	// shorter: the next one goes to another member.
+	firstTimeout = 1500 * time.Millisecond
+	rpcTimeout   = 5 * time.Second
 	// txnOps and txnBytes bound a transaction: the server takes 128 operations and 1.5 MiB.
 	// txnsAtOnce of them are under way together, of keys that have nothing in common.
 	txnOps     = 128
@@ -44,7 +47,7 @@ func (r *Registrar) run(ctx context.Context) {
 	again := time.NewTimer(0)
 	defer again.Stop()
 	pause := firstPause
-	for {
+	for !r.retired() {
 		todo, wait := r.pending()
 		if len(todo) > 0 {
 			if r.round(ctx, todo, pause) {
@@ -68,52 +71,37 @@ func (r *Registrar) run(ctx context.Context) {
 	}
 }
 
-// round tries to settle entries, in transactions. It tells whether none of them failed; the
-// entries of one that did rest for up to a pause.
-func (r *Registrar) round(ctx context.Context, todo []*entry, pause time.Duration) bool {
+// round writes chunks. It tells whether none of them failed; the entries of one that did rest
+// for up to a pause, and those after it come with the next round.
+func (r *Registrar) round(ctx context.Context, todo [][]*entry, pause time.Duration) bool {
 	var writing sync.WaitGroup
-	var mu sync.Mutex
-	ok := true
+	var failed atomic.Bool
 	room := make(chan struct{}, txnsAtOnce)
-	for _, chunk := range chunks(todo) {
+	for _, chunk := range todo {
 		room <- struct{}{}
+		if failed.Load() {
+			break
+		}
 		writing.Go(func() {
-			defer func() { <-room }()
-			if r.settle(ctx, chunk, pause) {
-				return
+			if !r.settle(ctx, chunk, pause) {
+				failed.Store(true)
 			}
-			mu.Lock()
-			ok = false
-			mu.Unlock()
+			<-room
 		})
 	}
 	writing.Wait()
-	return ok
-}
-
-// chunks cuts the work into transactions.
-func chunks(todo []*entry) [][]*entry {
-	var all [][]*entry
-	size := txnBytes
-	for _, e := range todo {
-		need := len(e.key) + len(e.value) + 200
-		if n := len(all); n == 0 || len(all[n-1]) == txnOps || size+need > txnBytes {
-			all, size = append(all, nil), 0
-		}
-		all[len(all)-1] = append(all[len(all)-1], e)
-		size += need
-	}
-	return all
+	return !failed.Load()
 }
 
 // settle writes a chunk. One that is refused is halved, to find out for whom that is meant.
 func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Duration) bool {
-	err := r.write(ctx, chunk)
-	if err == nil {
-		return true
+	patience := rpcTimeout
+	if pause == firstPause {
+		patience = firstTimeout
 	}
+	err := r.write(ctx, chunk, patience)
 	denied := denial(err)
-	if half := len(chunk) / 2; denied && half > 0 {
+	if half := len(chunk) / 2; half > 0 && (denied || errors.Is(err, lease.ErrTooManyKeys)) {
 		first, second := r.settle(ctx, chunk[:half], pause), r.settle(ctx, chunk[half:], pause)
 		return first && second
 	}
@@ -121,19 +109,21 @@ func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Durat
 	defer r.mu.Unlock()
 	rest := rand.N(pause)
 	for _, e := range chunk {
-		if denied {
-			e.fails(fmt.Errorf("%w: write %s: %w", ErrUnauthorised, e.key, err), slowPause+rest, true)
-			if e.leaving {
-				r.forget(e) // it ends with its lease
+		switch {
+		case err == nil:
+			if e.tries++; e.tries > 3 && !e.settled() && e.trouble == nil {
+				e.next = time.Now().Add(firstPause) // nothing that is known needs so many
 			}
-			continue
+		case denied:
+			e.fails(fmt.Errorf("%w: write %s: %w", ErrUnauthorised, e.key, err), slowPause+rest, true)
+		default:
+			if e.trouble == nil {
+				r.log.Warn("cannot write, trying on", "key", e.key, "error", err)
+			}
+			e.fails(err, rest, false)
 		}
-		if e.trouble == nil {
-			r.log.Warn("cannot write, trying on", "key", e.key, "error", err)
-		}
-		e.fails(err, rest, false)
 	}
-	return false
+	return err == nil
 }
 
 // denial tells whether the error is about the user.

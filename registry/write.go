@@ -21,10 +21,12 @@ type want struct {
 }
 
 // write does one transaction for a chunk and takes note of what it learnt.
-func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
+func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Duration) error {
 	if err := r.reserve(ctx, chunk); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	wants := r.wants(chunk)
 	if len(wants) == 0 {
 		return nil
@@ -42,8 +44,6 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
 		}
 		otherwise = append(otherwise, clientv3.OpGet(w.entry.key))
 	}
-	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-	defer cancel()
 	resp, err := r.cli.Txn(ctx).If(cmps...).Then(then...).Else(otherwise...).Commit()
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) && ended(ctx, wants) {
 		return nil // with this known the next round goes on another one, at once
@@ -80,18 +80,21 @@ func (r *Registrar) wants(chunk []*entry) []want {
 			r.forget(e) // never written
 			continue
 		}
-		w := want{entry: e, value: e.value, cmp: clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())}
+		// A write that etcd answered late, or twice, fails the comparison: no revision comes back.
+		w := want{entry: e, value: e.value}
 		switch {
-		case e.leaving:
-			last, say := e.goodbye()
-			w.value, w.del = last, !say
-		case e.written && e.doubted:
-			w.cmp, w.look = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.there == e.value
 		case e.written:
+			w.cmp, w.look = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.there == e.value
 		case e.replace != 0:
 			w.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
+		case e.leaving: // and perhaps written
+			w.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
 		default:
 			w.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0)
+		}
+		if e.leaving {
+			last, say := e.goodbye()
+			w.value, w.del, w.look = last, !say, false
 		}
 		all = append(all, w)
 	}
@@ -180,16 +183,20 @@ func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnR
 }
 
 // face looks at another process's lease on a key of ours. A registration that was never
-// complete is refused as soon as the rival is known to live; one that was waits for the key.
+// complete is refused as soon as the owner is known to live; one that was waits for the key.
 func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) error {
 	kv := got.Kvs[0]
-	remaining := time.Duration(-1)
+	now := rival{lease: kv.Lease, asked: time.Now()}
+	ends := false // just now
 	if kv.Lease != 0 {
 		ttl, err := r.cli.TimeToLive(ctx, clientv3.LeaseID(kv.Lease))
 		if err != nil {
 			return err
 		}
-		remaining = time.Duration(ttl.TTL) * time.Second
+		now.remaining, now.term, ends = time.Duration(ttl.TTL)*time.Second, ttl.RaftTerm, ttl.TTL < 0
+		if ttl.TTL > ttl.GrantedTTL {
+			now.lease = 0 // a leader that has not begun to count
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,23 +204,21 @@ func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) error {
 	if e == nil {
 		return nil
 	}
-	ends := kv.Lease != 0 && remaining < 0 // just now
-	renewed := e.rival.lease == kv.Lease && e.rival.renewed(remaining)
-	lives := !ends && (kv.Lease == 0 || renewed)
+	lives, established := kv.Lease == 0 || e.rival.renewed(now), e.revision > 0
 	pause := rivalPause
 	switch {
 	case ends:
 		pause = firstPause
-	case lives && e.revision > 0:
+	case lives && established:
 		pause = slowPause // and its watch tells when the key becomes free
 	}
 	err := exists(r.prefix, kv)
 	if e.trouble == nil && !lives {
 		r.log.Warn("waiting to see whether the owner of the key lives", "key", e.key, "error", err)
 	}
-	e.fails(err, pause, lives && e.revision == 0)
-	if e.rival.lease != kv.Lease || renewed {
-		e.rival = rival{kv.Lease, remaining, time.Now()}
+	e.fails(err, pause, lives && !established)
+	if lives || !e.rival.comparable(now) {
+		e.rival = now
 	}
 	return nil
 }
