@@ -21,6 +21,9 @@ import (
 // ErrNone: the service has no instance. Where it matters, State tells whether that is fresh.
 var ErrNone = errors.New("discovery: no instance")
 
+// errBehind: this process is too busy to keep up.
+var errBehind = errors.New("discovery: changes wait to be brought into the list")
+
 // Options of Open, List and Watch. nil and the zero value are the defaults.
 type Options struct {
 	// Prefix is where services are. Default registry.DefaultPrefix, "/services/".
@@ -63,7 +66,7 @@ type View struct {
 type list struct {
 	instances []*registry.Instance // in the order of their ids
 	bad       map[string]error     // by key
-	revision  int64
+	snapshot  *mirror.Snapshot     // that it was made of
 	picks     picks
 	changed   chan struct{}
 }
@@ -87,6 +90,7 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	v := &View{service: service, prefix: o.Prefix, keys: keys, log: o.Logger, mirror: m}
 	first := m.Snapshot()
 	v.now.Store(v.read(first))
+	v.complain(&list{}, v.now.Load())
 	life, stop := context.WithCancel(context.Background())
 	v.stop = stop
 	v.wg.Go(func() { v.follow(life, first) }) // ends with Close, or with the mirror
@@ -100,14 +104,18 @@ func (v *View) follow(ctx context.Context, first *mirror.Snapshot) {
 			return // closed
 		}
 		was := v.now.Load()
-		v.now.Store(v.after(was, b))
-		close(was.changed)
+		now := v.after(was, b)
+		v.now.Store(now)
+		if now.changed != was.changed {
+			close(was.changed)
+		}
+		v.complain(was, now)
 	}
 }
 
 // read makes the list as of a snapshot.
 func (v *View) read(s *mirror.Snapshot) *list {
-	l := &list{instances: make([]*registry.Instance, 0, s.Len()), revision: s.Revision(), changed: make(chan struct{})}
+	l := &list{instances: make([]*registry.Instance, 0, s.Len()), snapshot: s, changed: make(chan struct{})}
 	for kv := range s.All() {
 		if i := v.decode(l, &kv); i != nil {
 			l.instances = append(l.instances, i)
@@ -122,7 +130,7 @@ func (v *View) read(s *mirror.Snapshot) *list {
 func (v *View) after(was *list, b *mirror.Batch) *list {
 	next := &list{
 		instances: make([]*registry.Instance, 0, len(was.instances)+len(b.Changes)),
-		bad:       maps.Clone(was.bad), revision: b.Snapshot.Revision(), changed: make(chan struct{}),
+		bad:       maps.Clone(was.bad), snapshot: b.Snapshot, changed: make(chan struct{}),
 	}
 	rest := was.instances
 	for _, c := range byKey(b.Changes) {
@@ -138,6 +146,9 @@ func (v *View) after(was *list, b *mirror.Batch) *list {
 		if i := v.decode(next, c.New); i != nil {
 			next.instances = append(next.instances, i)
 		}
+	}
+	if len(b.Changes) == 0 { // they cancelled one another out
+		next.changed = was.changed
 	}
 	next.instances = append(next.instances, rest...)
 	next.picks = newPicks(next.instances)
@@ -165,12 +176,20 @@ func (v *View) decode(l *list, kv *mirror.KeyValue) *registry.Instance {
 	if err == nil {
 		return &i
 	}
-	v.log.Warn("not an instance", "key", kv.Key, "error", err)
 	if l.bad == nil {
 		l.bad = make(map[string]error)
 	}
 	l.bad[kv.Key] = err
 	return nil
+}
+
+// complain logs the values that are no instances, each of them once.
+func (v *View) complain(was, now *list) {
+	for key, err := range now.bad {
+		if was.bad[key] != err {
+			v.log.Warn("not an instance", "key", key, "error", err)
+		}
+	}
 }
 
 // Instances are the service's instances, in the order of their ids, in any status. The slice
@@ -209,10 +228,26 @@ type State struct {
 	Bad map[string]error
 }
 
-// State returns the present state.
+// State returns the present state. A change that etcd has told of and that is not in the list
+// yet is waited for, as long as it takes to make a list: microseconds.
 func (v *View) State() State {
-	m, l := v.mirror.State(), v.now.Load()
-	return State{Fresh: m.Synced, Since: m.Since, Cause: m.Cause, Confirmed: m.Confirmed, Revision: l.revision, Bad: maps.Clone(l.bad)}
+	const enough = 100 * time.Millisecond
+	for began := time.Now(); ; {
+		m, l := v.mirror.State(), v.now.Load()
+		s := State{Fresh: m.Synced, Since: m.Since, Cause: m.Cause, Confirmed: m.Confirmed, Revision: l.snapshot.Revision(), Bad: maps.Clone(l.bad)}
+		behind := !l.snapshot.SameEntries(v.mirror.Snapshot())
+		if behind && time.Since(began) < enough {
+			select {
+			case <-l.changed:
+			case <-time.After(time.Millisecond): // or it changed into the same
+			}
+			continue
+		}
+		if behind && s.Fresh {
+			s.Fresh, s.Since, s.Cause = false, began, errBehind
+		}
+		return s
+	}
 }
 
 // Done is closed when the view has ended: by Close, or because the client was closed.

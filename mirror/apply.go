@@ -53,7 +53,7 @@ func (m *Mirror) advance(revision int64) {
 func (m *Mirror) transaction(events []*mvccpb.Event) error {
 	was, revision := m.Snapshot(), events[0].Kv.ModRevision
 	if revision <= was.revision {
-		return nil // never back; etcd does not send these
+		return m.known(events)
 	}
 	changes := make([]Change, 0, len(events))
 	for _, e := range events {
@@ -80,6 +80,21 @@ func (m *Mirror) transaction(events []*mvccpb.Event) error {
 	m.record.Events += uint64(len(events))
 	m.mu.Unlock()
 	m.publish(&Batch{Changes: changes, Snapshot: &Snapshot{tree: m.tree.Copy(), revision: revision, epoch: was.epoch}})
+	return nil
+}
+
+// known makes sure that events of the past are in the copy. etcd 3.7 does not send any.
+func (m *Mirror) known(events []*mvccpb.Event) error {
+	for _, e := range events {
+		entry, _ := m.tree.Get(string(e.Kv.Key))
+		missed := entry != nil && entry.ModRevision < e.Kv.ModRevision
+		if e.Type == clientv3.EventTypePut {
+			missed = missed || entry == nil
+		}
+		if missed {
+			return &lost{Diverged, fmt.Sprintf("%s of %q at revision %d came after word of %d", e.Type, e.Kv.Key, e.Kv.ModRevision, m.Snapshot().revision)}
+		}
+	}
 	return nil
 }
 
@@ -114,15 +129,15 @@ type answer struct {
 // verify asks etcd what revision it has come to, and whether the claim holds.
 func (m *Mirror) verify(ctx context.Context, c claim) answer {
 	a := answer{asked: time.Now()}
-	key, opts := m.first, []clientv3.OpOption{clientv3.WithRange(m.end), clientv3.WithLimit(1), clientv3.WithKeysOnly()}
+	req := &pb.RangeRequest{Key: []byte(m.first), RangeEnd: []byte(m.end), Limit: 1, KeysOnly: true, Revision: c.revision}
 	if c.anchor != nil {
-		key, opts = c.anchor.Key, []clientv3.OpOption{clientv3.WithKeysOnly()}
+		req.Key, req.RangeEnd = []byte(c.anchor.Key), nil
 	}
 	compacted := false
-	resp, err := m.get(ctx, smallTimeout, smallStagger, key, append(opts, clientv3.WithRev(c.revision))...)
+	resp, err := m.get(ctx, smallTimeout, smallStagger, req)
 	if errors.Is(err, rpctypes.ErrCompacted) { // fine: the watch is ahead of what can still be asked about
-		compacted = true
-		resp, err = m.get(ctx, smallTimeout, smallStagger, key, opts...)
+		compacted, req.Revision = true, 0
+		resp, err = m.get(ctx, smallTimeout, smallStagger, req)
 	}
 	if errors.Is(err, rpctypes.ErrFutureRev) {
 		a.err = &lost{Regressed, fmt.Sprintf("etcd has not come to revision %d any more", c.revision)}
@@ -139,7 +154,7 @@ func (m *Mirror) verify(ctx context.Context, c claim) answer {
 	case a.revision < c.revision:
 		a.err = &lost{Regressed, fmt.Sprintf("from %d to %d", c.revision, a.revision)}
 	case !compacted && !c.holds(resp.Kvs):
-		a.err = &lost{Diverged, fmt.Sprintf("%q at revision %d is not what it was", key, c.revision)}
+		a.err = &lost{Diverged, fmt.Sprintf("%q at revision %d is not what it was", req.Key, c.revision)}
 	}
 	return a
 }

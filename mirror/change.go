@@ -21,23 +21,32 @@ type Change struct {
 }
 
 // Batch is a step from one snapshot to a later one: a transaction, or several of them
-// conflated, in which each key is changed once. Readers share it: don't modify it.
+// conflated, in which each key is changed once. It has no changes when these cancel one another
+// out, or when the history was replaced by one with the same entries: then the Snapshot's Epoch
+// has grown. Readers share it: don't modify it.
 type Batch struct {
 	Changes  []Change // of one transaction as etcd ordered them, otherwise by Revision
 	Snapshot *Snapshot
 }
 
-// size is roughly what keeping the batch costs, in bytes.
+// size is roughly what keeping the changes costs, in bytes.
 func (b *Batch) size() int {
-	const perChange = 160 // a Change and a KeyValue
+	const perChange, perEntry = 80, 96 // a Change and a KeyValue
 	size := 0
 	for _, c := range b.Changes {
-		size += perChange + len(c.Key)
-		if c.New != nil {
-			size += len(c.New.Value)
+		size += perChange
+		for _, kv := range []*KeyValue{c.Old, c.New} {
+			if kv != nil {
+				size += perEntry + len(kv.Key) + len(kv.Value)
+			}
 		}
 	}
 	return size
+}
+
+// leads tells whether the batch takes a reader who was at a snapshot any further.
+func (b *Batch) leads(from *Snapshot) bool {
+	return b.Snapshot.epoch != from.epoch || !b.Snapshot.SameEntries(from)
 }
 
 // between finds what leads from one snapshot to another. It reads both once.

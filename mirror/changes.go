@@ -55,7 +55,7 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 		r := &reader{ChangesOptions: o, at: o.From, wake: make(chan struct{}, 1)}
 		now := m.join(r)
 		defer m.leave(r)
-		if b := between(r.at, now); len(b.Changes) > 0 && !yield(b, nil) {
+		if b := between(r.at, now); b.leads(r.at) && !yield(b, nil) {
 			return
 		}
 		r.at = now
@@ -65,7 +65,8 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 				yield(nil, err)
 				return
 			}
-			if r.at = b.Snapshot; len(b.Changes) > 0 && !yield(b, nil) {
+			was := r.at
+			if r.at = b.Snapshot; b.leads(was) && !yield(b, nil) {
 				return
 			}
 		}
@@ -79,7 +80,7 @@ type reader struct {
 	wake chan struct{} // something waits
 
 	mu    sync.Mutex
-	queue []*Batch
+	queue []*Batch // only the last with its tree, unless each transaction is wanted
 	size  int
 	over  bool // more than Buffer: the queue was dropped
 }
@@ -100,7 +101,7 @@ func (m *Mirror) leave(r *reader) {
 
 // push gives the reader a batch. It never blocks.
 func (r *reader) push(b *Batch) {
-	size := b.size()
+	size := r.cost(b)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -108,6 +109,10 @@ func (r *reader) push(b *Batch) {
 	case len(r.queue) > 0 && r.size+size > r.Buffer:
 		r.queue, r.size, r.over = nil, 0, true
 	default:
+		if last := len(r.queue) - 1; last >= 0 && !r.EachTransaction {
+			before := r.queue[last]
+			r.queue[last] = &Batch{Changes: before.Changes, Snapshot: before.Snapshot.bare()}
+		}
 		r.queue = append(r.queue, b)
 		r.size += size
 	}
@@ -115,6 +120,16 @@ func (r *reader) push(b *Batch) {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// cost is roughly what keeping a batch costs, in bytes: that of its changes, and where its
+// snapshot is kept, too, of the tree's nodes that are no other snapshot's.
+func (r *reader) cost(b *Batch) int {
+	size := b.size()
+	if r.EachTransaction {
+		size += b.Snapshot.nodes(len(b.Changes)) * nodeSize
+	}
+	return size
 }
 
 // nextBatch waits for what the reader is to get next.
@@ -160,7 +175,7 @@ func (r *reader) take() (queue []*Batch, over bool) {
 	if r.EachTransaction && len(r.queue) > 1 {
 		queue = r.queue[:1:1]
 		r.queue = r.queue[1:]
-		r.size -= queue[0].size()
+		r.size -= r.cost(queue[0])
 		return queue, false
 	}
 	queue = r.queue

@@ -9,11 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
@@ -345,38 +346,90 @@ func TestAReplacedHistoryIsReadAgain(t *testing.T) {
 	}
 }
 
+// Nothing tells a reader of the new history but the epoch.
+func TestAReplacedHistoryWithTheSameEntriesIsToldToReaders(t *testing.T) {
+	early, late := t.TempDir(), t.TempDir()
+	opts := &cluster.Options{Members: 1, DataDir: filepath.Join(early, "data")}
+	c := etcdtest.NewCluster(t, opts)
+	put(t, etcdtest.Client(t, c), "a/key", "1")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(late, "data"), os.DirFS(opts.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	c = etcdtest.NewCluster(t, &cluster.Options{Members: 1, DataDir: filepath.Join(late, "data")})
+	last := put(t, etcdtest.Client(t, c), "b/key", "1")
+	g := newGate(t, c.Endpoints()[0])
+	m := open(t, g.client(t), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond})
+	r := read(t, m.Changes(within(t, generous), nil))
+	wait(t, m, last)
+	g.lead("")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = etcdtest.NewCluster(t, opts)
+	g.lead(c.Endpoints()[0])
+	if b := r.batch(); len(b.Changes) != 0 || b.Snapshot.Epoch() != 1 || b.Snapshot.Len() != 1 {
+		t.Errorf("got %+v of epoch %d, want the same entries in epoch 1", b, b.Snapshot.Epoch())
+	}
+}
+
+// Many transactions that come in one response, here of 100 MB, are not held together.
+func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	cli := etcdtest.Client(t, c)
+	g := newGate(t, c.Endpoints()[0])
+	m := open(t, g.client(t), "a/", nil)
+	g.lead("")
+	value := strings.Repeat("x", 1<<20)
+	var last int64
+	for range 100 {
+		last = put(t, cli, "a/key", value)
+	}
+	before, most := heap(), int64(0)
+	g.lead(c.Endpoints()[0])
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for ctx := within(t, generous); m.Snapshot().Revision() < last; {
+		select {
+		case <-tick.C:
+			most = max(most, heap()-before)
+		case <-ctx.Done():
+			t.Fatalf("at revision %d, want %d", m.Snapshot().Revision(), last)
+		}
+	}
+	t.Logf("the heap grew by %.1f MB at the most", float64(most)/1e6)
+	if most > 30<<20 {
+		t.Errorf("the heap grew by %d bytes for transactions of 1 MiB", most)
+	}
+	if s := m.State(); s.Transactions != 100 {
+		t.Errorf("%d transactions came one by one, want 100", s.Transactions)
+	}
+}
+
 // Fault 30 for mirrors: denied at first, and later.
 func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Client(t, c)
+	root := etcdtest.Auth(t, c)
 	ctx := within(t, generous)
-	_, e1 := root.RoleAdd(ctx, "root")
-	_, e2 := root.UserAdd(ctx, "root", "secret")
-	_, e3 := root.UserGrantRole(ctx, "root", "root")
-	_, e4 := root.RoleAdd(ctx, "reader")
-	_, e5 := root.RoleGrantPermission(ctx, "reader", "a/", "a0", clientv3.PermissionType(clientv3.PermRead))
-	_, e6 := root.UserAdd(ctx, "amy", "secret")
-	_, e7 := root.UserGrantRole(ctx, "amy", "reader")
-	_, e8 := root.AuthEnable(ctx)
-	if err := errors.Join(e1, e2, e3, e4, e5, e6, e7, e8); err != nil {
-		t.Fatal(err)
-	}
-	as := func(user string) *clientv3.Client {
-		cli, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), Username: user, Password: "secret", Logger: zap.NewNop()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cli.Close() })
-		return cli
-	}
-	root = as("root")
+	var asked atomic.Int64
+	amy := etcdtest.User(t, c, root, "amy", "a/",
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			asked.Add(1)
+			return invoke(ctx, method, req, reply, cc, opts...)
+		}),
+		grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			asked.Add(1)
+			return open(ctx, desc, cc, method, opts...)
+		}))
 	put(t, root, "a/key", "1")
 	for what, test := range map[string]struct {
 		cli    *clientv3.Client
 		prefix string
 	}{
-		"another prefix":     {as("amy"), "b/"},
-		"the whole keyspace": {as("amy"), ""},
+		"another prefix":     {amy, "b/"},
+		"the whole keyspace": {amy, ""},
 		"no user":            {etcdtest.Client(t, c), "a/"},
 	} {
 		if _, err := mirror.Open(ctx, test.cli, test.prefix, nil); !errors.Is(err, mirror.ErrDenied) {
@@ -384,15 +437,20 @@ func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
 		}
 	}
 	log := newRecords()
-	m := open(t, as("amy"), "a/", &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Logger: log.logger()})
-	if _, err := root.UserRevokeRole(ctx, "amy", "reader"); err != nil {
+	m := open(t, amy, "a/", &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Logger: log.logger()})
+	if _, err := root.UserRevokeRole(ctx, "amy", "amy"); err != nil {
 		t.Fatal(err)
 	}
 	log.wait(t, "mirror stale", 1)
 	if s := m.State(); !errors.Is(s.Cause, mirror.ErrDenied) {
 		t.Errorf("State after the role was revoked: got %+v, want ErrDenied as the cause", s)
 	}
-	if _, err := root.UserGrantRole(ctx, "amy", "reader"); err != nil {
+	before := asked.Load()
+	<-time.After(2 * time.Second) // 20 times ConfirmEvery
+	if n := asked.Load() - before; n > 60 {
+		t.Errorf("%d requests in 2 s, want some 20", n)
+	}
+	if _, err := root.UserGrantRole(ctx, "amy", "amy"); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, m, put(t, root, "a/key", "2"))

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"math"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -17,13 +18,15 @@ const (
 	// pageFirst is how many keys the first page may have: were they of the largest size that
 	// etcd takes by default, 1.5 MiB, it would be 150 MiB.
 	pageFirst = 100
-	// pageMost bounds a page's keys, pageBytes what it should be long. Large pages pay: for each
-	// one etcd walks the index of all the keys that are left, to count them.
+	// pageMost bounds a page's keys, pageBytes what it should be long, pageTime what it should
+	// take. Large pages pay: for each one etcd walks the index of all the keys that are left, to
+	// count them.
 	pageMost  = 20_000
 	pageBytes = 4 << 20
+	pageTime  = time.Second
 
 	pageTimeout = 15 * time.Second
-	pageStagger = 3 * time.Second
+	pageStagger = 5 * time.Second
 )
 
 // reading is a complete copy of the prefix.
@@ -37,26 +40,25 @@ type reading struct {
 
 // read reads the prefix, in pages of one revision.
 func (m *Mirror) read(ctx context.Context) (*reading, error) {
-	target := pageBytes
+	most := pageBytes
 	for {
-		r, err := m.readPages(ctx, target)
+		r, err := m.readPages(ctx, most)
 		if !errors.Is(err, rpctypes.ErrCompacted) {
 			return r, err
 		}
 		// The revision was compacted between two pages. With pages that grow there is an end
 		// to this however often somebody compacts: one page is never torn.
-		target = min(8*target, 1<<30)
+		most = min(8*most, 1<<30)
 	}
 }
 
 // readPages asks for each page while it puts the one before it into the tree.
-func (m *Mirror) readPages(ctx context.Context, target int) (*reading, error) {
+func (m *Mirror) readPages(ctx context.Context, most int) (*reading, error) {
 	type fetched struct {
-		page *clientv3.GetResponse
+		page *pb.RangeResponse
 		err  error
 	}
-	grow := target / pageBytes
-	p := &pager{m: m, from: m.first, target: target, limit: pageFirst * grow, most: pageMost * grow}
+	p := &pager{m: m, from: m.first, limit: pageFirst * most / pageBytes, target: most, most: most}
 	r := &reading{tree: new(tree), asked: time.Now()}
 	page, err := p.next(ctx)
 	for {
@@ -93,51 +95,63 @@ type pager struct {
 	revision int64
 	cluster  uint64
 
-	target      int // bytes that a page should have
-	limit, most int // keys
+	limit  int // keys that the next page may have
+	target int // bytes that it should have
+	most   int // bytes that a page should have at the most
 }
 
-func (p *pager) next(ctx context.Context) (*clientv3.GetResponse, error) {
-	page, err := p.m.get(ctx, pageTimeout, pageStagger, p.from,
-		clientv3.WithRange(p.m.end), clientv3.WithLimit(int64(p.limit)), clientv3.WithRev(p.revision))
-	if tooLarge(err) && p.limit > 1 {
-		p.most = max(1, p.limit/4) // the client takes small messages only
-		p.limit = p.most
-		return p.next(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if p.revision == 0 {
-		p.revision, p.cluster = page.Header.Revision, page.Header.ClusterId
-	}
-	if got := page.Header.ClusterId; got != p.cluster {
-		return nil, fmt.Errorf("the endpoints belong to different clusters, %x and %x", p.cluster, got)
-	}
-	if page.More {
-		size := 1
-		for _, kv := range page.Kvs {
-			size += len(kv.Key) + len(kv.Value)
+func (p *pager) next(ctx context.Context) (*pb.RangeResponse, error) {
+	for {
+		began := time.Now()
+		page, err := p.m.get(ctx, pageTimeout, pageStagger, &pb.RangeRequest{
+			Key: []byte(p.from), RangeEnd: []byte(p.m.end), Limit: int64(p.limit), Revision: p.revision})
+		if late(ctx, err) && p.limit > 1 { // a slow network: ask for less
+			p.limit, p.target = max(1, p.limit/4), max(1, p.target/4)
+			continue
 		}
-		p.from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
-		fits := int(int64(len(page.Kvs)) * int64(p.target) / int64(size))
-		p.limit = max(1, min(fits, 20*p.limit, p.most))
+		if err != nil {
+			return nil, err
+		}
+		if p.revision == 0 {
+			p.revision, p.cluster = page.Header.Revision, page.Header.ClusterId
+		}
+		if got := page.Header.ClusterId; got != p.cluster {
+			return nil, fmt.Errorf("the endpoints belong to different clusters, %x and %x", p.cluster, got)
+		}
+		if page.More {
+			p.from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+			p.fit(page, time.Since(began))
+		}
+		return page, nil
 	}
-	return page, nil
 }
 
-// get is a linearizable read that one silent member cannot hold up.
-func (m *Mirror) get(ctx context.Context, timeout, stagger time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+// fit sets the size of the next page by what this one was and took.
+func (p *pager) fit(page *pb.RangeResponse, took time.Duration) {
+	size := 1
+	for _, kv := range page.Kvs {
+		size += len(kv.Key) + len(kv.Value)
+	}
+	p.target = min(int(float64(size)*float64(pageTime)/float64(max(took, 1))), p.most)
+	fits := int(int64(len(page.Kvs)) * int64(p.target) / int64(size))
+	p.limit = max(1, min(fits, 20*p.limit, pageMost*p.most/pageBytes))
+}
+
+// get is a linearizable read that one silent member cannot hold up. It goes past clientv3's KV,
+// which tries on until the context is done and then does not say why.
+func (m *Mirror) get(ctx context.Context, timeout, stagger time.Duration, req *pb.RangeRequest) (*pb.RangeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return race(ctx, 3, stagger, func(ctx context.Context) (*clientv3.GetResponse, error) {
-		return m.cli.Get(ctx, key, opts...)
-	}, func(*clientv3.GetResponse) {})
+	kv := pb.NewKVClient(m.cli.ActiveConnection())
+	return race(ctx, 3, stagger, func(ctx context.Context) (*pb.RangeResponse, error) {
+		resp, err := kv.Range(ctx, req, grpc.MaxCallRecvMsgSize(math.MaxInt32))
+		return resp, rpctypes.Error(err)
+	}, func(*pb.RangeResponse) {})
 }
 
-// tooLarge tells whether the client's own limit stood in the way, not etcd.
-func tooLarge(err error) bool {
-	return status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max")
+// late tells whether a try ran out of its own time, not of the caller's.
+func late(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded)
 }
 
 // denied tells whether asking again in the same way cannot help.

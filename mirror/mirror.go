@@ -167,9 +167,10 @@ func (m *Mirror) Wait(ctx context.Context, revision int64) error {
 func (m *Mirror) publish(b *Batch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b.Snapshot.seq = m.Snapshot().seq + 1
+	was := m.Snapshot()
+	b.Snapshot.seq = was.seq + 1
 	m.snapshot.Store(b.Snapshot)
-	if len(b.Changes) > 0 {
+	if b.leads(was) {
 		for r := range m.readers {
 			r.push(b)
 		}

@@ -146,8 +146,8 @@ func TestOpenWithoutEtcdEndsWithItsContextAndSaysWhy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	_, err := mirror.Open(ctx, cli, "a", nil)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("Open where nobody listens: got %v, want its deadline's error, with the endpoint", err)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "127.0.0.1:1") || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("Open where nobody listens: got %v, want its deadline's error, with the endpoint and the cause", err)
 	}
 }
 

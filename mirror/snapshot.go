@@ -56,6 +56,27 @@ func (s *Snapshot) Revision() int64 { return s.revision }
 // restored backup, another cluster. Revisions of one epoch say nothing about those of another.
 func (s *Snapshot) Epoch() uint64 { return s.epoch }
 
+// bare is the snapshot without its entries.
+func (s *Snapshot) bare() *Snapshot {
+	return &Snapshot{revision: s.revision, epoch: s.epoch, seq: s.seq}
+}
+
+// nodes is roughly how many of the tree's nodes a number of changes replaces, nodeSize each.
+func (s *Snapshot) nodes(changes int) int {
+	const fan = 32
+	levels := 1
+	for n := s.Len() / fan; n > 0; n /= fan {
+		levels++
+	}
+	return min(changes*levels, 1+s.Len()/fan)
+}
+
+const nodeSize = 2 << 10
+
+// SameEntries tells whether the two are copies of the prefix between which nothing happened to
+// it. It compares no entries, and a false may be wrong.
+func (s *Snapshot) SameEntries(other *Snapshot) bool { return s.tree == other.tree }
+
 // Len is the number of keys.
 func (s *Snapshot) Len() int {
 	if s.tree == nil {

@@ -192,57 +192,71 @@ func TestAStormWithABlackholeAndACompactionLosesNothing(t *testing.T) {
 	}
 }
 
-// Fault 20: a consumer that sleeps while events come, 1,000 keys of 1 KB changed again and again.
-// The server is another process: the memory is the mirror's.
+// Fault 20: a consumer that sleeps while events come. The server is another process: the memory
+// is the mirror's.
 func TestASleepingConsumerCostsBoundedMemoryAndWakesToTheFinalState(t *testing.T) {
-	const keys, perTransaction = 1000, 100
-	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-	cli := etcdtest.Client(t, c)
-	m := open(t, cli, "a/", nil)
-	opts := mirror.ChangesOptions{From: new(mirror.Snapshot), Buffer: 1 << 20}
-	sleeper := read(t, m.Changes(within(t, 5*generous), &opts))
-	opts.EachTransaction = true
-	slow := read(t, m.Changes(within(t, 5*generous), &opts))
-	pad := strings.Repeat("x", 1000)
-	n := 0
-	write := func() int64 {
-		var ops []clientv3.Op
-		for range perTransaction {
-			ops = append(ops, clientv3.OpPut(fmt.Sprintf("a/%04d", n%keys), fmt.Sprint(n, pad)))
-			n++
-		}
-		resp, err := cli.Txn(within(t, generous)).Then(ops...).Commit()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.Header.Revision
-	}
-	for range keys / perTransaction {
-		wait(t, m, write())
-	}
-	f := startFold(new(mirror.Snapshot))
-	f.apply(t, sleeper.batch())
-	slow.batch()
-	before := heap()
-	pace := time.NewTicker(time.Second * perTransaction / 1000)
-	defer pace.Stop()
-	for n < sleeperEvents {
-		if sleeperEvents > 10_000 {
-			<-pace.C
-		}
-		wait(t, m, write())
-	}
-	grown := heap() - before
-	t.Logf("%d events: the heap grew by %.1f MB, a copy is %.1f MB", n, float64(grown)/1e6, float64(keys*len(pad))/1e6)
-	// What the two have seen last, of which no value is current any more, two buffers, and room.
-	if limit := int64(3*keys*len(pad) + 2*opts.Buffer + 4<<20); grown > limit {
-		t.Errorf("heap after %d events nobody took: grew by %d bytes, want at most %d", n, grown, limit)
-	}
-	f.apply(t, sleeper.batch())
-	wantSame(t, "what the sleeper saw", f.contents, held(m.Snapshot()))
-	wantMirror(t, m, cli, "a/")
-	if _, err, _ := slow.next(); !errors.Is(err, mirror.ErrSlow) {
-		t.Errorf("a reader of every transaction that slept: got %v, want ErrSlow", err)
+	const buffer = 1 << 20
+	for _, test := range []struct {
+		name                 string
+		keys, perTransaction int
+		pad, events, rest    int
+	}{
+		// The rest is what the two readers have seen last, of which no value is current any more.
+		{"large values in large transactions", 1000, 100, 1000, sleeperEvents, 3 * 1000 * 1000},
+		{"one small key a transaction, of many", 50_000, 1, 10, 8000, 8000 * 200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+			cli := etcdtest.Client(t, c)
+			ctx := within(t, 5*generous) // one: what a context leaves behind is not the mirror's
+			pad := strings.Repeat("x", test.pad)
+			n := 0
+			write := func(perTransaction int) int64 {
+				var ops []clientv3.Op
+				for range perTransaction {
+					ops = append(ops, clientv3.OpPut(fmt.Sprintf("a/%05d", n*7919%test.keys), fmt.Sprint(n, pad)))
+					n++
+				}
+				resp, err := cli.Txn(ctx).Then(ops...).Commit()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return resp.Header.Revision
+			}
+			for range test.keys / 100 {
+				write(100)
+			}
+			m := open(t, cli, "a/", nil)
+			opts := mirror.ChangesOptions{From: new(mirror.Snapshot), Buffer: buffer}
+			sleeper := read(t, m.Changes(ctx, &opts))
+			opts.EachTransaction = true
+			slow := read(t, m.Changes(ctx, &opts))
+			f := startFold(new(mirror.Snapshot))
+			f.apply(t, sleeper.batch())
+			slow.batch()
+			before := heap()
+			pace := time.NewTicker(time.Second * 100 / 1000)
+			defer pace.Stop()
+			for end := n + test.events; n < end; {
+				if test.events > 10_000 && n%100 == 0 {
+					<-pace.C
+				}
+				if err := m.Wait(ctx, write(test.perTransaction)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			grown := heap() - before
+			t.Logf("%d events: the heap grew by %.1f MB, a copy is %.1f MB", test.events, float64(grown)/1e6, float64(test.keys*test.pad)/1e6)
+			if limit := int64(test.rest + 2*buffer + 4<<20); grown > limit { // and room
+				t.Errorf("heap after %d events nobody took: grew by %d bytes, want at most %d", test.events, grown, limit)
+			}
+			f.apply(t, sleeper.batch())
+			wantSame(t, "what the sleeper saw", f.contents, held(m.Snapshot()))
+			wantMirror(t, m, cli, "a/")
+			if _, err, _ := slow.next(); !errors.Is(err, mirror.ErrSlow) {
+				t.Errorf("a reader of every transaction that slept: got %v, want ErrSlow", err)
+			}
+		})
 	}
 }
 

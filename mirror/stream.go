@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
@@ -25,7 +26,7 @@ type stream struct {
 	cancel context.CancelFunc
 	header *pb.ResponseHeader // of the answer to the request: who serves the watch
 
-	responses chan *pb.WatchResponse // whole ones; closed at the end
+	responses chan *pb.WatchResponse // of whole transactions; closed at the end
 	err       error                  // why it ended; to be read after that
 }
 
@@ -75,25 +76,23 @@ func (s *stream) open(ctx context.Context, cli *clientv3.Client, key, end string
 	return nil
 }
 
-// receive joins fragments.
+// receive hands on whole transactions. A response may come in fragments, and be of up to a
+// thousand transactions: only the last one of a fragment waits for the next.
 func (s *stream) receive(ctx context.Context) {
 	defer close(s.responses)
-	var whole *pb.WatchResponse
+	var rest []*mvccpb.Event
 	for {
 		r, err := s.client.Recv()
 		if err != nil {
 			s.err = rpctypes.Error(err)
 			return
 		}
-		if whole != nil {
-			whole.Events = append(whole.Events, r.Events...)
-			whole.Fragment = r.Fragment
-			r = whole
+		r.Events = append(rest, r.Events...)
+		if rest = nil; r.Fragment {
+			if r.Events, rest = splitLast(r.Events); len(r.Events) == 0 {
+				continue
+			}
 		}
-		if whole = r; r.Fragment {
-			continue
-		}
-		whole = nil
 		select {
 		case s.responses <- r:
 		case <-ctx.Done():
@@ -101,6 +100,15 @@ func (s *stream) receive(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// splitLast parts the events of the last revision from those before.
+func splitLast(events []*mvccpb.Event) (before, last []*mvccpb.Event) {
+	at := len(events)
+	for at > 0 && events[at-1].Kv.ModRevision == events[len(events)-1].Kv.ModRevision {
+		at--
+	}
+	return events[:at:at], events[at:]
 }
 
 // askProgress makes the member say how far it is. It stays silent while the watch lags behind.
