@@ -17,10 +17,15 @@ test: ## all tests, as the README says it
 race: ## all tests under the race detector
 	$(GO) test -race ./...
 
+.PHONY: long
+long: ## the tests that take their time: a minute's sleep, a slow network
+	$(GO) test -count=1 -tags long -run 'Slow|Sleeping' ./mirror
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck (pinned in tools/go.mod)
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags long ./mirror
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
 .PHONY: bench

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,12 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(manyEnv) != "" {
+		os.Exit(runMany())
+	}
+	goleak.VerifyTestMain(etcdtest.Main(m))
+}
 
 // within bounds what a test waits for, on a machine that does much else.
 const within = 60 * time.Second
