@@ -4,20 +4,27 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// List asks etcd once for the service's instances, linearizably, in the order of their ids.
-// Values that are not instances are left out and logged.
+// listTimeout bounds List where ctx does not.
+const listTimeout = 15 * time.Second
+
+// List asks etcd once for the service's instances, linearizably, in the order of their ids, and
+// waits for the answer until ctx is done, or for 15 s. Values that are not instances are left
+// out and logged.
 func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]*registry.Instance, error) {
 	o := opts.withDefaults()
 	keys, err := registry.ServicePrefix(o.Prefix, service)
 	if err != nil {
 		return nil, fmt.Errorf("discovery: list %q: %w", service, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
 	resp, err := cli.Get(ctx, keys, clientv3.WithPrefix())
 	if err != nil {
 		return nil, fmt.Errorf("discovery: list %q at %q: %w", service, cli.Endpoints(), err)

@@ -140,8 +140,8 @@ func (m *Mirror) report() {
 	}
 }
 
-// Turned is closed when the mirror next turns stale or synced. Take it before State, so that no
-// turn falls between.
+// Turned is closed when the mirror next turns stale or synced; its end is Done's to tell. Take it
+// before State, so that no turn falls between.
 func (m *Mirror) Turned() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()

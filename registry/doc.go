@@ -19,18 +19,21 @@
 //
 //   - A registration comes back by itself: after a lost or revoked lease, after its key was
 //     deleted, after an outage of etcd. State says whether it is there, since when, and why it
-//     was lost; one log line tells of each change.
+//     was lost; one log line tells of each change. Nothing that happens to the key is missed:
+//     it is watched from its write on, and looked at whenever a watch broke, and every 30 s.
 //   - It never overwrites somebody else's key. An ID that a live process has is ErrExists with
 //     its host and pid; that of a process which died is waited for until its lease ends.
 //   - After Close the key is gone and stays gone: one worker does all writing, so no
-//     re-registration can overtake it. A write that etcd never answered can still arrive late
-//     when the Keeper is a shared one, whose lease Close leaves alive; with a registrar's own,
-//     Close revokes the lease, and that write fails.
-//   - A user without the right to write is told at once, with ErrUnauthorised, and nobody tries
-//     again.
+//     re-registration can overtake it, and it tells when it did not succeed. A write that etcd
+//     never answered can still arrive late when the Keeper is a shared one, whose lease Close
+//     leaves alive; with a registrar's own, Close revokes the lease, and that write fails.
+//   - A user without the right to write is told at once, with ErrUnauthorised. A registration
+//     whose right is taken away later stays as it is, and is tried again every 5 s when
+//     something is to be written.
 //
 // # Limits
 //
-// Names have at most 200 bytes, values 64 KiB. More than 8 instances of one registrar are
-// watched by their services' prefixes: it then hears of other processes' instances, too.
+// Names have at most 200 bytes, values 64 KiB. The user must be allowed to read and write the
+// key. More than 8 instances of one service and registrar are watched by their service's
+// prefix: it then hears of other processes' instances, too.
 package registry

@@ -161,14 +161,15 @@ func (v rival) renewed(later rival) bool {
 	return v.comparable(later) && later.remaining > v.remaining-later.asked.Sub(v.asked)+1500*time.Millisecond
 }
 
-// exists is the error that names who has the key.
-func exists(prefix string, kv *mvccpb.KeyValue) error {
-	who := fmt.Sprintf("a process that does not say who it is, with the value %.40q", kv.Value)
-	if i, err := Decode(prefix, string(kv.Key), string(kv.Value)); err == nil && i.PID != 0 {
-		who = fmt.Sprintf("pid %d on host %s", i.PID, i.Host)
-		if host, err := os.Hostname(); err == nil && host == i.Host {
-			who += " (this host)"
-		}
+// owner tells who has a key.
+func owner(prefix string, kv *mvccpb.KeyValue) string {
+	i, err := Decode(prefix, string(kv.Key), string(kv.Value))
+	if err != nil || i.PID == 0 {
+		return fmt.Sprintf("a process that does not say who it is, with the value %.40q", kv.Value)
 	}
-	return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, who)
+	who := fmt.Sprintf("pid %d on host %s", i.PID, i.Host)
+	if host, err := os.Hostname(); err == nil && host == i.Host {
+		who += " (this host)"
+	}
+	return who
 }

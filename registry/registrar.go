@@ -20,7 +20,7 @@ import (
 var (
 	// ErrExists: another live process has the key. The error names its host and pid.
 	ErrExists = errors.New("registry: registered by somebody else")
-	// ErrUnauthorised: etcd does not let this user write there. Nobody tries again.
+	// ErrUnauthorised: etcd does not let this user write there, or read what stands there.
 	ErrUnauthorised = lease.ErrUnauthorised
 	// ErrClosed: the registrar was closed.
 	ErrClosed = errors.New("registry: closed")
@@ -351,7 +351,7 @@ func (r *Registrar) lose(reason string, entries ...*entry) {
 }
 
 // about are the attributes of a log line on entries: a lease takes up to 1,000 with it.
-func about(name, value string, entries []*entry) []any {
+func about(name string, value any, entries []*entry) []any {
 	attrs := []any{"key", entries[0].key}
 	if more := len(entries) - 1; more > 0 {
 		attrs = append(attrs, "more", more)

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -106,6 +107,7 @@ func (r *Registrar) done(wants []want, revision int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var back []*entry
+	var away time.Duration
 	for _, w := range wants {
 		e := w.entry
 		switch {
@@ -118,12 +120,13 @@ func (r *Registrar) done(wants []want, revision int64) {
 		}
 		if e.again > 0 && !e.written {
 			back = append(back, e)
+			away = max(away, time.Since(e.since))
 		}
 		e.holds(w.value, revision)
 		r.watcher.cover(e)
 	}
 	if len(back) > 0 {
-		r.log.Info("registered again", about("because", back[0].reason, back)...)
+		r.log.Info("registered again", about("after", away.Round(time.Millisecond), back)...)
 	}
 }
 
@@ -212,11 +215,11 @@ func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) error {
 	case lives && established:
 		pause = slowPause // and its watch tells when the key becomes free
 	}
-	err := exists(r.prefix, kv)
+	who := owner(r.prefix, kv)
 	if e.trouble == nil && !lives {
-		r.log.Warn("waiting to see whether the owner of the key lives", "key", e.key, "error", err)
+		r.log.Warn("waiting to see whether the owner of the key lives", "key", e.key, "owner", who)
 	}
-	e.fails(err, pause, lives && !established)
+	e.fails(fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, who), pause, lives && !established)
 	if lives || !e.rival.comparable(now) {
 		e.rival = now
 	}

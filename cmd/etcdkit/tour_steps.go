@@ -62,7 +62,7 @@ func walks() []*step {
 		{Name: "1 basic", Shows: "Put a key and get it back. The header tells who answered, at which revision.", walk: walkBasic},
 		{Name: "2 watch", Shows: "Hear of every change of a key, and be told where a compaction took some away.", walk: walkWatch},
 		{Name: "3 lease", Shows: "A key that ends with its lease, unless somebody keeps it alive.", walk: walkLease},
-		{Name: "4 service register", Shows: "A service announces itself, and withdraws itself when it is interrupted.", walk: walkRegister},
+		{Name: "4 service register", Shows: "A service announces itself, comes back by itself when its lease is lost, and withdraws itself\nwhen it is interrupted.", walk: walkRegister},
 		{Name: "5 service discovery", Shows: "Whoever looks for services sees them come and go; this one is killed with kill -9,\nso its lease has to end first.", walk: walkDiscovery},
 		{Name: "6 distributed lock", Shows: "One process adds, another subtracts, 50 times each. The counter should end at 0.", walk: walkLock},
 	}
@@ -254,12 +254,13 @@ func walkLease(ctx context.Context, t *tour, s *step) error {
 const serviceKey = "/web/node1"
 
 func walkRegister(ctx context.Context, t *tour, s *step) error {
-	p, err := t.start(s, "sr")
+	p, err := t.start(s, "sr", "-val", "value-2379")
 	if err != nil {
 		return err
 	}
 	defer p.kill()
-	if _, err := p.says(ctx, 0, "registered"); err != nil {
+	n, err := p.says(ctx, 0, "registered")
+	if err != nil {
 		return err
 	}
 	getCtx, cancel := context.WithTimeout(ctx, stepTimeout)
@@ -268,7 +269,18 @@ func walkRegister(ctx context.Context, t *tour, s *step) error {
 	if err != nil {
 		return err
 	}
-	s.check(len(resp.Kvs) == 1 && string(resp.Kvs[0].Value) == "value-2379" && resp.Kvs[0].Lease != 0, "%s = value-2379 is there, on a lease", serviceKey)
+	there := len(resp.Kvs) == 1 && string(resp.Kvs[0].Value) == "value-2379" && resp.Kvs[0].Lease != 0
+	if s.check(there, "%s = value-2379 is there, on a lease", serviceKey); !there {
+		return nil
+	}
+	if _, err := t.cli.Revoke(getCtx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+		return err
+	}
+	revoked := time.Now()
+	if _, err := p.says(ctx, n, "registered again"); err != nil {
+		return err
+	}
+	s.check(true, "somebody revoked its lease, and it was back after %.2fs", time.Since(revoked).Seconds())
 	if err := p.interrupt(); err != nil {
 		return err
 	}
@@ -295,19 +307,35 @@ func walkDiscovery(ctx context.Context, t *tour, s *step) error {
 		return err
 	}
 	defer sr.kill()
-	if n, err = sd.says(ctx, n, serviceKey+"=value-2379"); err != nil {
+	if n, err = sd.says(ctx, n, serviceKey+"=localhost:2379"); err != nil {
 		return err
 	}
 	s.check(true, "it lists the service when it comes")
+	if _, err := sr.says(ctx, 0, "registered"); err != nil {
+		return err
+	}
+	second, err := t.start(s, "sr")
+	if err != nil {
+		return err
+	}
+	defer second.kill()
+	done := t.ui.waiting("the second one looks whether the first one renews its lease")
+	out, err := second.wait(ctx)
+	done()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	told := strings.Contains(out, fmt.Sprintf("registered by somebody else: pid %d on host", sr.cmd.Process.Pid))
+	s.check(err != nil && told, "a second service of that name is told who has it, and fails")
 	sr.kill()
 	killed := time.Now()
-	done := t.ui.waiting("the lease of the killed service runs out after 5s")
+	done = t.ui.waiting("the lease of the killed service runs out after 5s")
 	_, err = sd.says(ctx, n, "services: []")
 	done()
 	if err != nil {
 		return err
 	}
-	s.check(true, "and takes it off %.1fs after it was killed, when its lease ended", time.Since(killed).Seconds())
+	s.check(true, "it takes the service off %.1fs after it was killed, when its lease ended", time.Since(killed).Seconds())
 	s.check(sd.interrupt() == nil, "Ctrl-C ends it")
 	return nil
 }

@@ -69,7 +69,7 @@ func main() {
 		log.Fatal(err)
 	}
 	defer service.cli.Close()
-	fmt.Printf("registered %s = %s, lease %x\n", *key, *val, service.State().Lease)
+	fmt.Printf("registered %s = %s, lease %016x\n", *key, *val, service.State().Lease)
 	<-ctx.Done()
 	if err := service.Close(); err != nil {
 		log.Fatal(err)
