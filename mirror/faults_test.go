@@ -437,7 +437,7 @@ func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
 		}
 	}
 	log := newRecords()
-	m := open(t, amy, "a/", &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Logger: log.logger()})
+	m := open(t, amy, "a/", &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Patience: generous, Logger: log.logger()})
 	if _, err := root.UserRevokeRole(ctx, "amy", "amy"); err != nil {
 		t.Fatal(err)
 	}

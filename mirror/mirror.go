@@ -81,7 +81,7 @@ func (m *Mirror) firstCopy(ctx context.Context) error {
 	reads, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.cli.Ctx(), cancel)()
-	var pause backoff
+	pause := m.backoff()
 	for {
 		r, err := m.read(reads)
 		switch {
@@ -99,6 +99,8 @@ func (m *Mirror) firstCopy(ctx context.Context) error {
 		}
 	}
 }
+
+func (m *Mirror) backoff() backoff { return backoff{conn: m.cli.ActiveConnection()} }
 
 // Close ends the mirror. What it holds can still be read; it does not change any more.
 func (m *Mirror) Close() error {

@@ -23,7 +23,7 @@ func refusal(err error) error { return fmt.Errorf("%w: %w", ErrDenied, err) }
 // run keeps the copy up to date until life ends.
 func (m *Mirror) run(life context.Context) {
 	defer m.finish(life)
-	var pause backoff
+	pause := m.backoff()
 	for life.Err() == nil {
 		began := m.State().Confirmed
 		err := m.follow(life)
@@ -31,7 +31,7 @@ func (m *Mirror) run(life context.Context) {
 			return
 		}
 		if m.State().Confirmed != began {
-			pause = backoff{}
+			pause = m.backoff()
 		}
 		var gap *lost
 		switch {
@@ -53,7 +53,7 @@ func (m *Mirror) run(life context.Context) {
 // reread replaces the copy after a gap. It tries until that succeeds or life ends.
 func (m *Mirror) reread(life context.Context, gap *lost) {
 	m.suffer(gap)
-	var pause backoff
+	pause := m.backoff()
 	for life.Err() == nil {
 		r, err := m.read(life)
 		if err == nil {

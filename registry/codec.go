@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unique"
 )
 
 // ErrValue: a value in etcd is not an instance.
@@ -71,6 +72,9 @@ func Decode(prefix, key, val string) (Instance, error) {
 	}
 	if err != nil {
 		return Instance{}, fmt.Errorf("%w: value of %q: %w", ErrValue, key, err)
+	}
+	for _, often := range []*string{&i.Version, &i.Zone, &i.Host, (*string)(&i.Status)} {
+		*often = unique.Make(*often).Value() // one copy for all instances that have it
 	}
 	return i, nil
 }

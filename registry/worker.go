@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/etcdkit/etcdkit/lease"
 )
@@ -77,6 +78,9 @@ func (r *Registrar) round(ctx context.Context, todo [][]*entry, pause time.Durat
 	var writing sync.WaitGroup
 	var failed atomic.Bool
 	room := make(chan struct{}, txnsAtOnce)
+	if len(todo) == 1 { // as a rule, and without a change of goroutines
+		return r.settle(ctx, todo[0], pause)
+	}
 	for _, chunk := range todo {
 		room <- struct{}{}
 		if failed.Load() {
@@ -104,6 +108,9 @@ func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Durat
 	if half := len(chunk) / 2; half > 0 && (denied || errors.Is(err, lease.ErrTooManyKeys)) {
 		first, second := r.settle(ctx, chunk[:half], pause), r.settle(ctx, chunk[half:], pause)
 		return first && second
+	}
+	if conn := r.cli.ActiveConnection(); err != nil && conn.GetState() == connectivity.TransientFailure {
+		conn.ResetConnectBackoff() // our pauses are shorter than gRPC's, of up to two minutes
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
