@@ -32,6 +32,11 @@ lint: ## gofmt, go vet, staticcheck (pinned in tools/go.mod)
 bench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . ./...
 
+.PHONY: peers
+peers: ## checks of bench/, the module that measures etcdkit beside its peers
+	$(GO) -C bench vet ./...
+	$(GO) -C bench test ./...
+
 .PHONY: build
 build: ## bin/etcdkit, and links that make it etcd and etcdctl
 	$(GO) build -o bin/etcdkit ./cmd/etcdkit
