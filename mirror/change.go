@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"cmp"
-	"iter"
 	"slices"
 )
 
@@ -55,26 +54,22 @@ func between(from, to *Snapshot) *Batch {
 	if from.tree == to.tree {
 		return b
 	}
-	next, stop := iter.Pull(to.entries())
-	defer stop()
-	entry, more := next()
-	for old := range from.entries() {
-		for more && entry.Key < old.Key {
-			b.add(nil, entry)
-			entry, more = next()
+	olds, news := from.cursor(), to.cursor()
+	for olds.ok || news.ok {
+		switch {
+		case !news.ok || olds.ok && olds.key < news.key:
+			b.add(olds.entry(), nil)
+			olds.next()
+		case !olds.ok || news.key < olds.key:
+			b.add(nil, news.entry())
+			news.next()
+		default:
+			if old, entry := olds.entry(), news.entry(); old != entry && *old != *entry {
+				b.add(old, entry)
+			}
+			olds.next()
+			news.next()
 		}
-		if !more || old.Key < entry.Key {
-			b.add(old, nil)
-			continue
-		}
-		if *old != *entry {
-			b.add(old, entry)
-		}
-		entry, more = next()
-	}
-	for more {
-		b.add(nil, entry)
-		entry, more = next()
 	}
 	b.sort()
 	return b

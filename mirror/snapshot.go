@@ -112,11 +112,27 @@ func (s *Snapshot) Prefix(p string) iter.Seq[KeyValue] {
 	}
 }
 
-// entries are the tree's, in order.
-func (s *Snapshot) entries() iter.Seq[*KeyValue] {
-	return func(yield func(*KeyValue) bool) {
-		if s.tree != nil {
-			s.tree.Scan(func(_ string, kv *KeyValue) bool { return yield(kv) })
-		}
+// cursor goes through a snapshot's entries in order.
+type cursor struct {
+	at  btree.MapIter[string, *KeyValue]
+	ok  bool // there is an entry
+	key string
+}
+
+func (s *Snapshot) cursor() *cursor {
+	c := new(cursor)
+	if s.tree != nil {
+		c.at = s.tree.Iter()
+		c.set(c.at.First())
+	}
+	return c
+}
+
+func (c *cursor) set(ok bool) {
+	if c.ok = ok; ok {
+		c.key = c.at.Key()
 	}
 }
+
+func (c *cursor) next()            { c.set(c.at.Next()) }
+func (c *cursor) entry() *KeyValue { return c.at.Value() }
