@@ -62,7 +62,7 @@ func walks() []*step {
 		{Name: "1 basic", Shows: "Put a key and get it back. The header tells who answered, at which revision.", walk: walkBasic},
 		{Name: "2 watch", Shows: "Hear of every change of a key, and be told where a compaction took some away.", walk: walkWatch},
 		{Name: "3 lease", Shows: "A key that ends with its lease, unless somebody keeps it alive.", walk: walkLease},
-		{Name: "4 service register", Shows: "A service announces itself, comes back by itself when its lease is lost, and withdraws itself\nwhen it is interrupted.", walk: walkRegister},
+		{Name: "4 service register", Shows: "A service announces itself, comes back by itself when its lease is lost, and\nwithdraws itself when it is interrupted.", walk: walkRegister},
 		{Name: "5 service discovery", Shows: "Whoever looks for services sees them come and go; this one is killed with kill -9,\nso its lease has to end first.", walk: walkDiscovery},
 		{Name: "6 distributed lock", Shows: "One process adds, another subtracts, 50 times each. The counter should end at 0.", walk: walkLock},
 	}
