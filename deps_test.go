@@ -17,16 +17,18 @@ const module = "github.com/etcdkit/etcdkit"
 // arrows tells which packages of ours each package may import. What is missing here may not
 // exist: a new package says where it stands.
 var arrows = map[string][]string{
-	".":             {},
-	"client":        {},
-	"cluster":       {},
-	"internal/plot": {},
-	"lease":         {},
-	"mirror":        {},
-	"registry":      {"lease"},
-	"discovery":     {"registry", "mirror"},
-	"etcdtest":      {"cluster"},
-	"cmd/etcdkit":   {"client", "cluster"},
+	".":              {},
+	"client":         {},
+	"cluster":        {},
+	"internal/plot":  {},
+	"lease":          {},
+	"mirror":         {},
+	"registry":       {"lease"},
+	"internal/queue": {"lease"},
+	"lock":           {"lease", "internal/queue"},
+	"discovery":      {"registry", "mirror"},
+	"etcdtest":       {"cluster"},
+	"cmd/etcdkit":    {"client", "cluster"},
 
 	"examples/basic":         {"client"},
 	"examples/watch":         {"client"},

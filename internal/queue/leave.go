@@ -1,0 +1,149 @@
+package queue
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// KeyValue is an entry as etcd has it.
+type KeyValue = mvccpb.KeyValue
+
+// EnterEmpty brings the entry into the queue if that is empty. Otherwise nothing is written, and
+// it returns who is first.
+func (q *Queue) EnterEmpty(ctx context.Context, e *Entry) (first *KeyValue, err error) {
+	resp, err := q.cli.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()).
+		Then(q.put(e)...).
+		Else(clientv3.OpGet(q.prefix, clientv3.WithFirstCreate()...)).Commit()
+	switch {
+	case err != nil && Refused(err):
+		q.free(e)
+		return nil, err
+	case err != nil:
+		q.Remove(e) // it may be there
+		return nil, err
+	case !resp.Succeeded:
+		q.free(e)
+		return resp.Responses[0].GetResponseRange().Kvs[0], nil
+	}
+	q.entered(e, resp.Header.Revision, resp.Responses)
+	return nil, nil
+}
+
+// Leave deletes an entry and applies ops in the same transaction, if the entry is still there,
+// and brings next, if there is one, to the end of the queue. ErrLost says that the entry was not
+// there, and that nothing was applied. Of any other error Settle finds out what it means.
+func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *Entry) (*clientv3.TxnResponse, error) {
+	cmps := []clientv3.Cmp{e.Guard()}
+	then := append(ops[:len(ops):len(ops)], clientv3.OpDelete(e.Key))
+	if next != nil {
+		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(next.Key), "=", 0))
+		then = append(then, q.put(next)...)
+	}
+	try, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	resp, err := q.cli.Txn(try).If(cmps...).Then(then...).Else(clientv3.OpGet(e.Key, clientv3.WithKeysOnly())).Commit()
+	if err != nil {
+		return nil, err
+	}
+	if !resp.Succeeded {
+		if kvs := resp.Responses[0].GetResponseRange().Kvs; next != nil && len(kvs) > 0 && kvs[0].CreateRevision == e.Revision {
+			return q.Leave(ctx, e, ops, nil) // next's key is not free: it has to find another
+		}
+		q.free(e)
+		return nil, ErrLost
+	}
+	q.free(e)
+	if next != nil {
+		q.entered(next, resp.Header.Revision, resp.Responses[len(ops)+1:])
+	}
+	return resp, nil
+}
+
+// Settle finds out what has become of a Leave with ops that ended with cause, or does it again. It
+// is known when done, with ErrLost where the entry was gone before. A cause that says that ops
+// cannot be applied is returned when the entry was deleted without them.
+func (q *Queue) Settle(ctx context.Context, e *Entry, ops []clientv3.Op, cause error) (resp *clientv3.TxnResponse, done bool, err error) {
+	var refused error
+	if Refused(cause) {
+		refused, ops = cause, nil
+	}
+	for p := (pause{}); ; p.wait(ctx) {
+		if err := context.Cause(ctx); err != nil {
+			return nil, false, errors.Join(err, cause)
+		}
+		resp, err := q.Leave(ctx, e, ops, nil)
+		switch {
+		case refused != nil && (err == nil || errors.Is(err, ErrLost)):
+			return nil, true, refused
+		case err == nil:
+			return resp, true, nil
+		case errors.Is(err, ErrLost) && len(ops) == 0:
+			return nil, true, nil // by the try that was not answered, or otherwise
+		case errors.Is(err, ErrLost):
+			resp, known, err := q.trace(ctx, e, ops)
+			if known {
+				return resp, true, err
+			}
+			if err == nil {
+				return nil, false, cause
+			}
+		case Refused(err):
+			refused, ops = err, nil
+		}
+		cause = err
+	}
+}
+
+// trace looks in etcd's history for who deleted the entry. If it was the transaction that was not
+// answered, one of its puts has the same revision.
+func (q *Queue) trace(ctx context.Context, e *Entry, ops []clientv3.Op) (resp *clientv3.TxnResponse, known bool, err error) {
+	var put *clientv3.Op
+	for i := range ops {
+		if ops[i].IsPut() {
+			put = &ops[i]
+		}
+	}
+	if put == nil {
+		return nil, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	for history := range q.cli.Watch(ctx, e.Key, clientv3.WithRev(e.Revision+1), clientv3.WithFilterPut()) {
+		if err := history.Err(); err != nil {
+			return nil, false, nil // compacted: nobody knows any more
+		}
+		for _, ev := range history.Events {
+			at := ev.Kv.ModRevision
+			got, err := q.cli.Get(ctx, string(put.KeyBytes()), clientv3.WithRev(at))
+			if err != nil {
+				return nil, false, err
+			}
+			if len(got.Kvs) > 0 && got.Kvs[0].ModRevision == at {
+				return &clientv3.TxnResponse{Header: &pb.ResponseHeader{Revision: at}, Succeeded: true}, true, nil
+			}
+			return nil, true, ErrLost
+		}
+	}
+	return nil, false, ctx.Err()
+}
+
+// Refused tells whether the error says for certain that nothing was written.
+func Refused(err error) bool {
+	var etcd rpctypes.EtcdError
+	if !errors.As(err, &etcd) {
+		return false
+	}
+	switch etcd.Code() {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal, codes.ResourceExhausted:
+		return errors.Is(err, rpctypes.ErrNoSpace) || errors.Is(err, rpctypes.ErrTooManyRequests)
+	}
+	return true
+}

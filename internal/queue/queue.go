@@ -1,0 +1,327 @@
+// Package queue is the fair queue below locks and elections: the keys under a name, in the order
+// in which they were created. Whose entry is the oldest has the turn.
+//
+// It is the layout of clientv3/concurrency and of "etcdctl lock", so all of them wait for one
+// another on the same name. Unlike theirs, each acquisition has an entry of its own,
+// NAME/LEASE-SLOT, so two goroutines on one lease exclude one another, too; an acquisition is
+// known by its key and create revision, and by a nonce in the value where an answer got lost.
+// Slots are small numbers that are used again: fresh names would stay in the server's index until
+// the next compaction, and every read would walk them.
+//
+// Waiting costs no reads as a rule. Behind few others an entry listens to one watch on all
+// deletions of the queue, which is kept open between acquisitions: the entries ahead were in the
+// answer to its own transaction, and when all of them have been deleted it is its turn. Behind
+// many it watches the one before it only, so that a turn wakes one waiter and not all. No watch
+// begins at a past revision: the server would look at it every 100 ms only.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/lease"
+)
+
+// ErrLost: the entry is gone, or must be taken for gone, as its lease has ended.
+var ErrLost = errors.New("queue: entry lost")
+
+const (
+	// few is how many may be ahead of an entry that listens to the deletions of all. Beyond, each
+	// deletion would wake too many for nothing.
+	few = 16
+
+	tryTimeout = 2 * time.Second // of one request; the next one goes to another member
+	firstPause = 20 * time.Millisecond
+	maxPause   = time.Second
+
+	// lateness is how much later than its request a write may come whose answer was given up:
+	// etcd itself gives up after 7 s.
+	lateness = 10 * time.Second
+)
+
+// Queue is one name's, as one process sees it. Its methods may be called from any goroutine.
+type Queue struct {
+	cli    *clientv3.Client
+	prefix string
+
+	mu      sync.Mutex
+	taken   map[string]bool     // keys that an entry has, or had and may still come
+	waiting map[*Entry]struct{} // that listen to the ear
+	ear     *ear                // nil: closed
+
+	life       context.Context // ends with Close
+	end        context.CancelFunc
+	background sync.WaitGroup
+}
+
+// New returns a Queue. It sends nothing.
+func New(cli *clientv3.Client, name string) *Queue {
+	q := &Queue{cli: cli, prefix: name + "/", taken: make(map[string]bool), waiting: make(map[*Entry]struct{})}
+	q.life, q.end = context.WithCancel(context.Background())
+	return q
+}
+
+// Close ends what goes on in the background. What is still in the queue ends with its lease.
+func (q *Queue) Close() {
+	q.end()
+	q.background.Wait()
+}
+
+// Entry is one place in the queue.
+type Entry struct {
+	Key      string
+	Revision int64 // at which it was created: the fencing token; 0: not known to be there
+	Lease    *lease.Lease
+	Value    string // for people, and with a nonce: no other entry has it
+
+	Wanted []clientv3.Op           // reads of the caller's, to be made when its turn comes
+	Reads  []*clientv3.GetResponse // their results
+
+	moved chan struct{} // it is its turn, or it is gone
+
+	// Guarded by Queue.mu.
+	ahead map[string]struct{} // the keys that come first, as of a revision
+	last  predecessor
+	at    int64
+	fresh bool // Reads are of when nobody was ahead any more
+	gone  bool // somebody deleted it
+}
+
+// predecessor is the entry just before another one.
+type predecessor struct {
+	key      string
+	revision int64 // at which it was created: keys are used again
+}
+
+// Prepare makes an entry that is nowhere yet.
+func (q *Queue) Prepare(l *lease.Lease, value string, wanted []clientv3.Op) *Entry {
+	e := &Entry{Lease: l, Value: value, Wanted: wanted, moved: make(chan struct{}, 1)}
+	q.name(e)
+	return e
+}
+
+// name gives the entry a key that none of this process's has.
+func (q *Queue) name(e *Entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for slot := 0; ; slot++ {
+		e.Key = fmt.Sprintf("%s%x-%d", q.prefix, int64(e.Lease.ID()), slot)
+		if !q.taken[e.Key] {
+			q.taken[e.Key] = true
+			return
+		}
+	}
+}
+
+// free gives the key back.
+func (q *Queue) free(e *Entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.taken, e.Key)
+}
+
+// newest are an entry and those before it, as far as it needs to know them.
+var newest = append(clientv3.WithLastCreate(), clientv3.WithKeysOnly(), clientv3.WithLimit(few+2))
+
+// put are the operations that bring an entry to the end of the queue and tell who is ahead.
+func (q *Queue) put(e *Entry) []clientv3.Op {
+	return append([]clientv3.Op{
+		clientv3.OpPut(e.Key, e.Value, clientv3.WithLease(e.Lease.ID())),
+		clientv3.OpGet(q.prefix, newest...),
+	}, e.Wanted...)
+}
+
+// entered takes the answers to put.
+func (q *Queue) entered(e *Entry, revision int64, answers []*pb.ResponseOp) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e.Revision = revision
+	q.order(e, answers[1].GetResponseRange().Kvs, revision)
+	e.Reads = reads(answers[2:])
+}
+
+// order takes note of who is ahead. q.mu is held.
+func (q *Queue) order(e *Entry, kvs []*mvccpb.KeyValue, at int64) {
+	e.ahead, e.last, e.at, e.fresh, e.gone = make(map[string]struct{}), predecessor{}, at, true, true
+	for _, kv := range kvs {
+		key := string(kv.Key)
+		switch {
+		case key == e.Key:
+			e.gone = kv.CreateRevision != e.Revision
+		case kv.CreateRevision < e.Revision && !strings.Contains(key[len(q.prefix):], "/"): // another name's queue
+			e.ahead[key] = struct{}{}
+			if kv.CreateRevision > e.last.revision {
+				e.last = predecessor{key, kv.CreateRevision}
+			}
+		}
+	}
+}
+
+// Enter brings the entry to the end of the queue. A try whose outcome is unknown is settled by
+// the nonce in its value. When ctx ends first, the entry is removed in the background.
+func (q *Queue) Enter(ctx context.Context, e *Entry) error {
+	var p pause
+	for {
+		if err := e.Lease.Err(); err != nil {
+			q.free(e)
+			return fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		done, err := q.enter(ctx, e)
+		if done {
+			return nil
+		}
+		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			_ = e.Lease.Confirm(ctx) // its end is what matters, and Err tells
+		} else if err != nil && Refused(err) && !errors.Is(err, rpctypes.ErrTooManyRequests) {
+			q.free(e)
+			return err
+		}
+		if err == nil {
+			continue // under another key
+		}
+		p.wait(ctx)
+		if ctx.Err() != nil {
+			q.Remove(e) // whatever has become of it
+			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// enter is one try.
+func (q *Queue) enter(ctx context.Context, e *Entry) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	resp, err := q.cli.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).
+		Then(q.put(e)...).
+		Else(clientv3.OpGet(e.Key)).Commit()
+	if err != nil {
+		return false, err
+	}
+	if resp.Succeeded {
+		q.entered(e, resp.Header.Revision, resp.Responses)
+		return true, nil
+	}
+	found := resp.Responses[0].GetResponseRange().Kvs[0]
+	if string(found.Value) == e.Value { // an earlier try
+		e.Revision = found.CreateRevision
+		err := q.Look(ctx, e, resp.Header.Revision)
+		return err == nil, err
+	}
+	// An orphan of ours: a write that came long after its caller had gone.
+	orphan := &Entry{Key: e.Key, Revision: found.CreateRevision, Lease: e.Lease, Value: string(found.Value)}
+	q.name(e)
+	q.Remove(orphan)
+	return false, nil
+}
+
+// now is a revision that no member has come to: what is read at it is linearizable.
+const now = math.MaxInt64
+
+// Look reads who is ahead, at a revision or later, and what the caller wants to read. One member's
+// answer at that revision is as good as a quorum's.
+func (q *Queue) Look(ctx context.Context, e *Entry, least int64) error {
+	for _, serializable := range []bool{least != now, false} {
+		list := append(newest[:len(newest):len(newest)], clientv3.WithMaxCreateRev(e.Revision))
+		if serializable {
+			list = append(list, clientv3.WithSerializable())
+		}
+		ops := []clientv3.Op{clientv3.OpGet(q.prefix, list...)}
+		for _, op := range e.Wanted {
+			if serializable {
+				clientv3.WithSerializable()(&op)
+			}
+			ops = append(ops, op)
+		}
+		try, cancel := context.WithTimeout(ctx, tryTimeout)
+		resp, err := q.cli.Txn(try).Then(ops...).Commit()
+		cancel()
+		if err != nil {
+			return err
+		}
+		if serializable && resp.Header.Revision < least {
+			continue // a member that lags behind
+		}
+		q.mu.Lock()
+		q.order(e, resp.Responses[0].GetResponseRange().Kvs, resp.Header.Revision)
+		e.Reads = reads(resp.Responses[1:])
+		q.mu.Unlock()
+		return nil
+	}
+	return nil
+}
+
+// Guard holds as long as the entry is there.
+func (e *Entry) Guard() clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(e.Key), "=", e.Revision)
+}
+
+// Remove deletes the entry in the background, whatever is known of it, for as long as its lease
+// and the queue live. Its key is not used again before.
+func (q *Queue) Remove(e *Entry) {
+	q.background.Go(func() { // ends with Close
+		ctx, cancel := lifetime(q.life, e.Lease)
+		defer cancel()
+		q.remove(ctx, e)
+		q.free(e)
+	})
+}
+
+func (q *Queue) remove(ctx context.Context, e *Entry) {
+	own := clientv3.Compare(clientv3.Value(e.Key), "=", e.Value)
+	began := time.Now()
+	for p := (pause{}); ctx.Err() == nil; p.wait(ctx) {
+		try, cancel := context.WithTimeout(ctx, tryTimeout)
+		_, err := q.cli.Txn(try).If(own).Then(clientv3.OpDelete(e.Key)).Commit()
+		cancel()
+		// A write without an answer may come later than its deletion.
+		if err == nil && (e.Revision != 0 || time.Since(began) > lateness) {
+			return
+		}
+	}
+}
+
+// lifetime is a context that ends with the lease, too.
+func lifetime(ctx context.Context, l *lease.Lease) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // ends with the context
+		select {
+		case <-l.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+func reads(answers []*pb.ResponseOp) []*clientv3.GetResponse {
+	all := make([]*clientv3.GetResponse, len(answers))
+	for i, a := range answers {
+		all[i] = (*clientv3.GetResponse)(a.GetResponseRange())
+	}
+	return all
+}
+
+// pause spaces tries, with full jitter.
+type pause struct{ ceiling time.Duration }
+
+func (p *pause) wait(ctx context.Context) {
+	p.ceiling = min(max(2*p.ceiling, firstPause), maxPause)
+	t := time.NewTimer(rand.N(p.ceiling))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

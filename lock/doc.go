@@ -1,0 +1,42 @@
+// Package lock is a lock in etcd that is fair, fenced, and says in time when it is lost.
+//
+//	m := lock.New(cli, "jobs/nightly", nil)
+//	defer m.Close()
+//
+//	h, err := m.Acquire(ctx, clientv3.OpGet("counter")) // waits its turn
+//	if err != nil {
+//		return err
+//	}
+//	n := parse(h.Reads()[0]) // read with the lock, at no cost
+//	_, err = h.Commit(ctx, clientv3.OpPut("counter", n+1)) // writes and releases, or ErrLost
+//
+// or, where the work is not a transaction in etcd:
+//
+//	err := m.Do(ctx, func(ctx context.Context, h *lock.Hold) error {
+//		return run(ctx, h.Token()) // ctx ends when the lock is lost
+//	})
+//
+// # Guarantees
+//
+//   - At most one hold of a name at a time, as etcd sees it: a hold is a key that is the oldest
+//     of the name's, and Commit, Txn and Guard write only while it is there.
+//   - In the order in which they came; of one process's goroutines, one at a time waits in etcd,
+//     and the others behind it, in their order.
+//   - Done is closed before etcd may give the lock to somebody else, as long as this process runs
+//     and clocks tick alike: the deadline is counted from the sending of the last answered
+//     keepalive.
+//   - A lock is never taken anew for somebody who believes to have it, or to wait for it.
+//   - Tokens increase with each hold of a name.
+//   - An entry that nobody wants any longer is gone in the background, and with its lease at the
+//     latest.
+//
+// The keys are those of clientv3/concurrency's Mutex and of "etcdctl lock": the three exclude one
+// another on the same name. Do not use a name that begins with another one and a slash.
+//
+// # Limits
+//
+// No lock can stop a process that was paused, and goes on, from doing what it was about to do: it
+// is told as soon as it runs, which can be too late for one step. What such a step writes to etcd
+// is safe with Commit or Guard; what it writes elsewhere is safe where the receiver compares
+// tokens.
+package lock

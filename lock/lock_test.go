@@ -1,0 +1,395 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.uber.org/goleak"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lock"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+
+// within bounds what a test waits for, on a machine that does much else.
+const within = 60 * time.Second
+
+func bounded(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func mutex(t testing.TB, cli *clientv3.Client, name string) *lock.Mutex {
+	t.Helper()
+	m := lock.New(cli, name, &lock.Options{TTL: 5 * time.Second})
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func acquire(t testing.TB, m *lock.Mutex, reads ...clientv3.Op) *lock.Hold {
+	t.Helper()
+	h, err := m.Acquire(bounded(t), reads...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func release(t testing.TB, h *lock.Hold) {
+	t.Helper()
+	if err := h.Release(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func count(t testing.TB, cli *clientv3.Client, prefix string) int64 {
+	t.Helper()
+	resp, err := cli.Get(bounded(t), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Count
+}
+
+// increment adds one to a counter under the lock, by Commit.
+func increment(ctx context.Context, m *lock.Mutex, counter string) error {
+	h, err := m.Acquire(ctx, clientv3.OpGet(counter))
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, kv := range h.Reads()[0].Kvs {
+		if n, err = strconv.Atoi(string(kv.Value)); err != nil {
+			return err
+		}
+	}
+	_, err = h.Commit(ctx, clientv3.OpPut(counter, strconv.Itoa(n+1)))
+	return err
+}
+
+func TestNoIncrementIsLost(t *testing.T) {
+	for _, test := range []struct{ clients, goroutines, each int }{{2, 1, 100}, {1, 20, 20}, {10, 2, 20}, {30, 1, 10}} {
+		t.Run(fmt.Sprintf("%d clients of %d goroutines", test.clients, test.goroutines), func(t *testing.T) {
+			shared, prefix := etcdtest.New(t)
+			ctx := bounded(t)
+			var working sync.WaitGroup
+			for range test.clients {
+				cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer cli.Close()
+				m := mutex(t, cli, prefix+"lock")
+				for range test.goroutines {
+					working.Go(func() {
+						for range test.each {
+							if err := increment(ctx, m, prefix+"counter"); err != nil {
+								t.Error(err)
+								return
+							}
+						}
+					})
+				}
+			}
+			working.Wait()
+			resp, err := shared.Get(ctx, prefix+"counter")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := strconv.Itoa(test.clients * test.goroutines * test.each); string(resp.Kvs[0].Value) != want {
+				t.Errorf("counter %s, want %s", resp.Kvs[0].Value, want)
+			}
+			if n := count(t, shared, prefix+"lock/"); n != 0 {
+				t.Errorf("%d entries are left in the queue", n)
+			}
+		})
+	}
+}
+
+// Faults 6 and 7.
+func TestAllKindsOfLocksOfANameExcludeOneAnother(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "lock"
+	session, err := concurrency.NewSession(cli, concurrency.WithTTL(5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	ours, other := mutex(t, cli, name), mutex(t, cli, name)
+	var held struct {
+		sync.Mutex
+		now, most int
+	}
+	enter := func() {
+		held.Lock()
+		defer held.Unlock()
+		held.now++
+		held.most = max(held.most, held.now)
+	}
+	leave := func() {
+		held.Lock()
+		defer held.Unlock()
+		held.now--
+	}
+	ctx := bounded(t)
+	var working sync.WaitGroup
+	for _, m := range []*lock.Mutex{ours, ours, other} {
+		working.Go(func() {
+			for range 15 {
+				h, err := m.Acquire(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				enter()
+				leave()
+				if err := h.Release(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	working.Go(func() {
+		theirs := concurrency.NewMutex(session, name)
+		for range 15 {
+			if err := theirs.Lock(ctx); err != nil {
+				t.Error(err)
+				return
+			}
+			enter()
+			leave()
+			if err := theirs.Unlock(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	working.Wait()
+	if held.most != 1 {
+		t.Errorf("%d held it at the same time", held.most)
+	}
+}
+
+func TestWaitersGetItInTheOrderInWhichTheyCame(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "lock"
+	first := acquire(t, mutex(t, cli, name))
+	const n = 8 // more than listen to all deletions
+	order := make(chan int, n)
+	ctx := bounded(t)
+	var working sync.WaitGroup
+	for i := range n {
+		m := mutex(t, cli, name)
+		working.Go(func() {
+			h, err := m.Acquire(ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			order <- i
+			if err := h.Release(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		for count(t, cli, name+"/") != int64(i+2) {
+		}
+	}
+	release(t, first)
+	working.Wait()
+	for want := range n {
+		if got := <-order; got != want {
+			t.Errorf("waiter %d came to its turn as number %d", got, want)
+		}
+	}
+}
+
+func TestTryAcquireWritesNothingWhereItIsTaken(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	a, b := mutex(t, cli, prefix+"lock"), mutex(t, cli, prefix+"lock")
+	h, err := a.TryAcquire(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.TryAcquire(bounded(t)); !errors.Is(err, lock.ErrTaken) { // and b has its lease now
+		t.Errorf("got %v, want ErrTaken", err)
+	}
+	before, err := cli.Get(bounded(t), "nothing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, m := range map[string]*lock.Mutex{"the same Mutex": a, "another": b} {
+		_, err := m.TryAcquire(bounded(t))
+		if !errors.Is(err, lock.ErrTaken) || !strings.Contains(err.Error(), "pid ") {
+			t.Errorf("%s: got %v, want ErrTaken with its owner", what, err)
+		}
+	}
+	after, err := cli.Get(bounded(t), "nothing")
+	if err != nil || after.Header.Revision != before.Header.Revision {
+		t.Errorf("revision %v, %v, want %d as before", after, err, before.Header.Revision)
+	}
+	release(t, h)
+	if h, err = b.TryAcquire(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	release(t, h)
+}
+
+func TestTokensIncreaseAndAReleasedHoldWritesNothing(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := mutex(t, cli, prefix+"lock")
+	old := acquire(t, m)
+	release(t, old)
+	release(t, old) // a no-op
+	h := acquire(t, m)
+	if h.Token() <= old.Token() {
+		t.Errorf("token %d after %d", h.Token(), old.Token())
+	}
+	if resp, err := old.Txn(bounded(t)).Then(clientv3.OpPut(prefix+"x", "old")).Commit(); err != nil || resp.Succeeded {
+		t.Errorf("a write of the hold before: %v, %v, want it refused", resp, err)
+	}
+	if _, err := old.Commit(bounded(t), clientv3.OpPut(prefix+"x", "old")); !errors.Is(err, lock.ErrReleased) {
+		t.Errorf("commit after release: %v", err)
+	}
+	if resp, err := h.Txn(bounded(t)).Then(clientv3.OpPut(prefix+"x", "new")).Commit(); err != nil || !resp.Succeeded {
+		t.Errorf("a write of the holder: %v, %v", resp, err)
+	}
+	release(t, h)
+	if err := h.Err(); !errors.Is(err, lock.ErrReleased) {
+		t.Errorf("Err after Release: %v", err)
+	}
+}
+
+// Fault 8.
+func TestARevokedLeaseEndsHoldAndWaiter(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	a, b := mutex(t, cli, prefix+"lock"), mutex(t, cli, prefix+"lock")
+	h := acquire(t, a)
+	waited := make(chan error, 1)
+	go func() { // waited for below
+		_, err := b.Acquire(bounded(t))
+		waited <- err
+	}()
+	for count(t, cli, prefix+"lock/") != 2 {
+	}
+	resp, err := cli.Get(bounded(t), prefix+"lock/", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range resp.Kvs {
+		if string(kv.Key) != h.Key() {
+			if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(kv.Lease)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := <-waited; !errors.Is(err, lock.ErrLost) {
+		t.Errorf("a waiter whose lease was revoked: %v, want ErrLost", err)
+	}
+	mine, err := cli.Get(bounded(t), h.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(mine.Kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Commit(bounded(t), clientv3.OpPut(prefix+"x", "1")); !errors.Is(err, lock.ErrLost) {
+		t.Errorf("commit after the lease was revoked: %v, want ErrLost", err)
+	}
+	if n := count(t, cli, prefix+"x"); n != 0 {
+		t.Error("it was written all the same")
+	}
+	select {
+	case <-h.Done():
+	case <-bounded(t).Done():
+		t.Error("Done was not closed")
+	}
+	release(t, acquire(t, a)) // and the Mutex goes on
+}
+
+func TestACancelledWaiterLeavesNothing(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	a, b := mutex(t, cli, prefix+"lock"), mutex(t, cli, prefix+"lock")
+	h := acquire(t, a)
+	stop := errors.New("enough")
+	for name, m := range map[string]*lock.Mutex{"in this process": a, "in etcd": b} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		waited := make(chan error, 1)
+		go func() { // waited for below
+			_, err := m.Acquire(ctx)
+			waited <- err
+		}()
+		if m == b {
+			for count(t, cli, prefix+"lock/") != 2 {
+			}
+		}
+		cancel(stop)
+		if err := <-waited; !errors.Is(err, stop) {
+			t.Errorf("%s: got %v, want the cause", name, err)
+		}
+	}
+	for ctx := bounded(t); count(t, cli, prefix+"lock/") != 1; {
+		if ctx.Err() != nil {
+			t.Fatal("the entry of a waiter who left stays")
+		}
+	}
+	release(t, h)
+	release(t, acquire(t, b))
+}
+
+func TestDoEndsItsContextWhenTheLockIsLost(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := mutex(t, cli, prefix+"lock")
+	err := m.Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
+		if _, err := cli.Revoke(ctx, clientv3.LeaseID(leaseOf(t, cli, h.Key()))); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		if cause := context.Cause(ctx); !errors.Is(cause, lock.ErrLost) {
+			t.Errorf("cause %v, want ErrLost", cause)
+		}
+		return ctx.Err()
+	})
+	if !errors.Is(err, lock.ErrLost) {
+		t.Errorf("got %v, want ErrLost", err)
+	}
+	if err := m.Do(bounded(t), func(context.Context, *lock.Hold) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if n := count(t, cli, prefix+"lock/"); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+}
+
+func leaseOf(t *testing.T, cli *clientv3.Client, key string) int64 {
+	t.Helper()
+	resp, err := cli.Get(bounded(t), key)
+	if err != nil || len(resp.Kvs) != 1 {
+		t.Fatalf("%s: %v, %v", key, resp, err)
+	}
+	return resp.Kvs[0].Lease
+}
+
+func TestBadNamesAndReadsAreRefusedBeforeAnythingIsSent(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for _, name := range []string{"", "a/", "a\x00", strings.Repeat("x", 1001)} {
+		m := mutex(t, cli, name)
+		_, acquire := m.Acquire(bounded(t))
+		_, try := m.TryAcquire(bounded(t))
+		if !errors.Is(acquire, lock.ErrName) || !errors.Is(try, lock.ErrName) {
+			t.Errorf("%.10q: got %v and %v, want ErrName", name, acquire, try)
+		}
+	}
+	if _, err := mutex(t, cli, prefix+"lock").Acquire(bounded(t), clientv3.OpPut("x", "1")); !errors.Is(err, lock.ErrOp) {
+		t.Errorf("a Put with an Acquire: got %v, want ErrOp", err)
+	}
+}
