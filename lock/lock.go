@@ -144,7 +144,7 @@ func (m *Mutex) explain(what string, err error) error {
 	if errors.Is(err, queue.ErrLost) {
 		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, m.name, err)
 	}
-	return fmt.Errorf("lock: %s %q: %w", what, m.name, err)
+	return fmt.Errorf("lock: %s %q at %q: %w", what, m.name, m.cli.Endpoints(), err)
 }
 
 // front waits until it is the caller's turn in this process. The entry is nil unless the one

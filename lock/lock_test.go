@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +19,12 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if job := os.Getenv(workerEnv); job != "" {
+		os.Exit(work(job))
+	}
+	goleak.VerifyTestMain(etcdtest.Main(m))
+}
 
 // within bounds what a test waits for, on a machine that does much else.
 const within = 60 * time.Second

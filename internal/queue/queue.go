@@ -193,6 +193,9 @@ func (q *Queue) Enter(ctx context.Context, e *Entry) error {
 		p.wait(ctx)
 		if ctx.Err() != nil {
 			q.Remove(e) // whatever has become of it
+			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+				return fmt.Errorf("no answer: %w", context.Cause(ctx))
+			}
 			return fmt.Errorf("%w; last: %w", context.Cause(ctx), err)
 		}
 	}

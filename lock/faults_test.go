@@ -1,0 +1,321 @@
+package lock_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lock"
+)
+
+const (
+	// workerEnv makes this test binary a process that acquires the lock of a name at endpoints and
+	// says so; on each line of its stdin it commits a write, and it says when its hold is over.
+	workerEnv = "ETCDKIT_TEST_LOCK"
+	workerTTL = 2 * time.Second
+)
+
+func work(job string) int {
+	name, endpoints, _ := strings.Cut(job, "@")
+	cli, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(endpoints, ","), Logger: zap.NewNop()})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	h, err := lock.New(cli, name, &lock.Options{TTL: workerTTL}).Acquire(context.Background())
+	if err != nil {
+		fmt.Println("lost:", errors.Is(err, lock.ErrLost))
+		return 0
+	}
+	fmt.Println("held:", h.Token())
+	go func() { // ends with the process
+		<-h.Done()
+		fmt.Println("done:", errors.Is(h.Err(), lock.ErrLost))
+	}()
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		_, err := h.Commit(context.Background(), clientv3.OpPut(name+"-written", "by "+strconv.FormatInt(h.Token(), 10)))
+		fmt.Println("committed:", err == nil, "lost:", errors.Is(err, lock.ErrLost))
+	}
+	return 0
+}
+
+// worker is such a process.
+type worker struct {
+	cmd   *exec.Cmd
+	stdin io.Writer
+	lines *bufio.Scanner
+}
+
+func startWorker(t *testing.T, name string, endpoints []string) *worker {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &worker{cmd: exec.Command(exe)}
+	w.cmd.Env = append(os.Environ(), workerEnv+"="+name+"@"+strings.Join(endpoints, ","))
+	out, e1 := w.cmd.StdoutPipe()
+	in, e2 := w.cmd.StdinPipe()
+	if err := errors.Join(e1, e2, w.cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	w.stdin, w.lines = in, bufio.NewScanner(out)
+	t.Cleanup(func() {
+		_ = w.cmd.Process.Kill() // it may be dead already
+		_ = w.cmd.Wait()         // killed, it says
+	})
+	return w
+}
+
+func (w *worker) says(t *testing.T, want string) string {
+	t.Helper()
+	if !w.lines.Scan() {
+		t.Fatalf("the worker ended, want %q", want)
+	}
+	rest, ok := strings.CutPrefix(w.lines.Text(), want)
+	if !ok {
+		t.Fatalf("the worker says %q, want %q", w.lines.Text(), want)
+	}
+	return rest
+}
+
+func (w *worker) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := w.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Fault 1: the holder stands still for longer than its lease.
+func TestAHolderThatStoodStillWritesNothing(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	w := startWorker(t, "lock", c.Endpoints())
+	w.says(t, "held: ")
+	w.signal(t, syscall.SIGSTOP)
+	m := mutex(t, cli, "lock")
+	h := acquire(t, m) // as its lease has ended
+	w.signal(t, syscall.SIGCONT)
+	began := time.Now()
+	if _, err := io.WriteString(w.stdin, "commit\n"); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]bool{}
+	for range 2 { // in either order
+		got[w.says(t, "")] = true
+	}
+	t.Logf("%v after it went on it knew", time.Since(began))
+	if !got["done: true"] || !got["committed: false lost: true"] {
+		t.Errorf("the worker says %v, want the hold lost and nothing committed", got)
+	}
+	if n := count(t, cli, "lock-written"); n != 0 {
+		t.Error("what it committed was written")
+	}
+	release(t, h)
+}
+
+// Fault 2: the holder dies.
+func TestTheNextOneHasItWhenTheLeaseOfADeadHolderEnds(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	w := startWorker(t, "lock", c.Endpoints())
+	w.says(t, "held: ")
+	m := mutex(t, etcdtest.Client(t, c), "lock")
+	w.signal(t, syscall.SIGKILL)
+	began := time.Now()
+	h := acquire(t, m)
+	took := time.Since(began)
+	t.Logf("held %v after it died, with TTL %v", took, workerTTL)
+	if took > workerTTL+1500*time.Millisecond {
+		t.Errorf("held after %v, want TTL + 1.5 s", took)
+	}
+	release(t, h)
+}
+
+// Fault 3: a waiter stands still for longer than its lease.
+func TestAWaiterThatStoodStillDoesNotGetIt(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	h := acquire(t, mutex(t, cli, "lock"))
+	w := startWorker(t, "lock", c.Endpoints())
+	for count(t, cli, "lock/") != 2 {
+	}
+	w.signal(t, syscall.SIGSTOP)
+	for ctx := bounded(t); count(t, cli, "lock/") != 1; { // its lease has ended
+		if ctx.Err() != nil {
+			t.Fatal("the waiter's entry stays")
+		}
+	}
+	w.signal(t, syscall.SIGCONT)
+	w.says(t, "lost: true")
+	if err := h.Err(); err != nil {
+		t.Errorf("the holder, who ran all the time: %v", err)
+	}
+	release(t, h)
+}
+
+// muffle is a TCP proxy that lets nothing through to the client while it is on.
+type muffle struct {
+	l    net.Listener
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	on   bool
+	open []net.Conn
+}
+
+func newMuffle(t *testing.T, target string) *muffle {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &muffle{l: l}
+	m.wg.Go(func() { // ends with the listener
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			m.mu.Lock()
+			m.open = append(m.open, in, out)
+			m.mu.Unlock()
+			m.wg.Go(func() { _, _ = io.Copy(out, in); out.Close() })
+			m.wg.Go(func() { m.pump(in, out); in.Close() })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		m.cut()
+		m.wg.Wait()
+	})
+	return m
+}
+
+func (m *muffle) pump(to, from net.Conn) {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		lost := m.on
+		m.mu.Unlock()
+		if lost {
+			continue // and never comes: the connection is of no use any more
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (m *muffle) set(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.on = on
+}
+
+func (m *muffle) cut() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.open {
+		c.Close()
+	}
+	m.open = nil
+}
+
+// Fault 4: the answer to the transaction that brings the entry into the queue is lost.
+func TestAnAnswerThatGetsLostLeavesNoOrphan(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for _, wait := range []bool{true, false} {
+		t.Run(fmt.Sprintf("the caller waits on %t", wait), func(t *testing.T) {
+			proxy := newMuffle(t, cli.Endpoints()[0])
+			through, err := clientv3.New(clientv3.Config{Endpoints: []string{proxy.l.Addr().String()}, Logger: zap.NewNop()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer through.Close()
+			name := fmt.Sprintf("%s%t", prefix, wait)
+			m := mutex(t, through, name)
+			release(t, acquire(t, m)) // it has a lease now
+			ctx, cancel := context.WithCancel(bounded(t))
+			defer cancel()
+			proxy.set(true)
+			type result struct {
+				h   *lock.Hold
+				err error
+			}
+			got := make(chan result, 1)
+			go func() { // waited for below
+				h, err := m.Acquire(ctx)
+				got <- result{h, err}
+			}()
+			for count(t, cli, name+"/") == 0 { // the entry is there, and nobody knows
+			}
+			if !wait {
+				cancel()
+			}
+			proxy.set(false)
+			proxy.cut()
+			r := <-got
+			if wait {
+				if r.err != nil {
+					t.Fatalf("got %v, want the lock", r.err)
+				}
+				release(t, r.h)
+			} else if !errors.Is(r.err, context.Canceled) {
+				t.Errorf("got %v, want the cancellation", r.err)
+			}
+			for ctx := bounded(t); count(t, cli, name+"/") != 0; {
+				if ctx.Err() != nil {
+					t.Fatal("an orphan stays in the queue")
+				}
+			}
+		})
+	}
+}
+
+// Fault 5: nobody answers.
+func TestAcquireEndsWithItsContextAndSaysWhere(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	m := mutex(t, etcdtest.Client(t, c), "lock")
+	release(t, acquire(t, m)) // it has a lease
+	for _, name := range c.Names() {
+		if _, err := c.Blackhole(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const patience = time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	began := time.Now()
+	h, err := m.Acquire(ctx)
+	took := time.Since(began)
+	t.Logf("after %v: %v", took, err)
+	if h != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), c.Endpoints()[0]) {
+		t.Errorf("got %v, %v, want the deadline with the endpoints", h, err)
+	}
+	if took > patience+time.Second {
+		t.Errorf("returned after %v, want %v", took, patience)
+	}
+}
