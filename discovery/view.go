@@ -228,26 +228,35 @@ type State struct {
 	Bad map[string]error
 }
 
-// State returns the present state. A change that etcd has told of and that is not in the list
-// yet is waited for, as long as it takes to make a list: microseconds.
+// State returns the present state. What etcd has told the mirror below when State is called is in
+// the list that it speaks of: that is waited for, as long as it takes to make the list.
 func (v *View) State() State {
-	const enough = 100 * time.Millisecond
-	for began := time.Now(); ; {
-		m, l := v.mirror.State(), v.now.Load()
+	const enough = time.Second
+	m, target, began := v.mirror.State(), v.mirror.Snapshot(), time.Now()
+	for {
+		l := v.now.Load()
 		s := State{Fresh: m.Synced, Since: m.Since, Cause: m.Cause, Confirmed: m.Confirmed, Revision: l.snapshot.Revision(), Bad: maps.Clone(l.bad)}
-		behind := !l.snapshot.SameEntries(v.mirror.Snapshot())
-		if behind && time.Since(began) < enough {
-			select {
-			case <-l.changed:
-			case <-time.After(time.Millisecond): // or it changed into the same
-			}
-			continue
+		late := time.Since(began) > enough || v.mirror.Err() != nil
+		if l.includes(target) || late && !s.Fresh {
+			return s
 		}
-		if behind && s.Fresh {
+		if late {
 			s.Fresh, s.Since, s.Cause = false, began, errBehind
+			return s
 		}
-		return s
+		select {
+		case <-l.changed:
+		case <-time.After(time.Millisecond): // or it changed into the same
+		}
 	}
+}
+
+// includes tells whether the list was made of a snapshot or a later one.
+func (l *list) includes(s *mirror.Snapshot) bool {
+	if l.snapshot.Epoch() != s.Epoch() {
+		return l.snapshot.Epoch() > s.Epoch()
+	}
+	return l.snapshot.Revision() >= s.Revision() || l.snapshot.SameEntries(s)
 }
 
 // Done is closed when the view has ended: by Close, or because the client was closed.

@@ -81,6 +81,7 @@ type Keeper struct {
 
 	mu       sync.Mutex
 	leases   []*Lease // live, or about to be found dead; the oldest first
+	claimed  map[string]bool
 	granting *granting
 	closed   bool
 }
@@ -121,6 +122,28 @@ func (k *Keeper) Reserve(ctx context.Context, keys int) (*Lease, error) {
 		return nil, fmt.Errorf("%w: reserve %d of %d", ErrTooManyKeys, keys, k.opts.Keys)
 	}
 	return k.wait(ctx, keys)
+}
+
+// Claim takes a key for one of the Keeper's users, until Unclaim: in etcd the
+// keys of two users of one lease look alike. It is false when another one has it.
+func (k *Keeper) Claim(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.claimed[key] {
+		return false
+	}
+	if k.claimed == nil {
+		k.claimed = make(map[string]bool)
+	}
+	k.claimed[key] = true
+	return true
+}
+
+// Unclaim gives a claimed key back.
+func (k *Keeper) Unclaim(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.claimed, key)
 }
 
 // wait returns a live lease with room for keys, once there is one.

@@ -108,14 +108,14 @@ func BenchmarkMemory(b *testing.B) {
 // makes up for it, <= 1.3 × a paged Get of a client that was cut off, too.
 func BenchmarkResync(b *testing.B) {
 	cli := fill(b)
-	g := newGate(b, cli.Endpoints()[0])
-	m := open(b, g.client(b), "services/", nil)
-	other := g.client(b)
+	g := etcdtest.NewGate(b, cli.Endpoints()[0])
+	m := open(b, quickClient(b, g.Addr()), "services/", nil)
+	other := quickClient(b, g.Addr())
 	pagedGet(b, other, 15_000)
 	const cut = time.Second
 	var resync, raw time.Duration
 	for b.Loop() {
-		g.lead("")
+		g.Lead("")
 		put(b, cli, manyKey(0), "1")
 		revision := put(b, cli, manyKey(1), "2")
 		if _, err := cli.Compact(b.Context(), revision); err != nil {
@@ -123,14 +123,14 @@ func BenchmarkResync(b *testing.B) {
 		}
 		<-time.After(cut)
 		began := time.Now()
-		g.lead(cli.Endpoints()[0])
+		g.Lead(cli.Endpoints()[0])
 		wait(b, m, revision)
 		resync += time.Since(began)
 
-		g.lead("")
+		g.Lead("")
 		<-time.After(cut)
 		began = time.Now()
-		g.lead(cli.Endpoints()[0])
+		g.Lead(cli.Endpoints()[0])
 		pagedGet(b, other, 15_000)
 		raw += time.Since(began)
 		wait(b, m, put(b, cli, manyKey(2), "3"))

@@ -173,7 +173,8 @@ func (r *reader) take() (queue []*Batch, over bool) {
 		return nil, true
 	}
 	if r.EachTransaction && len(r.queue) > 1 {
-		queue = r.queue[:1:1]
+		queue = []*Batch{r.queue[0]}
+		r.queue[0] = nil // the array lives on
 		r.queue = r.queue[1:]
 		r.size -= r.cost(queue[0])
 		return queue, false

@@ -24,16 +24,16 @@ import (
 // Fault 11 for mirrors: compaction while disconnected.
 func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
-	g := newGate(t, cli.Endpoints()[0])
+	g := etcdtest.NewGate(t, cli.Endpoints()[0])
 	put(t, cli, prefix+"stays", "1")
 	put(t, cli, prefix+"changes", "1")
 	put(t, cli, prefix+"goes", "1")
 	log := newRecords()
-	m := open(t, g.client(t), prefix, &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
+	m := open(t, quickClient(t, g.Addr()), prefix, &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
 	r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
 	log.wait(t, "mirror synced", 1)
 
-	g.lead("")
+	g.Lead("")
 	log.wait(t, "mirror stale", 1)
 	if s := m.State(); s.Synced || !errors.Is(s.Cause, mirror.ErrUnconfirmed) || s.Since != s.Confirmed {
 		t.Errorf("State without a connection: got %+v, want stale since it was confirmed, with ErrUnconfirmed", s)
@@ -46,7 +46,7 @@ func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 	if _, err := cli.Compact(t.Context(), revision); err != nil {
 		t.Fatal(err)
 	}
-	g.lead(cli.Endpoints()[0])
+	g.Lead(cli.Endpoints()[0])
 	b := r.batch()
 	wantBatch(t, b, prefix, "~+changes=3 ~-goes")
 	for _, c := range b.Changes {
@@ -65,17 +65,17 @@ func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 
 func TestAReconnectWithoutCompactionLosesNoTransaction(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
-	g := newGate(t, cli.Endpoints()[0])
-	m := open(t, g.client(t), prefix, nil)
+	g := etcdtest.NewGate(t, cli.Endpoints()[0])
+	m := open(t, quickClient(t, g.Addr()), prefix, nil)
 	r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
 	put(t, cli, prefix+"a", "0") // the first watch is there
 	r.batch()
 	for round := range 5 {
-		g.lead("")
+		g.Lead("")
 		for i := range 3 {
 			put(t, cli, prefix+"a", fmt.Sprint(round, i))
 		}
-		g.lead(cli.Endpoints()[0])
+		g.Lead(cli.Endpoints()[0])
 		for i := range 3 {
 			wantBatch(t, r.batch(), prefix, "+a="+fmt.Sprint(round, i))
 		}
@@ -212,9 +212,9 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newGate(t, good)
+	g := etcdtest.NewGate(t, good)
 	log := newRecords()
-	m := open(t, g.client(t), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
+	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
 	watched := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { // every batch, and the snapshots in between
@@ -240,7 +240,7 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 		}
 		wantMirror(t, m, cli, "a/")
 		at := m.Snapshot().Revision()
-		g.lead(lagging)
+		g.Lead(lagging)
 		log.wait(t, "mirror stale", round+1)
 		if got := m.Snapshot().Revision(); got < at || m.State().Epoch != 0 {
 			t.Errorf("with a member that lags: got revision %d, epoch %d, want %d and 0", got, m.State().Epoch, at)
@@ -250,7 +250,7 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 		}
 		wait(t, m, put(t, cli, "a/healed", fmt.Sprint(round)))
 		log.wait(t, "mirror synced", round+2)
-		g.lead(good)
+		g.Lead(good)
 		wantMirror(t, m, cli, "a/")
 	}
 	cancel()
@@ -305,16 +305,16 @@ func TestAReplacedHistoryIsReadAgain(t *testing.T) {
 			}
 			c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, DataDir: filepath.Join(first, "data")})
 			cli := etcdtest.Client(t, c)
-			g := newGate(t, c.Endpoints()[0])
+			g := etcdtest.NewGate(t, c.Endpoints()[0])
 			for i := range 50 {
 				put(t, cli, fmt.Sprintf("a/%d", i), "1")
 			}
 			log := newRecords()
-			m := open(t, g.client(t), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, Logger: log.logger()})
+			m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, Logger: log.logger()})
 			r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
 			f := startFold(m.Snapshot())
 			wantMirror(t, m, cli, "a/")
-			g.lead("")
+			g.Lead("")
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -329,7 +329,7 @@ func TestAReplacedHistoryIsReadAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			g.lead(c.Endpoints()[0])
+			g.Lead(c.Endpoints()[0])
 			log.wait(t, "mirror read again", 1)
 			wantMirror(t, m, cli, "a/")
 			f.apply(t, r.batch())
@@ -360,16 +360,16 @@ func TestAReplacedHistoryWithTheSameEntriesIsToldToReaders(t *testing.T) {
 	}
 	c = etcdtest.NewCluster(t, &cluster.Options{Members: 1, DataDir: filepath.Join(late, "data")})
 	last := put(t, etcdtest.Client(t, c), "b/key", "1")
-	g := newGate(t, c.Endpoints()[0])
-	m := open(t, g.client(t), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond})
+	g := etcdtest.NewGate(t, c.Endpoints()[0])
+	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond})
 	r := read(t, m.Changes(within(t, generous), nil))
 	wait(t, m, last)
-	g.lead("")
+	g.Lead("")
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	c = etcdtest.NewCluster(t, opts)
-	g.lead(c.Endpoints()[0])
+	g.Lead(c.Endpoints()[0])
 	if b := r.batch(); len(b.Changes) != 0 || b.Snapshot.Epoch() != 1 || b.Snapshot.Len() != 1 {
 		t.Errorf("got %+v of epoch %d, want the same entries in epoch 1", b, b.Snapshot.Epoch())
 	}
@@ -379,16 +379,16 @@ func TestAReplacedHistoryWithTheSameEntriesIsToldToReaders(t *testing.T) {
 func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli := etcdtest.Client(t, c)
-	g := newGate(t, c.Endpoints()[0])
-	m := open(t, g.client(t), "a/", nil)
-	g.lead("")
+	g := etcdtest.NewGate(t, c.Endpoints()[0])
+	m := open(t, quickClient(t, g.Addr()), "a/", nil)
+	g.Lead("")
 	value := strings.Repeat("x", 1<<20)
 	var last int64
 	for range 100 {
 		last = put(t, cli, "a/key", value)
 	}
 	before, most := heap(), int64(0)
-	g.lead(c.Endpoints()[0])
+	g.Lead(c.Endpoints()[0])
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for ctx := within(t, generous); m.Snapshot().Revision() < last; {

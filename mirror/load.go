@@ -46,8 +46,9 @@ func (m *Mirror) read(ctx context.Context) (*reading, error) {
 		if !errors.Is(err, rpctypes.ErrCompacted) {
 			return r, err
 		}
-		// The revision was compacted between two pages. With pages that grow there is an end
-		// to this however often somebody compacts: one page is never torn.
+		// The revision was compacted between two pages. With pages that grow there is an end to
+		// this, unless somebody compacts more often than a network lets such a page through: one
+		// page is never torn.
 		most = min(8*most, 1<<30)
 	}
 }
@@ -58,7 +59,7 @@ func (m *Mirror) readPages(ctx context.Context, most int) (*reading, error) {
 		page *pb.RangeResponse
 		err  error
 	}
-	p := &pager{m: m, from: m.first, limit: pageFirst * most / pageBytes, target: most, most: most}
+	p := &pager{m: m, from: m.first, limit: pageFirst * most / pageBytes, most: most}
 	r := &reading{tree: new(tree), asked: time.Now()}
 	page, err := p.next(ctx)
 	for {
@@ -95,9 +96,8 @@ type pager struct {
 	revision int64
 	cluster  uint64
 
-	limit  int // keys that the next page may have
-	target int // bytes that it should have
-	most   int // bytes that a page should have at the most
+	limit int // keys that the next page may have
+	most  int // bytes that a page should have at the most
 }
 
 func (p *pager) next(ctx context.Context) (*pb.RangeResponse, error) {
@@ -106,7 +106,7 @@ func (p *pager) next(ctx context.Context) (*pb.RangeResponse, error) {
 		page, err := p.m.get(ctx, pageTimeout, pageStagger, &pb.RangeRequest{
 			Key: []byte(p.from), RangeEnd: []byte(p.m.end), Limit: int64(p.limit), Revision: p.revision})
 		if late(ctx, err) && p.limit > 1 { // a slow network: ask for less
-			p.limit, p.target = max(1, p.limit/4), max(1, p.target/4)
+			p.limit = max(1, p.limit/4)
 			continue
 		}
 		if err != nil {
@@ -132,9 +132,10 @@ func (p *pager) fit(page *pb.RangeResponse, took time.Duration) {
 	for _, kv := range page.Kvs {
 		size += len(kv.Key) + len(kv.Value)
 	}
-	p.target = min(int(float64(size)*float64(pageTime)/float64(max(took, 1))), p.most)
-	fits := int(int64(len(page.Kvs)) * int64(p.target) / int64(size))
-	p.limit = max(1, min(fits, 20*p.limit, pageMost*p.most/pageBytes))
+	grown := p.most / pageBytes
+	inTime := float64(size) * float64(min(time.Duration(grown)*pageTime, pageTimeout/2)) / float64(max(took, 1))
+	fits := int(float64(len(page.Kvs)) * min(inTime, float64(p.most)) / float64(size))
+	p.limit = max(1, min(fits, 20*p.limit, pageMost*grown))
 }
 
 // get is a linearizable read that one silent member cannot hold up. It goes past clientv3's KV,

@@ -89,8 +89,8 @@ func checkTarget(cli *clientv3.Client, prefix string) error {
 	if strings.ContainsRune(prefix, 0) {
 		return fmt.Errorf("%w %q: contains a NUL byte", ErrPrefix, prefix)
 	}
-	// The watch is a gRPC stream of our own (stream.go): it would not see the namespace that
-	// reads see, and the copy would never change.
+	// Reads and the watch go past the client's KV and Watcher (load.go, stream.go): they would
+	// not see its namespace.
 	if got, want := reflect.TypeOf(cli.Watcher), reflect.TypeOf(clientv3.NewWatcher(cli)); got != want {
 		return fmt.Errorf("%w: its Watcher is a %v: use the plain client, and the whole prefix", ErrWrapped, got)
 	}

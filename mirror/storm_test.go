@@ -82,9 +82,9 @@ func folding(t testing.TB, m *mirror.Mirror, opts mirror.ChangesOptions, until s
 // copy is what etcd had at that revision, and the changes lead there.
 func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
-	g := newGate(t, cli.Endpoints()[0])
+	g := etcdtest.NewGate(t, cli.Endpoints()[0])
 	s := newStorm(t, cli, prefix, 40)
-	m := open(t, g.client(t), prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, Patience: 100 * time.Millisecond})
+	m := open(t, quickClient(t, g.Addr()), prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, Patience: 100 * time.Millisecond})
 	final := prefix + "final"
 	folds := []<-chan *fold{
 		folding(t, m, mirror.ChangesOptions{EachTransaction: true, Buffer: 64 << 20}, final),
@@ -102,9 +102,9 @@ func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
 			switch s.IntN(40) {
 			case 0:
 				if up = !up; up {
-					g.lead(cli.Endpoints()[0])
+					g.Lead(cli.Endpoints()[0])
 				} else {
-					g.lead("")
+					g.Lead("")
 				}
 			case 1:
 				if _, err := cli.Compact(t.Context(), revision-int64(s.IntN(3))); err != nil && !strings.Contains(err.Error(), "compacted") {
@@ -114,7 +114,7 @@ func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
 				wantSnapshot(t, m, cli, prefix)
 			}
 		}
-		g.lead(cli.Endpoints()[0])
+		g.Lead(cli.Endpoints()[0])
 		wantMirror(t, m, cli, prefix)
 	}
 	st := m.State()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strings"
 	"unique"
@@ -112,7 +113,10 @@ func (i *Instance) readOurs(val string) bool {
 	var v value
 	d := json.NewDecoder(strings.NewReader(val))
 	d.DisallowUnknownFields()
-	if d.Decode(&v) != nil || d.More() || v.Metadata == nil {
+	if d.Decode(&v) != nil || v.Metadata == nil {
+		return false
+	}
+	if _, err := d.Token(); err != io.EOF { // more than one value
 		return false
 	}
 	m := v.Metadata

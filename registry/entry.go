@@ -36,10 +36,13 @@ type entry struct {
 	rival    rival
 	farewell bool // it was tried to say draining
 	tries    int  // in a row that settled nothing
+	untold   bool // a write of it was not answered
 
 	trouble error     // of the last try, nil once written
 	verdict error     // trouble that callers need not wait on with; nil with every new wish
-	next    time.Time // not to be tried before
+	next    time.Time // not to be tried before, unless something happens
+	flaps   int       // losses in a row, each soon after it was written
+	calm    time.Time // not to be tried before, whatever happens
 	reason  string
 	since   time.Time // of Registered in State
 	again   int
@@ -80,12 +83,20 @@ func (e *entry) tell() {
 	e.changed = make(chan struct{})
 }
 
-// lost takes note that the key is ours no longer, if it was. It will be again.
+// lost takes note that the key is ours no longer, if it was. It will be again: at once, unless
+// somebody takes it away again and again.
 func (e *entry) lost(reason string) bool {
 	if !e.written {
 		return false
 	}
-	e.written, e.doubted, e.reason, e.since = false, false, reason, time.Now()
+	now := time.Now()
+	if e.flaps++; now.Sub(e.since) > stoodLong {
+		e.flaps = 0
+	}
+	if e.flaps > 1 {
+		e.calm = now.Add(min(firstPause<<min(e.flaps-2, 10), maxPause))
+	}
+	e.written, e.doubted, e.reason, e.since = false, false, reason, now
 	e.again++
 	e.tell()
 	return true
@@ -98,7 +109,9 @@ func (e *entry) holds(value string, revision int64) {
 	}
 	e.written, e.doubted, e.there, e.revision = true, false, value, revision
 	e.trouble, e.verdict, e.replace, e.rival, e.next, e.tries = nil, nil, 0, rival{}, time.Time{}, 0
-	if e.foreign > revision { // it was changed before the answer came
+	foreign := e.foreign
+	e.foreign = 0           // it counts once: a replaced history begins anew below it
+	if foreign > revision { // it was changed before the answer came
 		e.lost("its key was changed by somebody else")
 	}
 	e.tell()
@@ -147,18 +160,20 @@ func (e *entry) goodbye() (string, bool) {
 
 // rival is a look at another process's lease on our key.
 type rival struct {
-	lease     int64
-	remaining time.Duration
-	asked     time.Time
-	term      uint64 // of raft: a new leader starts every lease's time anew
+	lease           int64
+	remaining       time.Duration // at some time between the two
+	asked, answered time.Time
+	term            uint64 // of raft: a new leader starts every lease's time anew; 0: it has not yet
 }
 
 // comparable tells whether two looks can say anything about the owner.
-func (v rival) comparable(later rival) bool { return v.lease == later.lease && v.term == later.term }
+func (v rival) comparable(later rival) bool {
+	return v.lease == later.lease && v.term == later.term && v.term != 0
+}
 
-// renewed tells from two looks whether the owner lives.
+// renewed tells from two looks whether the owner lives. etcd rounds to seconds.
 func (v rival) renewed(later rival) bool {
-	return v.comparable(later) && later.remaining > v.remaining-later.asked.Sub(v.asked)+1500*time.Millisecond
+	return v.comparable(later) && later.remaining > v.remaining-later.asked.Sub(v.answered)+1500*time.Millisecond
 }
 
 // owner tells who has a key.

@@ -59,7 +59,9 @@ func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	const ttl = 5 * time.Second
-	reg := register(t, cli, web("a"), &registry.Options{TTL: ttl})
+	k := lease.NewKeeper(cli, &lease.Options{TTL: ttl})
+	defer k.Close()
+	reg := register(t, cli, web("a"), &registry.Options{Keeper: k})
 	at := reg.State().Revision
 	for _, name := range []string{"etcd1", "etcd2"} {
 		if _, err := c.Blackhole(t.Context(), name); err != nil {
@@ -69,6 +71,9 @@ func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
 		if _, err := c.Heal(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if k.Stats().Retries == 0 {
+		t.Error("void: no keepalive met a silent member")
 	}
 	ctx, cancel := context.WithCancel(bounded(t))
 	defer cancel()
@@ -107,17 +112,57 @@ func TestRegisterEndsWithItsContextAndSaysWhy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r, err := registry.New(cli, &registry.Options{TTL: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		began := time.Now()
-		reg, err := registry.Register(ctx, cli, web("a"), &registry.Options{TTL: 2 * time.Second})
+		reg, err := r.Register(ctx, web("a"))
 		if took := time.Since(began); took > 4*time.Second {
 			t.Errorf("%s: returned after %v, want 2 s", cause, took)
 		}
 		cancel()
+		_ = r.Close() // nobody answers that either
 		if reg != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), endpoints[0]) || !strings.Contains(err.Error(), cause) {
 			t.Errorf("got %v, %v, want the deadline, %s and %q", reg, err, endpoints[0], cause)
 		}
 		cli.Close()
+	}
+}
+
+// Fault 24: what is known of revisions is worth nothing any more.
+func TestItComesBackInAnotherHistory(t *testing.T) {
+	first, second := etcdtest.NewCluster(t, &cluster.Options{Members: 1}), etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	g := etcdtest.NewGate(t, first.Endpoints()[0])
+	var sent calls
+	cli, err := clientv3.New(clientv3.Config{Endpoints: []string{g.Addr()}, DialOptions: []grpc.DialOption{sent.count()}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	for range 100 { // revisions that the second one will not have come to
+		if _, err := cli.Put(bounded(t), "x", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reg := register(t, cli, web("a"), &registry.Options{TTL: 2 * time.Second})
+	lost := reg.State().Revision
+	if _, err := cli.Delete(bounded(t), "/services/web/a"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, cli, "/services/web/a", lost+1, isPut)
+	g.Lead(second.Endpoints()[0])
+	before := sent.n.Load()
+	eventually(t, etcdtest.Client(t, second), "/services/web/a", 1, isPut)
+	if err := reg.Update(bounded(t), func(i *registry.Instance) { i.Weight = 2 }); err != nil {
+		t.Error(err)
+	}
+	if n := sent.n.Load() - before; n > 50 {
+		t.Errorf("%d requests, want a few", n)
+	}
+	if s := reg.State(); !s.Registered || s.Err != nil {
+		t.Errorf("state %+v, want it registered", s)
 	}
 }
 
@@ -202,6 +247,18 @@ func TestAUserWithoutTheRightIsToldAtOnce(t *testing.T) {
 	}
 	if n := sent.n.Load(); n > 5 {
 		t.Errorf("%d requests in %v, want a few", n, time.Since(began))
+	}
+	r, err := registry.New(cli, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second one is not in the way of the first
+		if _, err := r.Register(bounded(t), web("a")); !errors.Is(err, registry.ErrUnauthorised) {
+			t.Errorf("got %v, want ErrUnauthorised", err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("close: %v; there was nothing to withdraw", err)
 	}
 }
 

@@ -63,6 +63,7 @@ type Registrar struct {
 	dirty    map[*entry]bool   // those that are, perhaps, not as they should be
 	watcher  *watcher
 	closed   bool
+	notes    []note // for the log, which is written without mu
 }
 
 // New returns a Registrar. It sends nothing; the error is ErrInvalid.
@@ -140,8 +141,17 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 		seen[e.key] = true
 		all[i] = &Registration{registrar: r, entry: e}
 	}
-	if err := r.admit(all); err != nil {
-		return nil, err
+	for {
+		leaving, err := r.admit(all)
+		if err != nil {
+			return nil, err
+		}
+		if leaving == nil {
+			break
+		}
+		if err := r.settled(ctx, leaving, true); err != nil {
+			return nil, fmt.Errorf("registry: register %s: it is still being withdrawn: %w", leaving.key, err)
+		}
 	}
 	for _, reg := range all {
 		if err := r.settled(ctx, reg.entry, false); err != nil {
@@ -157,30 +167,44 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 	return all, nil
 }
 
-// admit makes entries the registrar's.
-func (r *Registrar) admit(all []*Registration) error {
+// admit makes entries the registrar's, unless one of their keys is still being withdrawn.
+func (r *Registrar) admit(all []*Registration) (leaving *entry, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	for _, reg := range all {
-		if _, ok := r.entries[reg.entry.key]; ok {
-			return fmt.Errorf("registry: register %s: %w: by this process (pid %d)", reg.entry.key, ErrExists, os.Getpid())
+		if e := r.entries[reg.entry.key]; e != nil && e.leaving {
+			return e, nil
 		}
+	}
+	for i, reg := range all {
+		if r.keeper.Claim(reg.entry.key) {
+			continue
+		}
+		for _, reg := range all[:i] {
+			r.keeper.Unclaim(reg.entry.key)
+		}
+		return nil, fmt.Errorf("registry: register %s: %w: by this process (pid %d)", reg.entry.key, ErrExists, os.Getpid())
 	}
 	for _, reg := range all {
 		r.entries[reg.entry.key] = reg.entry
 		r.services[reg.entry.service()]++
 		r.touch(reg.entry)
 	}
-	return nil
+	return nil, nil
 }
 
 // touch has the worker look at an entry now. r.mu is held.
 func (r *Registrar) touch(e *entry) {
 	r.dirty[e] = true
 	e.next = time.Time{}
+	r.urge()
+}
+
+// urge wakes the worker.
+func (r *Registrar) urge() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -237,7 +261,8 @@ func (r *Registrar) withdraw(e *entry) {
 
 // leave is withdraw with r.mu held.
 func (r *Registrar) leave(e *entry) {
-	e.leaving, e.trouble, e.verdict = true, nil, nil
+	e.leaving, e.trouble, e.verdict, e.calm = true, nil, nil, time.Time{}
+	e.tell()
 	r.touch(e)
 }
 
@@ -309,7 +334,7 @@ func (r *Registrar) pending() (todo [][]*entry, wait time.Duration) {
 			delete(r.dirty, e)
 			continue
 		}
-		if rest := e.next.Sub(now); rest > 0 {
+		if rest := max(e.next.Sub(now), e.calm.Sub(now)); rest > 0 {
 			wait = min(wait, rest)
 			continue
 		}
@@ -346,7 +371,31 @@ func chunks(todo []*entry) [][]*entry {
 func (r *Registrar) lose(reason string, entries ...*entry) {
 	entries = slices.DeleteFunc(entries, func(e *entry) bool { return !e.lost(reason) })
 	if len(entries) > 0 {
-		r.log.Warn("registration lost", about("because", reason, entries)...)
+		r.note(slog.LevelWarn, "registration lost", about("because", reason, entries)...)
+	}
+}
+
+// note is a line for the log.
+type note struct {
+	level slog.Level
+	text  string
+	attrs []any
+}
+
+// note keeps a line until the worker writes it: a handler may ask for a State. r.mu is held.
+func (r *Registrar) note(level slog.Level, text string, attrs ...any) {
+	r.notes = append(r.notes, note{level, text, attrs})
+	r.urge()
+}
+
+// flush writes the log.
+func (r *Registrar) flush() {
+	r.mu.Lock()
+	notes := r.notes
+	r.notes = nil
+	r.mu.Unlock()
+	for _, n := range notes {
+		r.log.Log(context.Background(), n.level, n.text, n.attrs...)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -292,6 +293,91 @@ func TestCloseEndsARegistrationThatStillWaits(t *testing.T) {
 		t.Error(err)
 	}
 	if err := <-result; !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+}
+
+// On one lease the keys of two registrars look alike in etcd.
+func TestTwoRegistrarsOfOneKeeperExcludeOneAnother(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	k := lease.NewKeeper(cli, nil)
+	defer k.Close()
+	opts := &registry.Options{Prefix: prefix, Keeper: k}
+	first := register(t, cli, web("a"), opts)
+	if _, err := registry.Register(bounded(t), cli, web("a"), opts); !errors.Is(err, registry.ErrExists) {
+		t.Errorf("got %v, want ErrExists", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	register(t, cli, web("a"), opts)
+}
+
+// Somebody deletes the key whenever it appears.
+func TestAKeyThatIsDeletedAgainAndAgainIsNotFoughtFor(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // of the fight
+	defer cancel()
+	for resp := range cli.Watch(ctx, prefix+"web/a", clientv3.WithRev(reg.State().Revision)) {
+		for _, ev := range resp.Events {
+			if isPut(ev) {
+				if _, err := cli.Delete(t.Context(), prefix+"web/a"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	n := reg.State().Again
+	t.Logf("%d times in 3 s", n)
+	if n < 3 || n > 30 {
+		t.Errorf("registered again %d times in 3 s, want it to go on, ever more slowly", n)
+	}
+}
+
+// A handler may ask for what it is told of.
+func TestALogHandlerMayAskForTheState(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var reg atomic.Pointer[registry.Registration]
+	asked := make(chan registry.State, 10)
+	log := slog.New(slog.NewTextHandler(writer(func(b []byte) {
+		if r := reg.Load(); r != nil {
+			asked <- r.State()
+		}
+	}), nil))
+	r := register(t, cli, web("a"), &registry.Options{Prefix: prefix, Logger: log})
+	reg.Store(r)
+	if _, err := cli.Delete(bounded(t), prefix+"web/a"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // lost, and back
+		select {
+		case <-asked:
+		case <-bounded(t).Done():
+			t.Fatal("no line, or no state")
+		}
+	}
+}
+
+type writer func([]byte)
+
+func (w writer) Write(b []byte) (int, error) {
+	w(b)
+	return len(b), nil
+}
+
+func TestWithoutItsKeeperNothingHangs(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	k := lease.NewKeeper(cli, nil)
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Keeper: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Register(bounded(t), web("a")); !errors.Is(err, registry.ErrClosed) {
 		t.Errorf("got %v, want ErrClosed", err)
 	}
 }

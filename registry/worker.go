@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -36,12 +37,15 @@ const (
 	// verifyEvery is how often keys are looked at that nobody said anything about: a watch can
 	// fall silent without an error.
 	verifyEvery = 30 * time.Second
+	// stoodLong is for how long a key has to stand for its loss not to be one in a row.
+	stoodLong = time.Second
 )
 
 // run is the worker: what it starts alone writes, and it waits for that, so that nothing can
 // overtake a withdrawal.
 func (r *Registrar) run(ctx context.Context) {
 	defer close(r.ended)
+	defer r.flush()
 	defer r.watcher.close()
 	verify := time.NewTicker(verifyEvery)
 	defer verify.Stop()
@@ -58,6 +62,7 @@ func (r *Registrar) run(ctx context.Context) {
 			}
 			_, wait = r.pending()
 		}
+		r.flush()
 		again.Reset(wait)
 		select {
 		case <-r.wake:
@@ -75,12 +80,12 @@ func (r *Registrar) run(ctx context.Context) {
 // round writes chunks. It tells whether none of them failed; the entries of one that did rest
 // for up to a pause, and those after it come with the next round.
 func (r *Registrar) round(ctx context.Context, todo [][]*entry, pause time.Duration) bool {
-	var writing sync.WaitGroup
-	var failed atomic.Bool
-	room := make(chan struct{}, txnsAtOnce)
 	if len(todo) == 1 { // as a rule, and without a change of goroutines
 		return r.settle(ctx, todo[0], pause)
 	}
+	var writing sync.WaitGroup
+	var failed atomic.Bool
+	room := make(chan struct{}, txnsAtOnce)
 	for _, chunk := range todo {
 		room <- struct{}{}
 		if failed.Load() {
@@ -104,8 +109,7 @@ func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Durat
 		patience = firstTimeout
 	}
 	err := r.write(ctx, chunk, patience)
-	denied := denial(err)
-	if half := len(chunk) / 2; half > 0 && (denied || errors.Is(err, lease.ErrTooManyKeys)) {
+	if half := len(chunk) / 2; half > 0 && divisible(err) {
 		first, second := r.settle(ctx, chunk[:half], pause), r.settle(ctx, chunk[half:], pause)
 		return first && second
 	}
@@ -114,23 +118,38 @@ func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Durat
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rest := rand.N(pause)
 	for _, e := range chunk {
-		switch {
-		case err == nil:
-			if e.tries++; e.tries > 3 && !e.settled() && e.trouble == nil {
-				e.next = time.Now().Add(firstPause) // nothing that is known needs so many
-			}
-		case denied:
-			e.fails(fmt.Errorf("%w: write %s: %w", ErrUnauthorised, e.key, err), slowPause+rest, true)
-		default:
-			if e.trouble == nil {
-				r.log.Warn("cannot write, trying on", "key", e.key, "error", err)
-			}
-			e.fails(err, rest, false)
+		if !e.settled() {
+			r.unsettled(e, err, rand.N(pause))
 		}
 	}
 	return err == nil
+}
+
+// unsettled takes note of what a try has left. r.mu is held.
+func (r *Registrar) unsettled(e *entry, err error, rest time.Duration) {
+	switch {
+	case err == nil:
+		if e.tries++; e.tries > 3 && e.trouble == nil {
+			e.next = time.Now().Add(firstPause) // nothing that is known needs so many
+		}
+	case denial(err):
+		e.fails(fmt.Errorf("%w: write %s: %w", ErrUnauthorised, e.key, err), slowPause+rest, true)
+	case errors.Is(err, lease.ErrClosed):
+		e.fails(fmt.Errorf("%w: the Keeper: %w", ErrClosed, err), slowPause, true)
+	default:
+		e.untold = true
+		if e.trouble == nil {
+			r.note(slog.LevelWarn, "cannot write, trying on", "key", e.key, "error", err)
+		}
+		e.fails(err, rest, false)
+	}
+}
+
+// divisible tells whether a smaller transaction might not have the trouble.
+func divisible(err error) bool {
+	return denial(err) || errors.Is(err, lease.ErrTooManyKeys) ||
+		errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge)
 }
 
 // denial tells whether the error is about the user.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -56,7 +58,8 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Dur
 		r.done(wants, resp.Header.Revision)
 		return nil
 	}
-	return r.learn(ctx, wants, resp)
+	r.learn(ctx, wants, resp)
+	return nil
 }
 
 // ended asks whether the leases of a transaction live, and tells whether one does not.
@@ -77,7 +80,7 @@ func (r *Registrar) wants(chunk []*entry) []want {
 	defer r.mu.Unlock()
 	all := make([]want, 0, len(chunk))
 	for _, e := range chunk {
-		if e.leaving && e.lease == nil {
+		if e.leaving && (e.lease == nil || e.revision == 0 && !e.untold) {
 			r.forget(e) // never written
 			continue
 		}
@@ -126,7 +129,7 @@ func (r *Registrar) done(wants []want, revision int64) {
 		r.watcher.cover(e)
 	}
 	if len(back) > 0 {
-		r.log.Info("registered again", about("after", away.Round(time.Millisecond), back)...)
+		r.note(slog.LevelInfo, "registered again", about("after", away.Round(time.Millisecond), back)...)
 	}
 }
 
@@ -139,6 +142,7 @@ func (r *Registrar) forget(e *entry) {
 	e.written, e.gone = false, true
 	if r.entries[e.key] == e {
 		delete(r.entries, e.key)
+		r.keeper.Unclaim(e.key)
 		if service := e.service(); r.services[service] > 1 {
 			r.services[service]--
 		} else {
@@ -147,11 +151,14 @@ func (r *Registrar) forget(e *entry) {
 	}
 	r.watcher.uncover(e)
 	e.tell()
+	if r.closed {
+		r.urge() // it may have been the last
+	}
 }
 
 // learn takes note of what stands under the keys of a transaction that did not go through: one
 // key that is otherwise than thought is enough for that.
-func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnResponse) error {
+func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnResponse) {
 	var strangers []*clientv3.GetResponse
 	r.mu.Lock()
 	for i, w := range wants {
@@ -178,38 +185,30 @@ func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnR
 	}
 	r.mu.Unlock()
 	for _, got := range strangers {
-		if err := r.face(ctx, got); err != nil {
-			return err
-		}
+		r.face(ctx, got)
 	}
-	return nil
 }
 
 // face looks at another process's lease on a key of ours. A registration that was never
 // complete is refused as soon as the owner is known to live; one that was waits for the key.
-func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) error {
+func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) {
 	kv := got.Kvs[0]
-	now := rival{lease: kv.Lease, asked: time.Now()}
-	ends := false // just now
-	if kv.Lease != 0 {
-		ttl, err := r.cli.TimeToLive(ctx, clientv3.LeaseID(kv.Lease))
-		if err != nil {
-			return err
-		}
-		now.remaining, now.term, ends = time.Duration(ttl.TTL)*time.Second, ttl.RaftTerm, ttl.TTL < 0
-		if ttl.TTL > ttl.GrantedTTL {
-			now.lease = 0 // a leader that has not begun to count
-		}
-	}
+	look, ends, err := r.look(ctx, kv.Lease)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entries[string(kv.Key)]
 	if e == nil {
-		return nil
+		return
 	}
-	lives, established := kv.Lease == 0 || e.rival.renewed(now), e.revision > 0
+	if err != nil {
+		e.fails(fmt.Errorf("ask for the lease of its owner: %w", err), rand.N(rivalPause), false)
+		return
+	}
+	lives, established := kv.Lease == 0 || e.rival.renewed(look), e.revision > 0
 	pause := rivalPause
 	switch {
+	case e.foreign > kv.ModRevision:
+		pause = 0 // it has changed meanwhile
 	case ends:
 		pause = firstPause
 	case lives && established:
@@ -217,11 +216,27 @@ func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) error {
 	}
 	who := owner(r.prefix, kv)
 	if e.trouble == nil && !lives {
-		r.log.Warn("waiting to see whether the owner of the key lives", "key", e.key, "owner", who)
+		r.note(slog.LevelWarn, "waiting to see whether the owner of the key lives", "key", e.key, "owner", who)
 	}
 	e.fails(fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, who), pause, lives && !established)
-	if lives || !e.rival.comparable(now) {
-		e.rival = now
+	if lives || !e.rival.comparable(look) {
+		e.rival = look
 	}
-	return nil
+}
+
+// look asks how long a lease has left, and whether it ends just now.
+func (r *Registrar) look(ctx context.Context, id int64) (look rival, ends bool, err error) {
+	look = rival{lease: id, asked: time.Now()}
+	if id == 0 {
+		return look, false, nil
+	}
+	ttl, err := r.cli.TimeToLive(ctx, clientv3.LeaseID(id))
+	if err != nil {
+		return look, false, err
+	}
+	look.answered, look.remaining = time.Now(), time.Duration(ttl.TTL)*time.Second
+	if ttl.TTL <= ttl.GrantedTTL { // otherwise the leader has not begun to count
+		look.term = ttl.RaftTerm
+	}
+	return look, ttl.TTL < 0, nil
 }
