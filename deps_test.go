@@ -37,8 +37,8 @@ var arrows = map[string][]string{
 	"examples/lease":         {"client"},
 	"examples/sr":            {"client", "registry"},
 	"examples/sd":            {"client", "discovery"},
-	"examples/internal/race": {"client", "internal/plot"},
-	"examples/concurrency-by-distributed-lock": {"examples/internal/race"},
+	"examples/internal/race": {"client", "lease", "internal/plot"},
+	"examples/concurrency-by-distributed-lock": {"examples/internal/race", "lock"},
 }
 
 // serverOwners alone may import etcd's server: it brings some 40 modules that no client needs.

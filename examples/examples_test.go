@@ -227,8 +227,10 @@ func TestTheLockLosesNothingAndWithoutItUpdatesAreLost(t *testing.T) {
 	if abs := max(counter, -counter); abs > lost || (abs+lost)%2 != 0 {
 		t.Errorf("counter %d and %d of %d updates lost: that cannot be", counter, lost, total)
 	}
-	if counter, lost, total := outcome(t, p, "with lock"); counter != 0 || lost != 0 || total != 2*n {
-		t.Errorf("with lock: counter %d, %d of %d updates lost, want 0, 0 of %d", counter, lost, total, 2*n)
+	for _, name := range []string{"lock of clientv3", "lock of etcdkit"} {
+		if counter, lost, total := outcome(t, p, name); counter != 0 || lost != 0 || total != 2*n {
+			t.Errorf("%s: counter %d, %d of %d updates lost, want 0, 0 of %d", name, counter, lost, total, 2*n)
+		}
 	}
 	if rows := strings.Count(p.stdout.all(), "┤"); rows < 10 {
 		t.Errorf("the picture in the terminal has %d rows, want two charts", rows)
@@ -252,14 +254,15 @@ func TestTheLockLosesNothingAndWithoutItUpdatesAreLost(t *testing.T) {
 }
 
 func TestAnInterruptedLockLeavesNothing(t *testing.T) {
-	for name, c := range map[string]struct{ n, key string }{
-		"without lock": {"100000", `^counter-[^-]+$`},
-		"with lock":    {"40", `^counter-[^-]+-lock/`},
+	for name, c := range map[string]struct{ impl, key string }{
+		"without lock":     {"none", `^counter-[^-]+$`},
+		"lock of clientv3": {"clientv3", `^counter-[^-]+-lock/`},
+		"lock of etcdkit":  {"etcdkit", `^counter-[^-]+-lock/`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cli, _ := etcdtest.New(t)
 			events := cli.Watch(limit(t), "counter-", clientv3.WithPrefix())
-			p := start(t, lock, "-endpoints", endpoints(cli), "-n", c.n)
+			p := start(t, lock, "-endpoints", endpoints(cli), "-impl", c.impl, "-n", "100000")
 			await(t, events, func(ev *clientv3.Event) bool { return regexp.MustCompile(c.key).Match(ev.Kv.Key) })
 			p.signal(t, syscall.SIGINT)
 			p.exits(t, 1)
@@ -267,6 +270,13 @@ func TestAnInterruptedLockLeavesNothing(t *testing.T) {
 			nothingIsLeftOf(t, cli, "counter-")
 		})
 	}
+}
+
+func TestAnUnknownLockIsNamed(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	p := start(t, lock, "-endpoints", endpoints(cli), "-impl", "zookeeper")
+	p.exits(t, 1)
+	p.says(t, `-impl "zookeeper": want some of none, clientv3 and etcdkit`)
 }
 
 func TestAPictureThatCannotBeWrittenIsAnError(t *testing.T) {
@@ -279,7 +289,7 @@ func TestAPictureThatCannotBeWrittenIsAnError(t *testing.T) {
 // outcome reads the result of one run.
 func outcome(t *testing.T, p *process, name string) (counter, lost, total int) {
 	t.Helper()
-	match := p.await(t, &p.stdout, "^("+name+`): counter (-?\d+) \(want 0\) · (\d+) of (\d+) updates lost · \d+\.\d\ds$`)
+	match := p.await(t, &p.stdout, "^("+name+`): counter (-?\d+) \(want 0\) · (\d+) of (\d+) updates lost · \d+\.\d ms an update$`)
 	for i, to := range []*int{&counter, &lost, &total} {
 		*to, _ = strconv.Atoi(match[i+2]) // digits, says the pattern
 	}
@@ -411,7 +421,7 @@ func golden(t *testing.T, name, text string) {
 		{`(revision|raft term) \d+`, "$1 N"},
 		{`gone [\d.]+ s`, "gone N.N s"},
 		{`counter -?\d+ \(want 0\) · [1-9]\d* of`, "counter N (want 0) · N of"},
-		{`lost · [\d.]+s`, "lost · N.NNs"},
+		{`lost · [\d.]+ ms`, "lost · N.N ms"},
 		{`(?m)^ *-?\d* ?[┤┼].*\n|^ *└.*\n|^ *\d[\d. ]*\n|^ {20,}`, ""}, // a picture, but for its texts
 	} {
 		text = regexp.MustCompile(varies.pattern).ReplaceAllString(text, varies.constant)

@@ -349,11 +349,13 @@ func walkLock(ctx context.Context, t *tour, s *step) error {
 	if err != nil {
 		return err
 	}
-	lost := regexp.MustCompile(`(?m)^(without|with) lock: +counter +(-?\d+).* (\d+) of 100 updates lost`).FindAllStringSubmatch(out, -1)
-	if len(lost) != 2 {
+	ends := regexp.MustCompile(`(?m)^(without lock|lock of clientv3|lock of etcdkit): +counter +(-?\d+).* (\d+) of 100 updates lost · ([\d.]+) ms`).FindAllStringSubmatch(out, -1)
+	if len(ends) != 3 {
 		return fmt.Errorf("no results in the output of %s", p.name)
 	}
-	s.check(lost[0][3] != "0", "without the lock updates are lost: %s of 100", lost[0][3])
-	s.check(lost[1][2] == "0" && lost[1][3] == "0", "with the lock none is, and the counter ends at 0")
+	s.check(ends[0][3] != "0", "without a lock updates are lost: %s of 100", ends[0][3])
+	for _, end := range ends[1:] {
+		s.check(end[2] == "0" && end[3] == "0", "with the %s none is, and the counter ends at 0, after %s ms an update", end[1], end[4])
+	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/examples/internal/race"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/goleak"
 )
 
@@ -39,14 +38,15 @@ func TestEachWorkerHasAClientAndALeaseOfItsOwn(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	var mu sync.Mutex
 	clients, leases, calls := map[*clientv3.Client]int{}, map[clientv3.LeaseID]bool{}, 0
-	r, err := race.Run(t.Context(), "x", cli.Endpoints(), 3, func(_ context.Context, s *concurrency.Session, _ string, delta int) (race.Update, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		calls++
-		clients[s.Client()] = delta
-		leases[s.Lease()] = true
-		return race.Update{Read: int64(calls), Wrote: int64(calls + 1)}, nil
-	})
+	r, err := race.Run(t.Context(), cli.Endpoints(), 3, race.Contest{Impl: "none", Join: func(s *race.Side) (race.Change, error) {
+		clients[s.Cli], leases[s.Lease] = s.Delta, true
+		return func(context.Context) (*clientv3.GetResponse, int64, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			calls++
+			return new(clientv3.GetResponse), int64(calls + 1), nil
+		}, nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,17 +66,19 @@ func TestTheFirstErrorEndsTheRaceForBoth(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	broken := errors.New("broken")
 	var lease clientv3.LeaseID
-	_, err := race.Run(t.Context(), "x", cli.Endpoints(), 3, func(ctx context.Context, s *concurrency.Session, counter string, delta int) (race.Update, error) {
-		if delta < 0 {
-			return race.Update{}, broken
-		}
-		lease = s.Lease()
-		if _, err := s.Client().Put(context.WithoutCancel(ctx), counter, "1", clientv3.WithLease(lease)); err != nil {
-			t.Error(err)
-		}
-		<-ctx.Done() // for ever, were it not for the other's error
-		return race.Update{}, ctx.Err()
-	})
+	_, err := race.Run(t.Context(), cli.Endpoints(), 3, race.Contest{Impl: "none", Join: func(s *race.Side) (race.Change, error) {
+		return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
+			if s.Delta < 0 {
+				return nil, 0, broken
+			}
+			lease = s.Lease
+			if _, err := s.Cli.Put(context.WithoutCancel(ctx), s.Counter, "1", clientv3.WithLease(lease)); err != nil {
+				t.Error(err)
+			}
+			<-ctx.Done() // for ever, were it not for the other's error
+			return nil, 0, ctx.Err()
+		}, nil
+	}})
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v, want an error that is %v", err, broken)
 	}
@@ -94,11 +96,13 @@ func TestTheFirstErrorEndsTheRaceForBoth(t *testing.T) {
 func TestACancelledRaceSaysWhy(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := race.Run(ctx, "x", cli.Endpoints(), 3, func(ctx context.Context, _ *concurrency.Session, _ string, _ int) (race.Update, error) {
-		cancel(errors.New("enough"))
-		<-ctx.Done()
-		return race.Update{}, ctx.Err()
-	})
+	_, err := race.Run(ctx, cli.Endpoints(), 3, race.Contest{Impl: "none", Join: func(*race.Side) (race.Change, error) {
+		return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
+			cancel(errors.New("enough"))
+			<-ctx.Done()
+			return nil, 0, ctx.Err()
+		}, nil
+	}})
 	if err == nil || err.Error() != "enough" {
 		t.Errorf("got %v, want the cause: enough", err)
 	}
@@ -111,5 +115,5 @@ func ExampleResult() {
 		{Read: 0, Wrote: 4, Value: -1}, // the Subtractor, which had read before both
 	}}
 	fmt.Println(r)
-	// Output: without lock: counter -1 (want 0) · 2 of 3 updates lost · 0.07s
+	// Output: without lock: counter -1 (want 0) · 2 of 3 updates lost · 23.3 ms an update
 }
