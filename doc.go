@@ -11,6 +11,7 @@
 //	mirror     a gap-free, ordered local copy of a key prefix
 //	registry   the writing side of services: Register, Update, Drain, Close
 //	discovery  the reading side: List, Watch, View
+//	lock       a mutex: fair, fenced, loss-aware
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line
 //

@@ -18,6 +18,8 @@ type KeyValue = mvccpb.KeyValue
 // EnterEmpty brings the entry into the queue if that is empty. Otherwise nothing is written, and
 // it returns who is first.
 func (q *Queue) EnterEmpty(ctx context.Context, e *Entry) (first *KeyValue, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
 	resp, err := q.cli.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()).
 		Then(q.put(e)...).

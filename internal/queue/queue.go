@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -159,7 +158,7 @@ func (q *Queue) order(e *Entry, kvs []*mvccpb.KeyValue, at int64) {
 		switch {
 		case key == e.Key:
 			e.gone = kv.CreateRevision != e.Revision
-		case kv.CreateRevision < e.Revision && !strings.Contains(key[len(q.prefix):], "/"): // another name's queue
+		case kv.CreateRevision < e.Revision:
 			e.ahead[key] = struct{}{}
 			if kv.CreateRevision > e.last.revision {
 				e.last = predecessor{key, kv.CreateRevision}

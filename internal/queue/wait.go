@@ -11,6 +11,8 @@ import (
 const (
 	// earIdle is how long the ear stays open after the last entry that listened.
 	earIdle = 5 * time.Second
+	// earMost is how many keys it remembers; whoever came before that has to look.
+	earMost = 4096
 	// lookEvery is how often a waiting entry looks for itself, should its watch be silent.
 	lookEvery = 5 * time.Second
 )
@@ -187,6 +189,9 @@ func (q *Queue) hear(ctx context.Context, a *ear) {
 		}
 		for _, ev := range resp.Events {
 			key := string(ev.Kv.Key)
+			if len(a.deleted) >= earMost { // of many that came once
+				a.deleted, a.from = make(map[string]int64), ev.Kv.ModRevision-1
+			}
 			a.deleted[key] = ev.Kv.ModRevision
 			for e := range q.waiting {
 				e.hears(key, ev.Kv.ModRevision)
