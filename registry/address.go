@@ -4,7 +4,27 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
 )
+
+// complete fills in what an instance may leave to Register.
+func (i *Instance) complete(host string) error {
+	if i.Raw == "" {
+		addr, err := Advertise(i.Addr)
+		if err != nil {
+			return err
+		}
+		i.Addr = addr
+	}
+	if i.ID == "" {
+		i.ID = host + "-" + strconv.Itoa(os.Getpid())
+		if _, port, err := net.SplitHostPort(i.Addr); err == nil {
+			i.ID = host + "-" + port // of a host one process listens there, before a restart and after
+		}
+	}
+	return nil
+}
 
 // Advertise completes an address to listen on ("", ":8080", "0.0.0.0:8080", "[::]:8080") to one
 // that others can dial: a host that is given stays, and a missing or unspecified one becomes

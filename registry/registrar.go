@@ -130,6 +130,9 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 	all := make([]*Registration, len(instances))
 	seen := make(map[string]bool)
 	for i, instance := range instances {
+		if err := instance.complete(host); err != nil {
+			return nil, err
+		}
 		instance.Host, instance.PID = host, os.Getpid()
 		e, err := newEntry(r.prefix, instance)
 		if err != nil {

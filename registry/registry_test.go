@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -475,6 +476,25 @@ func TestTheOriginalsKeyAndValueArePossible(t *testing.T) {
 	register(t, cli, registry.Instance{Service: "web", ID: "node1", Raw: "value-2379"}, &registry.Options{Prefix: prefix})
 	if kvs := get(t, cli, prefix+"web/node1").Kvs; len(kvs) != 1 || string(kvs[0].Value) != "value-2379" {
 		t.Errorf("got %v", kvs)
+	}
+}
+
+func TestWhatIsLeftOutIsCompleted(t *testing.T) {
+	if _, err := registry.Advertise(":8080"); err != nil {
+		t.Skip("this machine has no network of its own: ", err)
+	}
+	cli, prefix := etcdtest.New(t)
+	reg := register(t, cli, registry.Instance{Service: "web", Addr: ":8080"}, &registry.Options{Prefix: prefix})
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := reg.Instance()
+	if i.ID != host+"-8080" || strings.HasPrefix(i.Addr, ":") || strings.HasPrefix(i.Addr, "127.") || !strings.HasSuffix(i.Addr, ":8080") {
+		t.Errorf("registered as %s at %s, want %s-8080 at an address of this machine's network", i.ID, i.Addr, host)
+	}
+	if got := get(t, cli, prefix+"web/"+i.ID).Kvs; len(got) != 1 {
+		t.Errorf("in etcd: %v", got)
 	}
 }
 
