@@ -101,9 +101,9 @@ func TestARegistrationIsThereOnALeaseAndGoneAfterClose(t *testing.T) {
 	if i, err := registry.Decode(prefix, key, string(said.Kv.Value)); err != nil || i.Status != registry.Draining {
 		t.Errorf("before it went it said %+v, %v, want draining", i, err)
 	}
-	leases, err := cli.Leases(bounded(t))
-	if err != nil || len(leases.Leases) != 0 {
-		t.Errorf("leases left: %v, %v", leases, err)
+	left, err := cli.TimeToLive(bounded(t), clientv3.LeaseID(kvs[0].Lease))
+	if err != nil || left.TTL != -1 {
+		t.Errorf("its lease is still there: %v, %v", left, err)
 	}
 }
 
