@@ -38,7 +38,7 @@ var ErrLost = errors.New("queue: entry lost")
 const (
 	// few is how many may be ahead of an entry that listens to the deletions of all. Beyond, each
 	// deletion would wake too many for nothing.
-	few = 16
+	few = 2
 
 	tryTimeout = 2 * time.Second // of one request; the next one goes to another member
 	firstPause = 20 * time.Millisecond
@@ -231,24 +231,14 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (done bool, err error) {
 // now is a revision that no member has come to: what is read at it is linearizable.
 const now = math.MaxInt64
 
-// Look reads who is ahead, at a revision or later, and what the caller wants to read. One member's
-// answer at that revision is as good as a quorum's.
+// Look reads who is ahead, unless it is known that nobody is, and what the caller wants to read, at
+// a revision or later. One member's answer at that revision is as good as a quorum's, and costs
+// less even if the first ones that are asked have not come to it yet.
 func (q *Queue) Look(ctx context.Context, e *Entry, least int64) error {
-	for _, serializable := range []bool{least != now, false} {
-		list := append(newest[:len(newest):len(newest)], clientv3.WithMaxCreateRev(e.Revision))
-		if serializable {
-			list = append(list, clientv3.WithSerializable())
-		}
-		ops := []clientv3.Op{clientv3.OpGet(q.prefix, list...)}
-		for _, op := range e.Wanted {
-			if serializable {
-				clientv3.WithSerializable()(&op)
-			}
-			ops = append(ops, op)
-		}
-		try, cancel := context.WithTimeout(ctx, tryTimeout)
-		resp, err := q.cli.Txn(try).Then(ops...).Commit()
-		cancel()
+	const members = 3 // that are asked before a quorum is
+	for asked := range members + 1 {
+		serializable := least != now && asked < members
+		resp, err := q.look(ctx, e, serializable)
 		if err != nil {
 			return err
 		}
@@ -262,6 +252,25 @@ func (q *Queue) Look(ctx context.Context, e *Entry, least int64) error {
 		return nil
 	}
 	return nil
+}
+
+// look is one try.
+func (q *Queue) look(ctx context.Context, e *Entry, serializable bool) (*clientv3.TxnResponse, error) {
+	q.mu.Lock()
+	queued := clientv3.OpGet(e.Key, clientv3.WithKeysOnly())
+	if len(e.ahead) > 0 || e.at == 0 {
+		queued = clientv3.OpGet(q.prefix, append(newest[:len(newest):len(newest)], clientv3.WithMaxCreateRev(e.Revision))...)
+	}
+	q.mu.Unlock()
+	ops := append([]clientv3.Op{queued}, e.Wanted...)
+	if serializable {
+		for i := range ops {
+			clientv3.WithSerializable()(&ops[i])
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	return q.cli.Txn(ctx).Then(ops...).Commit()
 }
 
 // Guard holds as long as the entry is there.

@@ -153,7 +153,11 @@ func (q *Queue) lend(e *Entry) *ear {
 	if q.ear == nil {
 		ctx, stop := context.WithCancel(q.life)
 		a := &ear{stop: stop, open: make(chan struct{}), done: make(chan struct{}), deleted: make(map[string]int64)}
-		a.idle = time.AfterFunc(earIdle, func() { q.tire(a) })
+		a.idle = time.AfterFunc(earIdle, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.tire(a)
+		})
 		q.ear = a
 		q.background.Go(func() { q.hear(ctx, a) }) // ends with Close, or idle
 	}
@@ -170,12 +174,11 @@ func (q *Queue) withdraw(e *Entry) {
 	}
 }
 
-// tire closes an ear that nobody listens to.
+// tire closes an ear that nobody listens to. q.mu is held.
 func (q *Queue) tire(a *ear) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.waiting) == 0 {
+	if a != nil && a == q.ear && len(q.waiting) == 0 {
 		a.stop()
+		q.ear = nil
 	}
 }
 
@@ -214,6 +217,7 @@ func (q *Queue) follow(ctx context.Context, e *Entry) error {
 	defer cancel()
 	q.mu.Lock()
 	before, at := e.last, e.at
+	q.tire(q.ear) // so many deletions are not worth hearing
 	q.mu.Unlock()
 	watch := q.cli.Watch(clientv3.WithRequireLeader(ctx), before.key, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
 	look := time.NewTimer(lookEvery)
