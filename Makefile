@@ -18,14 +18,15 @@ race: ## all tests under the race detector
 	$(GO) test -race ./...
 
 .PHONY: long
-long: ## the tests that take their time: a minute's sleep, a slow network
+long: ## the tests that take their time: a minute's sleep, a slow network, a minute of faults
 	$(GO) test -count=1 -tags long -run 'Slow|Sleeping' ./mirror
+	$(GO) test -count=1 -tags long -v -run WhatTheLockProtects ./internal/safety
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck (pinned in tools/go.mod)
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags long ./mirror
+	$(GO) vet -tags long ./mirror ./internal/safety
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
 .PHONY: bench

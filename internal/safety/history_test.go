@@ -1,0 +1,176 @@
+package safety_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is written. Everything is below prefix.
+const (
+	prefix      = "safety/"
+	lockName    = prefix + "lock"
+	counterKey  = prefix + "counter"
+	registers   = prefix + "register/" // several, one after another
+	openLock    = prefix + "open-lock"
+	openCounter = prefix + "open-counter" // incremented under openLock, and not guarded
+)
+
+// Outcomes of operations.
+const (
+	ok   = "ok"
+	fail = "fail" // it certainly did not happen, and will not
+	info = "info" // it may have happened, or may yet
+)
+
+// Operations of a worker.
+const (
+	acquire   = "acquire"
+	release   = "release"
+	lost      = "lost" // not an operation: the hold's Done was closed
+	read      = "read"
+	write     = "write"
+	late      = "late"      // a Commit that comes once more
+	increment = "increment" // of a counter; of the guarded one with a release
+)
+
+// op is an operation as its worker saw it. A worker says it twice: when it begins, as info, and
+// when it ends.
+type op struct {
+	Worker   string `json:"worker"`
+	N        int    `json:"n"` // of this worker's
+	Op       string `json:"op"`
+	Key      string `json:"key,omitempty"`
+	Token    int64  `json:"token,omitempty"` // 0: without the lock
+	Call     int64  `json:"call"`            // CLOCK_MONOTONIC, in ns
+	Return   int64  `json:"return,omitempty"`
+	Outcome  string `json:"outcome"`
+	Revision int64  `json:"revision,omitempty"` // of etcd, when it happened
+	Value    string `json:"value,omitempty"`
+	Error    string `json:"error,omitempty"`
+}
+
+func (o op) writes() bool { return o.Op == write || o.Op == increment }
+
+func (o op) String() string {
+	return fmt.Sprintf("%s's operation %d: %s %s, token %d, %s, revision %d, value %q", o.Worker, o.N, o.Op, o.Key, o.Token, o.Outcome, o.Revision, o.Value)
+}
+
+// mark is what a worker writes: no other write has the same text.
+type mark struct {
+	count  int // of a counter
+	worker string
+	n      int // of the worker's operations
+	token  int64
+}
+
+func (m mark) String() string { return fmt.Sprintf("%d %s.%d %d", m.count, m.worker, m.n, m.token) }
+
+func parseMark(text string) (m mark, err error) {
+	if text == "" {
+		return mark{}, nil // nothing was written yet
+	}
+	who := ""
+	if _, err := fmt.Sscanf(text, "%d %s %d", &m.count, &who, &m.token); err != nil {
+		return m, fmt.Errorf("%q is not what a worker writes: %w", text, err)
+	}
+	worker, n, _ := strings.Cut(who, ".")
+	m.worker = worker
+	m.n, err = strconv.Atoi(n)
+	return m, err
+}
+
+// now is a time that all processes of this machine share.
+func now() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic(err) // there is such a clock
+	}
+	return ts.Nano()
+}
+
+// fault is something that was done to the system.
+type fault struct {
+	Kind   string `json:"fault"`
+	On     string `json:"on"`
+	Begin  int64  `json:"begin"`
+	End    int64  `json:"end"`
+	Effect string `json:"effect"` // "": none was seen, and the run is void
+}
+
+// Kinds of faults.
+const (
+	pauseWorker = "SIGSTOP worker"
+	killWorker  = "SIGKILL worker"
+	killLeader  = "SIGKILL etcd's leader"
+)
+
+func (f fault) lasted() time.Duration { return time.Duration(f.End - f.Begin) }
+
+// history collects what the workers say and what is done to them.
+type history struct {
+	mu      sync.Mutex
+	ops     []op
+	at      map[string]int // index in ops by worker and number
+	faults  []fault
+	done    int           // writes that were acknowledged
+	changed chan struct{} // closed and replaced with each of them
+}
+
+func newHistory() *history {
+	return &history{at: make(map[string]int), changed: make(chan struct{})}
+}
+
+func (h *history) add(o op) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := fmt.Sprint(o.Worker, ".", o.N)
+	if i, known := h.at[id]; known {
+		h.ops[i] = o
+	} else {
+		h.at[id] = len(h.ops)
+		h.ops = append(h.ops, o)
+	}
+	if o.writes() && o.Outcome == ok {
+		h.done++
+		close(h.changed)
+		h.changed = make(chan struct{})
+	}
+}
+
+func (h *history) addFault(f fault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults = append(h.faults, f)
+}
+
+// all is what was said so far.
+func (h *history) all() ([]op, []fault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.ops), slices.Clone(h.faults)
+}
+
+// more waits until so many more writes were acknowledged.
+func (h *history) more(ctx context.Context, n int) error {
+	h.mu.Lock()
+	want := h.done + n
+	for h.done < want {
+		changed := h.changed
+		h.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		h.mu.Lock()
+	}
+	h.mu.Unlock()
+	return nil
+}
