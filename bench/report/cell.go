@@ -13,6 +13,7 @@ const (
 	Second Unit = "s"
 	Byte   Unit = "B"
 	Times  Unit = "×"
+	Share  Unit = "%"
 	One    Unit = "" // a number of something that the column names
 )
 
@@ -25,9 +26,9 @@ type Cell struct {
 	Why   string  `json:"why,omitempty"`   // told below the table
 }
 
-// Bound is what a figure of etcdkit's has to hold.
+// Bound is what a figure has to hold.
 type Bound struct {
-	Is    string  `json:"is"` // "<=" or ">="
+	Is    string  `json:"is"` // "<=", ">=" or "="
 	Limit float64 `json:"limit"`
 	Held  bool    `json:"held"`
 }
@@ -40,6 +41,17 @@ func Bytes(n float64) Cell { return Cell{Value: n, Unit: Byte} }
 
 // Ratio is how many times as much as the floor of the same run.
 func Ratio(x float64) Cell { return Cell{Value: x, Unit: Times} }
+
+// RatioOf is a value's ratio to the floor of the same run, if there is one.
+func RatioOf(value, floor float64) Cell {
+	if !(floor > 0) { // NaN, too
+		return Words("—", "the floor could not be measured")
+	}
+	return Ratio(value / floor)
+}
+
+// Percent is how many of a hundred.
+func Percent(x float64) Cell { return Cell{Value: x, Unit: Share} }
 
 // Count is a number of what the column names.
 func Count(n float64) Cell { return Cell{Value: n, Unit: One} }
@@ -59,6 +71,12 @@ func (c Cell) AtMost(limit float64) Cell {
 // AtLeast holds the figure to a bound.
 func (c Cell) AtLeast(limit float64) Cell {
 	c.Bound = &Bound{">=", limit, c.Value >= limit}
+	return c
+}
+
+// Exactly holds the figure to one value.
+func (c Cell) Exactly(value float64) Cell {
+	c.Bound = &Bound{"=", value, c.Value == value}
 	return c
 }
 
@@ -86,9 +104,9 @@ func (c Cell) String() string {
 
 // text is the bound as people read it: "≤ 1.2 ×".
 func (b *Bound) text(u Unit) string {
-	sign := "≤"
-	if b.Is == ">=" {
-		sign = "≥"
+	sign := map[string]string{"<=": "≤", ">=": "≥"}[b.Is]
+	if sign == "" {
+		sign = b.Is
 	}
 	return sign + " " + format(b.Limit, u)
 }
@@ -108,6 +126,8 @@ func format(v float64, u Unit) string {
 		return digits(v) + " GB"
 	case Times:
 		return digits(v) + " ×"
+	case Share:
+		return digits(v) + " %"
 	}
 	return digits(v)
 }

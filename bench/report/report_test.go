@@ -49,11 +49,22 @@ func TestCellsReadAsPeopleWriteThem(t *testing.T) {
 		"20 × ✓":       report.Ratio(20).AtLeast(20),
 		"100000":       report.Count(100_000),
 		"0 ✓":          report.Count(0).AtMost(0),
+		"-3 ✗":         report.Count(-3).Exactly(0),
+		"98.5 %":       report.Percent(98.5),
 		"not measured": report.Failed(errors.New("why")),
 	} {
 		if got := c.String(); got != want {
 			t.Errorf("%+v: got %q, want %q", c, got, want)
 		}
+	}
+}
+
+func TestRatiosNeedAFloor(t *testing.T) {
+	if c := report.RatioOf(3, 2); c.Value != 1.5 || c.Words != "" {
+		t.Errorf("3 by 2: got %+v", c)
+	}
+	if c := report.RatioOf(3, 0); c.Words == "" {
+		t.Errorf("3 by nothing: got %+v, want words", c)
 	}
 }
 

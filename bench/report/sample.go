@@ -26,6 +26,15 @@ func (s Sample) Quantile(p float64) float64 {
 // Median is Quantile(0.5).
 func (s Sample) Median() float64 { return s.Quantile(0.5) }
 
+// Mean is NaN without a sample.
+func (s Sample) Mean() float64 {
+	var sum float64
+	for _, v := range s {
+		sum += v
+	}
+	return sum / float64(len(s))
+}
+
 // Distribution is a sample as a Report keeps it: its percentiles from 0 to 100.
 type Distribution struct {
 	Name        string     `json:"name"`

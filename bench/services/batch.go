@@ -118,7 +118,7 @@ func batchCells(c crowd, n int, s report.Sample, err error, txns, singles float6
 		return []report.Cell{size, report.Failed(err)}
 	}
 	total := s.Median()
-	slower, faster := ratio(total, txns), ratio(singles, total)
+	slower, faster := report.RatioOf(total, txns), report.RatioOf(singles, total)
 	if c.name == "etcdkit" {
 		slower, faster = slower.AtMost(batchByTxn), faster.AtLeast(batchBySingles)
 	}

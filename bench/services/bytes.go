@@ -36,7 +36,7 @@ func (j *job) bytes(ctx context.Context) (*report.Group, error) {
 		if i == 0 {
 			floor = each
 		}
-		g.Add(l.name(), report.Bytes(t.value), report.Bytes(t.first), report.Bytes(t.updates), report.Bytes(each), ratio(each, floor))
+		g.Add(l.name(), report.Bytes(t.value), report.Bytes(t.first), report.Bytes(t.updates), report.Bytes(each), report.RatioOf(each, floor))
 	}
 	g.Note("Each update waits until the consumer lists the one before. Values are each library's own format; raw's, go-zero's and go-kit's is the address alone.")
 	return g, nil

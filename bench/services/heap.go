@@ -38,7 +38,7 @@ func (j *job) heap(ctx context.Context) (*report.Group, error) {
 			floor = held
 		}
 		key, value := l.record(service, address(0), address(0))
-		g.Add(l.name(), report.Bytes(held), report.Bytes(held/float64(n)), report.Bytes(float64(len(key)+len(value))), ratio(held, floor))
+		g.Add(l.name(), report.Bytes(held), report.Bytes(held/float64(n)), report.Bytes(float64(len(key)+len(value))), report.RatioOf(held, floor))
 	}
 	g.Note("Beyond a consumer of an empty service: clients and connections are not in it. raw is a map of keys to values, made by a Get; go-kit is its Instancer, without an Endpointer; naming has no list, and what its resolver keeps is counted: a map of keys to updates.")
 	return g, nil

@@ -1,11 +1,9 @@
 package services
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,44 +123,5 @@ func TestAVigilKnowsSinceWhenTheListIsRight(t *testing.T) {
 	tell("a")
 	if got := v.end(); got.right {
 		t.Errorf("etcd has it not: got %+v, want wrong", got)
-	}
-}
-
-func TestRatiosNeedAFloor(t *testing.T) {
-	if c := ratio(3, 2); c.Value != 1.5 || c.Words != "" {
-		t.Errorf("3 by 2: got %+v", c)
-	}
-	if c := ratio(3, 0); c.Words == "" {
-		t.Errorf("3 by nothing: got %+v, want words", c)
-	}
-}
-
-func TestAWrongCommandLineExits2WithNothingStarted(t *testing.T) {
-	for args, want := range map[string]string{
-		"-o yaml":                      "want table, markdown or json",
-		"-only visible,nothing":        "want some of visible,batch,read,bytes,heap,recovery",
-		"-only heap -svg x.svg":        "add it to -only",
-		"-svg no/such/directory/x.svg": "is not a directory",
-		"-quik":                        "-quik",
-		"everything":                   `unexpected argument "everything"`,
-	} {
-		var out, talk bytes.Buffer
-		if code := Run(t.Context(), strings.Fields(args), &out, &talk); code != 2 {
-			t.Errorf("%s: exit code %d, want 2", args, code)
-		}
-		if out.Len() > 0 || !strings.Contains(talk.String(), want) {
-			t.Errorf("%s: stdout %q, stderr %q, want there %q", args, out.String(), talk.String(), want)
-		}
-	}
-	s, err := parse(strings.Fields("-only heap,visible -o json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, r := range s.rows {
-		names = append(names, r.name)
-	}
-	if !slices.Equal(names, []string{"visible", "heap"}) {
-		t.Errorf("-only heap,visible: got %q, want them in the order of the run", names)
 	}
 }

@@ -149,19 +149,11 @@ func (c *course) row(raw50, raw99 float64) report.Row {
 		return report.Row{Name: c.name(), Cells: []report.Cell{report.Failed(why)}}
 	}
 	p50, p99 := c.sample.Median(), c.sample.Quantile(0.99)
-	times := ratio(p50, raw50)
+	times := report.RatioOf(p50, raw50)
 	if e, ok := c.library.(*etcdkit); ok && e.shared && times.Words == "" {
 		times = times.AtMost(visibleBound)
 	}
 	return report.Row{Name: c.name(), Cells: []report.Cell{
-		report.Seconds(p50), report.Seconds(p99), times, ratio(p99, raw99), report.Count(float64(len(c.sample))),
+		report.Seconds(p50), report.Seconds(p99), times, report.RatioOf(p99, raw99), report.Count(float64(len(c.sample))),
 	}}
-}
-
-// ratio to the floor of this run, if there is one.
-func ratio(value, floor float64) report.Cell {
-	if !(floor > 0) { // NaN, too
-		return report.Words("—", "the floor could not be measured")
-	}
-	return report.Ratio(value / floor)
 }
