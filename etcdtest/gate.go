@@ -7,14 +7,15 @@ import (
 	"testing"
 )
 
-// Gate is a TCP proxy between a client and a member. It can be shut, and can lead to another
-// member, or to another cluster.
+// Gate is a TCP proxy between a client and a member. It can be shut, can lead to another member or
+// another cluster, and can lose answers.
 type Gate struct {
 	l  net.Listener
 	wg sync.WaitGroup
 
 	mu     sync.Mutex
 	target string // "": shut
+	mute   bool
 	conns  map[net.Conn]struct{}
 }
 
@@ -48,6 +49,30 @@ func (g *Gate) Lead(target string) {
 	}
 }
 
+// Mute has answers lost, while requests get through. Lead ends the connections that were open
+// meanwhile, as they are of no use any more.
+func (g *Gate) Mute(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mute = on
+}
+
+// answers go to a client, unless the gate is mute.
+type answers struct {
+	g  *Gate
+	to net.Conn
+}
+
+func (a answers) Write(p []byte) (int, error) {
+	a.g.mu.Lock()
+	mute := a.g.mute
+	a.g.mu.Unlock()
+	if mute {
+		return len(p), nil
+	}
+	return a.to.Write(p)
+}
+
 func (g *Gate) serve() {
 	for {
 		in, err := g.l.Accept()
@@ -69,13 +94,16 @@ func (g *Gate) serve() {
 			out.Close()
 		}
 		g.mu.Unlock()
-		for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
+		for _, way := range []struct {
+			to   io.Writer
+			from net.Conn
+		}{{out, in}, {answers{g, in}, out}} {
 			g.wg.Go(func() {
-				_, _ = io.Copy(pair[0], pair[1])
-				pair[0].Close()
-				pair[1].Close()
+				_, _ = io.Copy(way.to, way.from)
+				in.Close()
+				out.Close()
 				g.mu.Lock()
-				delete(g.conns, pair[0])
+				delete(g.conns, way.from)
 				g.mu.Unlock()
 			})
 		}

@@ -6,20 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
 )
 
@@ -168,80 +168,16 @@ func TestAWaiterThatStoodStillDoesNotGetIt(t *testing.T) {
 	release(t, h)
 }
 
-// muffle is a TCP proxy that lets nothing through to the client while it is on.
-type muffle struct {
-	l    net.Listener
-	wg   sync.WaitGroup
-	mu   sync.Mutex
-	on   bool
-	open []net.Conn
-}
-
-func newMuffle(t *testing.T, target string) *muffle {
+// gated returns a client behind a gate.
+func gated(t *testing.T, cli *clientv3.Client) (*etcdtest.Gate, *clientv3.Client) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	gate := etcdtest.NewGate(t, cli.Endpoints()[0])
+	through, err := clientv3.New(clientv3.Config{Endpoints: []string{gate.Addr()}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &muffle{l: l}
-	m.wg.Go(func() { // ends with the listener
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", target)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			m.mu.Lock()
-			m.open = append(m.open, in, out)
-			m.mu.Unlock()
-			m.wg.Go(func() { _, _ = io.Copy(out, in); out.Close() })
-			m.wg.Go(func() { m.pump(in, out); in.Close() })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		m.cut()
-		m.wg.Wait()
-	})
-	return m
-}
-
-func (m *muffle) pump(to, from net.Conn) {
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		m.mu.Lock()
-		lost := m.on
-		m.mu.Unlock()
-		if lost {
-			continue // and never comes: the connection is of no use any more
-		}
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (m *muffle) set(on bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.on = on
-}
-
-func (m *muffle) cut() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.open {
-		c.Close()
-	}
-	m.open = nil
+	t.Cleanup(func() { through.Close() })
+	return gate, through
 }
 
 // Fault 4: the answer to the transaction that brings the entry into the queue is lost.
@@ -249,18 +185,13 @@ func TestAnAnswerThatGetsLostLeavesNoOrphan(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	for _, wait := range []bool{true, false} {
 		t.Run(fmt.Sprintf("the caller waits on %t", wait), func(t *testing.T) {
-			proxy := newMuffle(t, cli.Endpoints()[0])
-			through, err := clientv3.New(clientv3.Config{Endpoints: []string{proxy.l.Addr().String()}, Logger: zap.NewNop()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer through.Close()
+			gate, through := gated(t, cli)
 			name := fmt.Sprintf("%s%t", prefix, wait)
 			m := mutex(t, through, name)
 			release(t, acquire(t, m)) // it has a lease now
 			ctx, cancel := context.WithCancel(bounded(t))
 			defer cancel()
-			proxy.set(true)
+			gate.Mute(true)
 			type result struct {
 				h   *lock.Hold
 				err error
@@ -275,8 +206,8 @@ func TestAnAnswerThatGetsLostLeavesNoOrphan(t *testing.T) {
 			if !wait {
 				cancel()
 			}
-			proxy.set(false)
-			proxy.cut()
+			gate.Mute(false)
+			gate.Lead(cli.Endpoints()[0])
 			r := <-got
 			if wait {
 				if r.err != nil {
@@ -293,6 +224,60 @@ func TestAnAnswerThatGetsLostLeavesNoOrphan(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Fault 4, of a Commit: it happened, or it did not and the lock is lost.
+func TestACommitWithoutAnAnswerIsSettled(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	type result struct {
+		resp *clientv3.TxnResponse
+		err  error
+	}
+	commit := func(t *testing.T, m *lock.Mutex, before func(), meanwhile func(*lock.Hold)) result {
+		h := acquire(t, m)
+		before()
+		got := make(chan result, 1)
+		go func() { // waited for below
+			resp, err := h.Commit(bounded(t), clientv3.OpPut(prefix+"written", "1"))
+			got <- result{resp, err}
+		}()
+		meanwhile(h)
+		return <-got
+	}
+	t.Run("nothing came to etcd, and the entry is deleted", func(t *testing.T) {
+		gate, through := gated(t, cli)
+		m := mutex(t, through, prefix+"lock")
+		got := commit(t, m, func() { gate.Lead("") }, func(h *lock.Hold) {
+			<-time.After(100 * time.Millisecond) // for a try or two
+			if _, err := cli.Delete(bounded(t), h.Key()); err != nil {
+				t.Error(err)
+			}
+			gate.Lead(cli.Endpoints()[0])
+		})
+		if !errors.Is(got.err, lock.ErrLost) {
+			t.Errorf("got %v, %v, want ErrLost", got.resp, got.err)
+		}
+		if n := count(t, cli, prefix+"written"); n != 0 {
+			t.Error("it was written all the same")
+		}
+	})
+	t.Run("the answer is lost", func(t *testing.T) {
+		gate, through := gated(t, cli)
+		m := mutex(t, through, prefix+"lock")
+		got := commit(t, m, func() { gate.Mute(true) }, func(*lock.Hold) {
+			for count(t, cli, prefix+"written") == 0 {
+			}
+			gate.Mute(false)
+			gate.Lead(cli.Endpoints()[0])
+		})
+		is, err := cli.Get(bounded(t), prefix+"written")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kv := is.Kvs[0]; got.err != nil || got.resp.Header.Revision != kv.ModRevision || kv.Version != 1 {
+			t.Errorf("got %v, %v, want success, once, at revision %d", got.resp, got.err, kv.ModRevision)
+		}
+	})
 }
 
 // Fault 5: nobody answers.
@@ -317,5 +302,52 @@ func TestAcquireEndsWithItsContextAndSaysWhere(t *testing.T) {
 	}
 	if took > patience+time.Second {
 		t.Errorf("returned after %v, want %v", took, patience)
+	}
+}
+
+// Fault 5, of those who hold and wait already: they are told before etcd can give the lock away.
+func TestWhoIsCutOffIsToldBeforeTheLeaseEnds(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	watches := make(chan string, 100)
+	cli, err := clientv3.New(clientv3.Config{
+		Endpoints: c.Endpoints(), Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithChainStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			watches <- method
+			return open(ctx, d, cc, method, opts...)
+		})},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	keeper := lease.NewKeeper(cli, &lease.Options{TTL: workerTTL})
+	defer keeper.Close()
+	h := acquire(t, lock.New(cli, "lock", &lock.Options{Keeper: keeper}))
+	waited := make(chan error, 1)
+	go func() { // waited for below
+		_, err := lock.New(cli, "lock", &lock.Options{Keeper: keeper}).Acquire(bounded(t))
+		waited <- err
+	}()
+	for !strings.HasSuffix(<-watches, "/Watch") { // it knows that it is in the queue
+	}
+	for _, name := range c.Names() {
+		if _, err := c.Blackhole(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cut := time.Now()
+	for _, told := range []struct {
+		who string
+		how func() error
+	}{
+		{"the waiter", func() error { return <-waited }},
+		{"the holder", func() error { <-h.Done(); return h.Err() }},
+	} {
+		if err := told.how(); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("%s: got %v, want ErrLost", told.who, err)
+		}
+		if took := time.Since(cut); took > workerTTL {
+			t.Errorf("%s was told after %v, want less than the TTL of %v", told.who, took, workerTTL)
+		}
 	}
 }

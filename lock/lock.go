@@ -81,10 +81,11 @@ func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
 	if opts != nil {
 		o = *opts
 	}
-	m := &Mutex{name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name), keeper: o.Keeper, who: self()}
+	m := &Mutex{name: name, cli: cli, bad: validName(name), keeper: o.Keeper, who: self()}
 	if m.keeper == nil {
 		m.keeper, m.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL}), true
 	}
+	m.queue = queue.New(cli, m.keeper, name)
 	m.close = sync.OnceValue(m.shutdown)
 	return m
 }

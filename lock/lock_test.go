@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
 )
 
@@ -120,6 +122,39 @@ func TestNoIncrementIsLost(t *testing.T) {
 				t.Errorf("%d entries are left in the queue", n)
 			}
 		})
+	}
+}
+
+// On one lease their keys look alike.
+func TestMutexesOnOneKeeperExcludeOneAnother(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	keeper := lease.NewKeeper(cli, nil)
+	defer keeper.Close()
+	var working sync.WaitGroup
+	var holders atomic.Int32
+	for range 3 {
+		m := lock.New(cli, prefix+"lock", &lock.Options{Keeper: keeper})
+		defer m.Close()
+		working.Go(func() {
+			for range 30 {
+				h, err := m.Acquire(bounded(t))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d hold it at once", n)
+				}
+				holders.Add(-1)
+				if err := h.Release(bounded(t)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	working.Wait()
+	if n := count(t, cli, prefix+"lock/"); n != 0 {
+		t.Errorf("%d entries are left in the queue", n)
 	}
 }
 

@@ -52,10 +52,10 @@ const (
 // Queue is one name's, as one process sees it. Its methods may be called from any goroutine.
 type Queue struct {
 	cli    *clientv3.Client
+	keeper *lease.Keeper // of all entries' leases; it knows which keys are taken
 	prefix string
 
 	mu      sync.Mutex
-	taken   map[string]bool     // keys that an entry has, or had and may still come
 	waiting map[*Entry]struct{} // that listen to the ear
 	ear     *ear                // nil: closed
 
@@ -64,9 +64,9 @@ type Queue struct {
 	background sync.WaitGroup
 }
 
-// New returns a Queue. It sends nothing.
-func New(cli *clientv3.Client, name string) *Queue {
-	q := &Queue{cli: cli, prefix: name + "/", taken: make(map[string]bool), waiting: make(map[*Entry]struct{})}
+// New returns a Queue of entries on the leases of a Keeper. It sends nothing.
+func New(cli *clientv3.Client, keeper *lease.Keeper, name string) *Queue {
+	q := &Queue{cli: cli, keeper: keeper, prefix: name + "/", waiting: make(map[*Entry]struct{})}
 	q.life, q.end = context.WithCancel(context.Background())
 	return q
 }
@@ -110,25 +110,18 @@ func (q *Queue) Prepare(l *lease.Lease, value string, wanted []clientv3.Op) *Ent
 	return e
 }
 
-// name gives the entry a key that none of this process's has.
+// name gives the entry a key that nobody has who shares its lease.
 func (q *Queue) name(e *Entry) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for slot := 0; ; slot++ {
 		e.Key = fmt.Sprintf("%s%x-%d", q.prefix, int64(e.Lease.ID()), slot)
-		if !q.taken[e.Key] {
-			q.taken[e.Key] = true
+		if q.keeper.Claim(e.Key) {
 			return
 		}
 	}
 }
 
-// free gives the key back.
-func (q *Queue) free(e *Entry) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.taken, e.Key)
-}
+// free gives the key back, once the entry is not there and will not come.
+func (q *Queue) free(e *Entry) { q.keeper.Unclaim(e.Key) }
 
 // newest are an entry and those before it, as far as it needs to know them.
 var newest = append(clientv3.WithLastCreate(), clientv3.WithKeysOnly(), clientv3.WithLimit(few+2))
