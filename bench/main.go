@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/etcdkit/etcdkit/bench/locks"
 	"github.com/etcdkit/etcdkit/bench/services"
 	"github.com/etcdkit/etcdkit/cluster"
 )
@@ -26,8 +27,9 @@ const usage = `bench measures etcdkit beside its peers, on a local cluster of th
 
 Usage:
   bench services [flags]    registry and discovery beside go-zero, go-kit and etcd's naming
+  bench locks [flags]       the lock beside clientv3's Mutex and STM, redsync and ZooKeeper's
 
-See 'bench services -help'.
+See 'bench services -help' and 'bench locks -help'.
 `
 
 // run dispatches: each job is a package. It returns the exit code.
@@ -39,6 +41,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch name {
 	case "services":
 		return services.Run(ctx, args[1:], stdout, stderr)
+	case "locks":
+		return locks.Run(ctx, args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return 0

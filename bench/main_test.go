@@ -16,6 +16,8 @@ func TestJobsAreNamed(t *testing.T) {
 		{[]string{"service"}, 2, "", `unknown job "service"`},
 		{[]string{"--help"}, 0, "bench services [flags]", ""},
 		{[]string{"services", "-help"}, 0, "recovery", ""},
+		{[]string{"--help"}, 0, "bench locks [flags]", ""},
+		{[]string{"locks", "-help"}, 0, "handover", ""},
 	} {
 		var out, stderr bytes.Buffer
 		if code := run(t.Context(), c.args, &out, &stderr); code != c.code {

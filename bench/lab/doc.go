@@ -1,5 +1,6 @@
-// Package lab is where libraries are measured: one cluster of three processes, and gates that
-// stand between it and a consumer, count what passes and can be shut.
+// Package lab is where libraries are measured: one cluster of three processes; gates that stand
+// between it and a consumer, count what passes and can be shut; meters that count requests and
+// wake-ups inside a client; and servers of other systems, where these are installed.
 //
 //	l, err := lab.Open(ctx)
 //	if err != nil {
