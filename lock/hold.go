@@ -20,6 +20,7 @@ type Hold struct {
 	m     *Mutex
 	entry *queue.Entry
 	done  chan struct{}
+	watch func() // has done closed when the lease ends; most holds are over before anybody asks
 
 	mu    sync.Mutex
 	err   error // set before done is closed
@@ -28,13 +29,15 @@ type Hold struct {
 
 func newHold(m *Mutex, e *queue.Entry) *Hold {
 	h := &Hold{m: m, entry: e, done: make(chan struct{})}
-	go func() { // ends with the hold
-		select {
-		case <-e.Lease.Done():
-			h.end(fmt.Errorf("%w: %q: %w", ErrLost, m.name, e.Lease.Err()))
-		case <-h.done:
-		}
-	}()
+	h.watch = sync.OnceFunc(func() {
+		go func() { // ends with the hold
+			select {
+			case <-e.Lease.Done():
+				h.end(fmt.Errorf("%w: %q: %w", ErrLost, m.name, e.Lease.Err()))
+			case <-h.done:
+			}
+		}()
+	})
 	return h
 }
 
@@ -60,7 +63,10 @@ func (h *Hold) Txn(ctx context.Context, also ...clientv3.Cmp) clientv3.Txn {
 
 // Done is closed when the hold is over: released, or lost; never later than etcd may give the
 // lock to somebody else, as long as this process runs and clocks tick alike.
-func (h *Hold) Done() <-chan struct{} { return h.done }
+func (h *Hold) Done() <-chan struct{} {
+	h.watch()
+	return h.done
+}
 
 // Err is nil while the lock is held, then ErrReleased or ErrLost. It reads the clock.
 func (h *Hold) Err() error {

@@ -8,14 +8,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-const (
-	// earIdle is how long the ear stays open after the last entry that listened.
-	earIdle = 5 * time.Second
-	// earMost is how many keys it remembers; whoever came before that has to look.
-	earMost = 4096
-	// lookEvery is how often a waiting entry looks for itself, should its watch be silent.
-	lookEvery = 5 * time.Second
-)
+// lookEvery is how often a waiting entry looks for itself, should its watch be silent.
+const lookEvery = 5 * time.Second
 
 // Await returns when it is the entry's turn, with the caller's reads made at that time or later.
 // ErrLost ends it when the entry is gone or its lease has ended. When ctx ends first, the entry is
@@ -59,6 +53,7 @@ func (q *Queue) await(ctx context.Context, e *Entry) error {
 		}
 		var err error
 		switch {
+		case ahead == 0 && q.saw(ctx, e):
 		case ahead == 0:
 			err = q.Look(ctx, e, at)
 		case ahead <= few:
@@ -74,16 +69,6 @@ func (q *Queue) await(ctx context.Context, e *Entry) error {
 		}
 	}
 	return nil
-}
-
-// ear hears of all deletions of the queue, from a revision on.
-type ear struct {
-	stop    context.CancelFunc
-	open    chan struct{} // closed when it hears
-	done    chan struct{} // closed when it hears no more
-	from    int64
-	deleted map[string]int64 // the last deletion of each key
-	idle    *time.Timer
 }
 
 // listen waits until the entry has moved, or there is another reason to look at it again.
@@ -124,92 +109,6 @@ func (q *Queue) listen(ctx context.Context, e *Entry) error {
 }
 
 var errSilent = fmt.Errorf("queue: the watch did not open")
-
-// hears takes note of a deletion. Queue.mu is held.
-func (e *Entry) hears(key string, revision int64) {
-	if revision <= e.at {
-		return
-	}
-	if _, ok := e.ahead[key]; ok {
-		delete(e.ahead, key)
-		if len(e.ahead) == 0 {
-			e.at, e.fresh = revision, false
-		}
-	}
-	e.gone = e.gone || key == e.Key
-	if e.gone || len(e.ahead) == 0 {
-		select {
-		case e.moved <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// lend has the ear listen for an entry, and opens it if need be.
-func (q *Queue) lend(e *Entry) *ear {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.waiting[e] = struct{}{}
-	if q.ear == nil {
-		ctx, stop := context.WithCancel(q.life)
-		a := &ear{stop: stop, open: make(chan struct{}), done: make(chan struct{}), deleted: make(map[string]int64)}
-		a.idle = time.AfterFunc(earIdle, func() {
-			q.mu.Lock()
-			defer q.mu.Unlock()
-			q.tire(a)
-		})
-		q.ear = a
-		q.background.Go(func() { q.hear(ctx, a) }) // ends with Close, or idle
-	}
-	q.ear.idle.Stop()
-	return q.ear
-}
-
-func (q *Queue) withdraw(e *Entry) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.waiting, e)
-	if len(q.waiting) == 0 && q.ear != nil {
-		q.ear.idle.Reset(earIdle)
-	}
-}
-
-// tire closes an ear that nobody listens to. q.mu is held.
-func (q *Queue) tire(a *ear) {
-	if a != nil && a == q.ear && len(q.waiting) == 0 {
-		a.stop()
-		q.ear = nil
-	}
-}
-
-func (q *Queue) hear(ctx context.Context, a *ear) {
-	defer a.stop()
-	for resp := range q.cli.Watch(clientv3.WithRequireLeader(ctx), q.prefix, clientv3.WithPrefix(), clientv3.WithFilterPut(), clientv3.WithCreatedNotify()) {
-		q.mu.Lock()
-		if resp.Created && !resp.Canceled {
-			a.from = resp.Header.Revision
-			close(a.open)
-		}
-		for _, ev := range resp.Events {
-			key := string(ev.Kv.Key)
-			if len(a.deleted) >= earMost { // of many that came once
-				a.deleted, a.from = make(map[string]int64), ev.Kv.ModRevision-1
-			}
-			a.deleted[key] = ev.Kv.ModRevision
-			for e := range q.waiting {
-				e.hears(key, ev.Kv.ModRevision)
-			}
-		}
-		q.mu.Unlock()
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	a.idle.Stop()
-	if q.ear == a {
-		q.ear = nil
-	}
-	close(a.done)
-}
 
 // follow waits until the entry before this one is gone, with a watch of its own, and looks.
 func (q *Queue) follow(ctx context.Context, e *Entry) error {
