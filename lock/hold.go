@@ -12,8 +12,12 @@ import (
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
-// releaseTimeout bounds a Release whose context has no end.
-const releaseTimeout = 10 * time.Second
+const (
+	// releaseTimeout bounds a Release whose context has no end.
+	releaseTimeout = 10 * time.Second
+	// long is how long a hold lasts before etcd is told since when.
+	long = time.Second
+)
 
 // Hold is the time for which a lock is held. Its methods may be called from any goroutine.
 type Hold struct {
@@ -21,6 +25,7 @@ type Hold struct {
 	entry *queue.Entry
 	done  chan struct{}
 	watch func() // has done closed when the lease ends; most holds are over before anybody asks
+	note  *time.Timer
 
 	mu    sync.Mutex
 	err   error // set before done is closed
@@ -29,6 +34,8 @@ type Hold struct {
 
 func newHold(m *Mutex, e *queue.Entry) *Hold {
 	h := &Hold{m: m, entry: e, done: make(chan struct{})}
+	since := now()
+	h.note = time.AfterFunc(long, func() { m.queue.Note(e, acquired(e.Value, since)) })
 	h.watch = sync.OnceFunc(func() {
 		go func() { // ends with the hold
 			select {
@@ -89,6 +96,7 @@ func (h *Hold) end(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err == nil {
+		h.note.Stop()
 		h.err = err
 		close(h.done)
 	}

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -315,11 +316,12 @@ func (m *Mutex) shutdown() error {
 
 // owner is what people can read of who holds or waits.
 type owner struct {
-	Host    string `json:"host"`
-	PID     int    `json:"pid"`
-	Command string `json:"command"`
-	Since   string `json:"since"`
-	Nonce   string `json:"nonce"`
+	Host     string `json:"host"`
+	PID      int    `json:"pid"`
+	Command  string `json:"command"`
+	Since    string `json:"since"`              // in the queue
+	Acquired string `json:"acquired,omitempty"` // of a hold that has lasted for long
+	Nonce    string `json:"nonce"`
 }
 
 func self() owner {
@@ -332,7 +334,23 @@ func self() owner {
 
 // record is the value of a new entry.
 func (o owner) record() string {
-	o.Since, o.Nonce = time.Now().UTC().Format(time.RFC3339), rand.Text()
+	o.Since, o.Nonce = now(), rand.Text()
+	return o.text()
+}
+
+// acquired is a record that also tells since when the lock is held.
+func acquired(record, since string) string {
+	var o owner
+	if err := json.Unmarshal([]byte(record), &o); err != nil {
+		panic(err) // of this process
+	}
+	o.Acquired = since
+	return o.text()
+}
+
+func now() string { return time.Now().UTC().Format(time.RFC3339) }
+
+func (o owner) text() string {
 	b, err := json.Marshal(o)
 	if err != nil {
 		panic(err) // strings and a number
@@ -346,5 +364,5 @@ func describe(kv *queue.KeyValue) string {
 	if json.Unmarshal(kv.Value, &o) != nil || o.PID == 0 {
 		return fmt.Sprintf("somebody who does not say who it is, with the key %q", kv.Key)
 	}
-	return fmt.Sprintf("%s (pid %d on host %s) since %s", o.Command, o.PID, o.Host, o.Since)
+	return fmt.Sprintf("%s (pid %d on host %s) since %s", o.Command, o.PID, o.Host, cmp.Or(o.Acquired, o.Since))
 }

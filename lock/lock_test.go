@@ -2,6 +2,7 @@ package lock_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -371,6 +372,33 @@ func TestTryAcquireWritesNothingWhereItIsTaken(t *testing.T) {
 	release(t, h)
 	if h, err = b.TryAcquire(bounded(t)); err != nil {
 		t.Fatal(err)
+	}
+	release(t, h)
+}
+
+func TestAHoldThatLastsTellsSinceWhen(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := mutex(t, cli, prefix+"lock")
+	h := acquire(t, m)
+	began := time.Now()
+	var record struct{ Since, Acquired, Nonce string }
+	for ctx := bounded(t); record.Acquired == ""; {
+		resp, err := cli.Get(ctx, h.Key())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(resp.Kvs[0].Value, &record); err != nil {
+			t.Fatalf("%s: %v", resp.Kvs[0].Value, err)
+		}
+		if kv := resp.Kvs[0]; kv.CreateRevision != h.Token() || kv.Lease == 0 {
+			t.Fatalf("the hold has become another one: %v", kv)
+		}
+	}
+	if at, err := time.Parse(time.RFC3339, record.Acquired); err != nil || began.Sub(at) > time.Minute || record.Nonce == "" || record.Since == "" {
+		t.Errorf("got %+v, %v, want since when it is held, and what was there before", record, err)
+	}
+	if _, err := mutex(t, cli, prefix+"lock").TryAcquire(bounded(t)); !errors.Is(err, lock.ErrTaken) || !strings.Contains(err.Error(), record.Acquired) {
+		t.Errorf("got %v, want ErrTaken since %s", err, record.Acquired)
 	}
 	release(t, h)
 }

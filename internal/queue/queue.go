@@ -271,6 +271,16 @@ func (e *Entry) Guard() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(e.Key), "=", e.Revision)
 }
 
+// Note has people read something else of the entry, if it is still there: in the background, and
+// once, as nothing depends on it.
+func (q *Queue) Note(e *Entry, value string) {
+	q.background.Go(func() { // ends with Close
+		ctx, cancel := context.WithTimeout(q.life, tryTimeout)
+		defer cancel()
+		_, _ = q.cli.Txn(ctx).If(e.Guard()).Then(clientv3.OpPut(e.Key, value, clientv3.WithLease(e.Lease.ID()))).Commit()
+	})
+}
+
 // Remove deletes the entry in the background, whatever is known of it, for as long as its lease
 // and the queue live. Its key is not used again before.
 func (q *Queue) Remove(e *Entry) {
@@ -284,6 +294,9 @@ func (q *Queue) Remove(e *Entry) {
 
 func (q *Queue) remove(ctx context.Context, e *Entry) {
 	own := clientv3.Compare(clientv3.Value(e.Key), "=", e.Value)
+	if e.Revision != 0 {
+		own = e.Guard()
+	}
 	began := time.Now()
 	for p := (pause{}); ctx.Err() == nil; p.wait(ctx) {
 		try, cancel := context.WithTimeout(ctx, tryTimeout)
