@@ -22,13 +22,14 @@
 //     of the name's, and Commit, Txn and Guard write only while it is there.
 //   - In the order in which they came; of one process's goroutines, one at a time waits in etcd,
 //     and the others behind it, in their order.
-//   - Done is closed before etcd may give the lock to somebody else, as long as this process runs
-//     and clocks tick alike: the deadline is counted from the sending of the last answered
-//     keepalive.
+//   - Done is closed before the lease can expire and etcd give the lock to somebody else, as long
+//     as this process runs and clocks tick alike: the deadline is counted from the sending of the
+//     last answered keepalive. Who revokes the lease or deletes the key by hand is quicker: the
+//     next one has the lock at once, and the holder is told by the next keepalive, or write.
 //   - A lock is never taken anew for somebody who believes to have it, or to wait for it.
 //   - Tokens increase with each hold of a name.
-//   - An entry that nobody wants any longer is gone in the background, and with its lease at the
-//     latest.
+//   - An entry that nobody wants any longer is gone in the background, which Close waits for, and
+//     with its lease at the latest.
 //
 // The keys are those of clientv3/concurrency's Mutex and of "etcdctl lock": the three exclude one
 // another on the same name. Do not use a name that begins with another one and a slash.

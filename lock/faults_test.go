@@ -351,3 +351,54 @@ func TestWhoIsCutOffIsToldBeforeTheLeaseEnds(t *testing.T) {
 		}
 	}
 }
+
+// The member that all watches of the client are with stands still.
+func TestAWaiterHasItsTurnWhenItsMemberStandsStill(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	first := <-cli.Watch(clientv3.WithRequireLeader(t.Context()), "any", clientv3.WithCreatedNotify())
+	var member string
+	var others []string
+	for i, endpoint := range c.Endpoints() {
+		s, err := cli.Status(t.Context(), endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Header.MemberId == first.Header.MemberId {
+			member = c.Names()[i]
+		} else {
+			others = append(others, endpoint)
+		}
+	}
+	m := mutex(t, cli, "lock")
+	release(t, acquire(t, m)) // it has its lease
+	if _, err := c.Pause(t.Context(), member); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := clientv3.New(clientv3.Config{Endpoints: others, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	h := acquire(t, mutex(t, elsewhere, "lock"))
+	held := make(chan *lock.Hold, 1)
+	go func() { // waited for below
+		h, err := m.Acquire(bounded(t))
+		if err != nil {
+			t.Error(err)
+		}
+		held <- h
+	}()
+	for count(t, elsewhere, "lock/") != 2 {
+	}
+	release(t, h)
+	began := time.Now()
+	got := <-held
+	t.Logf("held %v after the release", time.Since(began))
+	if _, err := c.Resume(t.Context(), member); err != nil {
+		t.Fatal(err)
+	}
+	if got != nil {
+		release(t, got)
+	}
+}

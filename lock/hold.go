@@ -115,8 +115,9 @@ func (h *Hold) begin() bool {
 
 // Commit applies ops and releases the lock, in one transaction: nobody holds it between the two,
 // and if it is not held any longer nothing is applied and the error is ErrLost. The responses of
-// ops come first in the answer. After an error other than ErrLost and ErrUnknown nothing was
-// applied, and the lock is released.
+// ops come first in the answer; they are empty if the answer was lost and etcd's history had to be
+// asked what has become of the transaction. After an error other than ErrLost and ErrUnknown
+// nothing was applied, and the lock is released.
 //
 // A second Commit, or one after Release, is ErrReleased.
 func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error) {
@@ -132,9 +133,10 @@ func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRes
 	return resp, nil
 }
 
-// Release gives the lock to the next one. It is idempotent. What is not answered before ctx ends,
-// or in 10 s, goes on in the background, for as long as the lease lives. The error is ErrLost when
-// the lock was lost before.
+// Release gives the lock to the next one. Every hold ends with it, or with Commit, a lost one too:
+// the Mutex waits for that. It is idempotent. What is not answered before ctx ends, or in 10 s, goes
+// on in the background, for as long as the lease lives. The error is ErrLost when the lock was lost
+// before.
 func (h *Hold) Release(ctx context.Context) error {
 	if !h.begin() {
 		return nil
@@ -192,9 +194,11 @@ func (h *Hold) settle(ctx context.Context, ops []clientv3.Op, cause error) (*cli
 		h.end(fmt.Errorf("%w: %q: its key is gone", ErrLost, h.m.name))
 		return nil, err
 	}
-	h.m.queue.Remove(h.entry)
+	if !done {
+		h.m.queue.Remove(h.entry)
+	}
 	h.end(fmt.Errorf("%w: %q", ErrReleased, h.m.name))
-	if !done && len(ops) > 0 && !queue.Refused(cause) {
+	if errors.Is(err, queue.ErrUnknown) {
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return nil, err

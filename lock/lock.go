@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
@@ -62,10 +63,14 @@ type Mutex struct {
 	who    owner
 	close  func() error
 
-	mu     sync.Mutex
-	busy   bool // somebody holds it, or waits in etcd
-	line   []*waiter
-	closed bool
+	life context.Context // ends with Close, with cause ErrClosed
+	end  context.CancelCauseFunc
+
+	mu        sync.Mutex
+	busy      bool // somebody holds it, or waits in etcd
+	line      []*waiter
+	closed    bool
+	acquiring sync.WaitGroup // calls that have not returned; none begins once closed
 }
 
 // waiter waits in this process.
@@ -87,6 +92,7 @@ func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
 		m.keeper, m.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL}), true
 	}
 	m.queue = queue.New(cli, m.keeper, name)
+	m.life, m.end = context.WithCancelCause(context.Background())
 	m.close = sync.OnceValue(m.shutdown)
 	return m
 }
@@ -116,6 +122,11 @@ func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error
 	if err := m.check(reads); err != nil {
 		return nil, err
 	}
+	ctx, done, err := m.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	e, err := m.front(ctx, reads)
 	if err == nil {
 		e, err = m.reach(ctx, e, reads)
@@ -141,10 +152,30 @@ func (m *Mutex) check(reads []clientv3.Op) error {
 	return nil
 }
 
+// begin is that of a call which Close ends, and waits for.
+func (m *Mutex) begin(ctx context.Context) (_ context.Context, done func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, nil, ErrClosed
+	}
+	m.acquiring.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(m.life, func() { cancel(context.Cause(m.life)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		m.acquiring.Done()
+	}, nil
+}
+
 // explain makes an error of the queue one of the lock.
 func (m *Mutex) explain(what string, err error) error {
 	if errors.Is(err, queue.ErrLost) {
 		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, m.name, err)
+	}
+	if closed := context.Cause(m.life); closed != nil && !errors.Is(err, closed) {
+		err = fmt.Errorf("%w: %w", closed, err)
 	}
 	return fmt.Errorf("lock: %s %q at %q: %w", what, m.name, m.cli.Endpoints(), err)
 }
@@ -153,10 +184,6 @@ func (m *Mutex) explain(what string, err error) error {
 // before has brought it into the queue already.
 func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (*queue.Entry, error) {
 	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return nil, ErrClosed
-	}
 	if !m.busy {
 		m.busy = true
 		m.mu.Unlock()
@@ -176,11 +203,13 @@ func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (*queue.Entry, 
 		m.line = slices.Delete(m.line, at, at+1)
 	}
 	m.mu.Unlock()
-	if at < 0 { // its turn has come meanwhile
-		if e := <-w.turn; e != nil {
-			m.queue.Remove(e)
-		}
-		m.pass()
+	if at < 0 { // its turn comes, with the answer to the release before
+		m.queue.Go(func() {
+			if e := <-w.turn; e != nil {
+				m.queue.Remove(e)
+			}
+			m.pass()
+		})
 	}
 	return nil, context.Cause(ctx)
 }
@@ -236,17 +265,18 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	if err := m.check(nil); err != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	if m.closed || m.busy {
-		closed := m.closed
-		m.mu.Unlock()
-		if closed {
-			return nil, ErrClosed
-		}
-		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
+	ctx, done, err := m.begin(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
+	m.mu.Lock()
+	busy := m.busy
 	m.busy = true
 	m.mu.Unlock()
+	if busy {
+		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
+	}
 	e, err := m.try(ctx)
 	if err != nil {
 		m.pass()
@@ -256,24 +286,29 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 }
 
 func (m *Mutex) try(ctx context.Context) (*queue.Entry, error) {
-	l, err := m.keeper.Lease(ctx)
-	if err != nil {
-		return nil, m.explain("try", err)
+	for again := false; ; again = true {
+		l, err := m.keeper.Lease(ctx)
+		if err != nil {
+			return nil, m.explain("try", err)
+		}
+		e := m.prepare(l, nil)
+		owner, err := m.queue.EnterEmpty(ctx, e)
+		switch {
+		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
+			_ = l.Confirm(ctx) // it was revoked, and the next one is another
+		case err != nil:
+			return nil, m.explain("try", err)
+		case owner != nil:
+			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, m.name, describe(owner))
+		default:
+			return e, nil
+		}
 	}
-	e := m.prepare(l, nil)
-	owner, err := m.queue.EnterEmpty(ctx, e)
-	switch {
-	case err != nil:
-		return nil, m.explain("try", err)
-	case owner != nil:
-		return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, m.name, describe(owner))
-	}
-	return e, nil
 }
 
 // Do holds the lock while it calls f, whose ctx ends with cause ErrLost when the lock is lost.
 // The error is f's, and ErrLost if the lock was lost meanwhile.
-func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
+func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) (err error) {
 	h, err := m.Acquire(ctx)
 	if err != nil {
 		return err
@@ -288,29 +323,38 @@ func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) er
 			end(err)
 		}
 	}()
-	defer func() {
-		_ = h.Release(context.WithoutCancel(ctx)) // bounded; of a panic, too
+	defer func() { // of a panic, too
+		lost := h.Err()
+		if err := h.Release(context.WithoutCancel(ctx)); lost == nil { // bounded
+			lost = err
+		}
 		<-watching
+		if errors.Is(lost, ErrLost) {
+			err = errors.Join(err, lost)
+		}
 	}()
-	err = f(held, h)
-	if lost := h.Err(); errors.Is(lost, ErrLost) {
-		err = errors.Join(err, lost)
-	}
-	return err
+	return f(held, h)
 }
 
-// Close ends the Mutex: the caller's holds are to be released before; one that is not ends with
-// its lease, which is revoked unless the Keeper is a shared one. Close is idempotent.
+// closePatience is for what is to be removed from etcd before Close returns, if its lease goes on.
+const closePatience = 3 * time.Second
+
+// Close ends the Mutex. Who waits is ErrClosed, and leaves the queue. The caller's holds are to be
+// released before: one that is not ends with its lease, which is revoked unless the Keeper is a
+// shared one. Close is idempotent.
 func (m *Mutex) Close() error { return m.close() }
 
 func (m *Mutex) shutdown() error {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
-	m.queue.Close()
+	m.end(ErrClosed)
+	m.acquiring.Wait()
 	if m.own {
+		m.queue.Close(0)
 		return m.keeper.Close()
 	}
+	m.queue.Close(closePatience)
 	return nil
 }
 

@@ -521,6 +521,13 @@ func TestDoEndsItsContextWhenTheLockIsLost(t *testing.T) {
 	if !errors.Is(err, lock.ErrLost) {
 		t.Errorf("got %v, want ErrLost", err)
 	}
+	err = m.Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
+		_, err := cli.Delete(ctx, h.Key()) // of which nobody tells the holder
+		return err
+	})
+	if !errors.Is(err, lock.ErrLost) {
+		t.Errorf("got %v, want ErrLost", err)
+	}
 	if err := m.Do(bounded(t), func(context.Context, *lock.Hold) error { return nil }); err != nil {
 		t.Error(err)
 	}

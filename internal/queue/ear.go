@@ -2,11 +2,13 @@ package queue
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 )
 
 const (
@@ -71,7 +73,7 @@ func (q *Queue) lend(e *Entry) *ear {
 	defer q.mu.Unlock()
 	q.waiting[e] = struct{}{}
 	if q.ear == nil {
-		ctx, stop := context.WithCancel(q.life)
+		ctx, stop := context.WithCancel(q.watching(q.life))
 		a := &ear{ctx: ctx, stop: stop, values: make(map[string]*value), open: make(chan struct{}), done: make(chan struct{}), deleted: make(map[string]int64)}
 		a.idle = time.AfterFunc(earIdle, func() {
 			q.mu.Lock()
@@ -79,7 +81,7 @@ func (q *Queue) lend(e *Entry) *ear {
 			q.tire(a)
 		})
 		q.ear = a
-		q.background.Go(func() { q.hear(a) }) // ends with Close, or idle
+		q.start(func() { q.hear(a) }) // ends with Close, or idle
 	}
 	q.attend(q.ear, e.Wanted)
 	q.ear.idle.Stop()
@@ -103,9 +105,33 @@ func (q *Queue) tire(a *ear) {
 	}
 }
 
+// renew has watches opened on a stream of their own, which leads to another member, as the one that
+// there is says nothing. An ear on it is closed.
+func (q *Queue) renew(a *ear) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.streams++
+	if a != nil {
+		a.stop()
+	}
+	if q.ear == a {
+		q.ear = nil
+	}
+}
+
+// watching is the context of a watch. All of a client's whose metadata is the same share a stream.
+// q.mu is held.
+func (q *Queue) watching(ctx context.Context) context.Context {
+	ctx = clientv3.WithRequireLeader(ctx)
+	if q.streams > 0 {
+		ctx = metadata.AppendToOutgoingContext(ctx, "etcdkit-stream", strconv.Itoa(q.streams))
+	}
+	return ctx
+}
+
 func (q *Queue) hear(a *ear) {
 	defer a.stop()
-	for resp := range q.cli.Watch(clientv3.WithRequireLeader(a.ctx), q.prefix, clientv3.WithPrefix(), clientv3.WithFilterPut(), clientv3.WithCreatedNotify()) {
+	for resp := range q.cli.Watch(a.ctx, q.prefix, clientv3.WithPrefix(), clientv3.WithFilterPut(), clientv3.WithCreatedNotify()) {
 		q.mu.Lock()
 		if resp.Created && !resp.Canceled {
 			a.from = resp.Header.Revision
@@ -114,7 +140,7 @@ func (q *Queue) hear(a *ear) {
 		for _, ev := range resp.Events {
 			key := string(ev.Kv.Key)
 			if len(a.deleted) >= earMost { // of many that came once
-				a.deleted, a.from = make(map[string]int64), ev.Kv.ModRevision-1
+				a.deleted, a.from = make(map[string]int64), ev.Kv.ModRevision
 			}
 			a.deleted[key], a.last = ev.Kv.ModRevision, ev.Kv.ModRevision
 			for e := range q.waiting {
@@ -141,7 +167,7 @@ func (q *Queue) attend(a *ear, wanted []clientv3.Op) {
 		}
 		v := &value{changed: make(chan struct{})}
 		a.values[key] = v
-		q.background.Go(func() { q.see(a, key, v) }) // ends with the ear
+		q.start(func() { q.see(a, key, v) }) // ends with the ear
 	}
 }
 
@@ -154,7 +180,7 @@ func plain(op clientv3.Op) bool {
 // see follows a key. When the watch ends before the ear does, what was seen last is of no harm: it
 // is only ever compared with a later revision.
 func (q *Queue) see(a *ear, key string, v *value) {
-	for resp := range q.cli.Watch(clientv3.WithRequireLeader(a.ctx), key) {
+	for resp := range q.cli.Watch(a.ctx, key) {
 		for _, ev := range resp.Events {
 			read := &clientv3.GetResponse{Header: &pb.ResponseHeader{
 				ClusterId: resp.Header.ClusterId, MemberId: resp.Header.MemberId, RaftTerm: resp.Header.RaftTerm, Revision: ev.Kv.ModRevision,

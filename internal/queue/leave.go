@@ -3,11 +3,14 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
@@ -32,8 +35,13 @@ func (q *Queue) EnterEmpty(ctx context.Context, e *Entry) (first *KeyValue, err 
 		q.Remove(e) // it may be there
 		return nil, err
 	case !resp.Succeeded:
+		first := resp.Responses[0].GetResponseRange().Kvs[0]
+		if string(first.Value) == e.Value { // an earlier try, of the client's
+			e.Revision = first.CreateRevision
+			return nil, q.Look(ctx, e, resp.Header.Revision)
+		}
 		q.free(e)
-		return resp.Responses[0].GetResponseRange().Kvs[0], nil
+		return first, nil
 	}
 	q.entered(e, resp.Header.Revision, resp.Responses)
 	return nil, nil
@@ -53,6 +61,9 @@ func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 	defer cancel()
 	resp, err := q.cli.Txn(try).If(cmps...).Then(then...).Else(clientv3.OpGet(e.Key, clientv3.WithKeysOnly())).Commit()
 	if err != nil {
+		if next != nil && Refused(err) {
+			return q.Leave(ctx, e, ops, nil) // it may be for what the next one wants
+		}
 		return nil, err
 	}
 	if !resp.Succeeded {
@@ -69,39 +80,80 @@ func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 	return resp, nil
 }
 
+// ErrUnknown: whether ops were applied cannot be found out.
+var ErrUnknown = errors.New("queue: outcome unknown")
+
 // Settle finds out what has become of a Leave with ops that ended with cause, or does it again. It
 // is known when done, with ErrLost where the entry was gone before. A cause that says that ops
-// cannot be applied is returned when the entry was deleted without them.
+// cannot be applied is returned when the entry was deleted without them. When ctx ends before,
+// the error is ErrUnknown if ops may have been applied.
 func (q *Queue) Settle(ctx context.Context, e *Entry, ops []clientv3.Op, cause error) (resp *clientv3.TxnResponse, done bool, err error) {
-	var refused error
-	if Refused(cause) {
-		refused, ops = cause, nil
+	unknown, bad := !Refused(cause), hopeless(cause) // whether a try may have been carried out; why none can be
+	giveUp := func(err error) (*clientv3.TxnResponse, bool, error) {
+		if unknown && len(ops) > 0 {
+			err = fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
+		return nil, false, err
 	}
 	for p := (pause{}); ; p.wait(ctx) {
 		if err := context.Cause(ctx); err != nil {
-			return nil, false, errors.Join(err, cause)
+			return giveUp(errors.Join(err, cause))
 		}
-		resp, err := q.Leave(ctx, e, ops, nil)
+		try := ops
+		if bad != nil {
+			try = nil
+		}
+		resp, err := q.Leave(ctx, e, try, nil)
+		lost := errors.Is(err, ErrLost)
 		switch {
-		case refused != nil && (err == nil || errors.Is(err, ErrLost)):
-			return nil, true, refused
-		case err == nil:
+		case err == nil && (bad == nil || len(ops) == 0):
 			return resp, true, nil
-		case errors.Is(err, ErrLost) && len(ops) == 0:
-			return nil, true, nil // by the try that was not answered, or otherwise
-		case errors.Is(err, ErrLost):
+		case err == nil, lost && !unknown && bad != nil:
+			return nil, true, bad
+		case lost && len(ops) == 0:
+			return settled(0, nil), true, nil // by the try that was not answered, or otherwise
+		case lost && !unknown:
+			return nil, true, err
+		case lost:
 			resp, known, err := q.trace(ctx, e, ops)
 			if known {
 				return resp, true, err
 			}
 			if err == nil {
-				return nil, false, cause
+				return giveUp(cause)
 			}
-		case Refused(err):
-			refused, ops = err, nil
+			cause = err
+		default:
+			unknown = unknown || !Refused(err)
+			bad, cause = hopeless(err), err
 		}
-		cause = err
 	}
+}
+
+// hopeless is a cause that will not go away, or nil.
+func hopeless(cause error) error {
+	if Refused(cause) && !errors.Is(cause, rpctypes.ErrTooManyRequests) {
+		return cause
+	}
+	return nil
+}
+
+// settled is the answer to a transaction whose own was lost.
+func settled(revision int64, ops []clientv3.Op) *clientv3.TxnResponse {
+	resp := &clientv3.TxnResponse{Header: &pb.ResponseHeader{Revision: revision}, Succeeded: true}
+	for _, op := range ops {
+		r := &pb.ResponseOp{}
+		switch {
+		case op.IsPut():
+			r.Response = &pb.ResponseOp_ResponsePut{ResponsePut: &pb.PutResponse{}}
+		case op.IsDelete():
+			r.Response = &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: &pb.DeleteRangeResponse{}}
+		case op.IsGet():
+			r.Response = &pb.ResponseOp_ResponseRange{ResponseRange: &pb.RangeResponse{}}
+		}
+		resp.Responses = append(resp.Responses, r)
+	}
+	return resp
 }
 
 // trace looks in etcd's history for who deleted the entry. If it was the transaction that was not
@@ -129,7 +181,7 @@ func (q *Queue) trace(ctx context.Context, e *Entry, ops []clientv3.Op) (resp *c
 				return nil, false, err
 			}
 			if len(got.Kvs) > 0 && got.Kvs[0].ModRevision == at {
-				return &clientv3.TxnResponse{Header: &pb.ResponseHeader{Revision: at}, Succeeded: true}, true, nil
+				return settled(at, ops), true, nil
 			}
 			return nil, true, ErrLost
 		}
@@ -141,7 +193,7 @@ func (q *Queue) trace(ctx context.Context, e *Entry, ops []clientv3.Op) (resp *c
 func Refused(err error) bool {
 	var etcd rpctypes.EtcdError
 	if !errors.As(err, &etcd) {
-		return false
+		return strings.Contains(status.Convert(err).Message(), "trying to send message larger than max") // gRPC, here
 	}
 	switch etcd.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Unknown, codes.Internal, codes.ResourceExhausted:

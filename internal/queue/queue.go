@@ -58,23 +58,66 @@ type Queue struct {
 	mu      sync.Mutex
 	waiting map[*Entry]struct{} // that listen to the ear
 	ear     *ear                // nil: closed
+	streams int                 // watch streams that were given up
 
-	life       context.Context // ends with Close
-	end        context.CancelFunc
-	background sync.WaitGroup
+	life    context.Context // of watches
+	end     context.CancelFunc
+	tidying context.Context // of what removes entries
+	give    context.CancelFunc
+	running int           // goroutines, guarded by mu
+	quiet   chan struct{} // closed when none is running and none is wanted; nil: some may be
 }
 
 // New returns a Queue of entries on the leases of a Keeper. It sends nothing.
 func New(cli *clientv3.Client, keeper *lease.Keeper, name string) *Queue {
 	q := &Queue{cli: cli, keeper: keeper, prefix: name + "/", waiting: make(map[*Entry]struct{})}
 	q.life, q.end = context.WithCancel(context.Background())
+	q.tidying, q.give = context.WithCancel(context.Background())
 	return q
 }
 
-// Close ends what goes on in the background. What is still in the queue ends with its lease.
-func (q *Queue) Close() {
+// Close ends what goes on in the background. Entries that are being removed have until patience is
+// over to be so; what is still in the queue ends with its lease.
+func (q *Queue) Close(patience time.Duration) {
 	q.end()
-	q.background.Wait()
+	quiet := make(chan struct{})
+	q.mu.Lock()
+	if q.quiet = quiet; q.running == 0 {
+		close(quiet)
+	}
+	q.mu.Unlock()
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-quiet:
+	case <-t.C:
+	}
+	q.give()
+	<-quiet
+}
+
+// Go runs f in the background. Close waits for it.
+func (q *Queue) Go(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.start(f)
+}
+
+// start is Go. q.mu is held.
+func (q *Queue) start(f func()) {
+	q.running++
+	go func() { // ends with Close
+		f()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.running--; q.running == 0 && q.quiet != nil {
+			select {
+			case <-q.quiet: // something was started after Close
+			default:
+				close(q.quiet)
+			}
+		}
+	}()
 }
 
 // Entry is one place in the queue.
@@ -95,6 +138,7 @@ type Entry struct {
 	at    int64
 	fresh bool // Reads are of when nobody was ahead any more
 	gone  bool // somebody deleted it
+	freed bool // its key is another one's
 }
 
 // predecessor is the entry just before another one.
@@ -121,7 +165,14 @@ func (q *Queue) name(e *Entry) {
 }
 
 // free gives the key back, once the entry is not there and will not come.
-func (q *Queue) free(e *Entry) { q.keeper.Unclaim(e.Key) }
+func (q *Queue) free(e *Entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !e.freed {
+		e.freed = true
+		q.keeper.Unclaim(e.Key)
+	}
+}
 
 // newest are an entry and those before it, as far as it needs to know them.
 var newest = append(clientv3.WithLastCreate(), clientv3.WithKeysOnly(), clientv3.WithLimit(few+2))
@@ -163,28 +214,36 @@ func (q *Queue) order(e *Entry, kvs []*mvccpb.KeyValue, at int64) {
 // Enter brings the entry to the end of the queue. A try whose outcome is unknown is settled by
 // the nonce in its value. When ctx ends first, the entry is removed in the background.
 func (q *Queue) Enter(ctx context.Context, e *Entry) error {
+	unknown := false // whether a try was carried out
+	leave := func() {
+		if unknown {
+			q.Remove(e)
+		} else {
+			q.free(e)
+		}
+	}
 	var p pause
 	for {
 		if err := e.Lease.Err(); err != nil {
-			q.free(e)
+			q.free(e) // what comes late finds no lease
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
 		done, err := q.enter(ctx, e)
-		if done {
+		switch {
+		case done:
 			return nil
-		}
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		case err == nil:
+			continue // under another key
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			_ = e.Lease.Confirm(ctx) // its end is what matters, and Err tells
-		} else if err != nil && Refused(err) && !errors.Is(err, rpctypes.ErrTooManyRequests) {
-			q.free(e)
+		case Refused(err):
+			leave()
 			return err
 		}
-		if err == nil {
-			continue // under another key
-		}
+		unknown = unknown || !errors.Is(err, rpctypes.ErrTooManyRequests)
 		p.wait(ctx)
 		if ctx.Err() != nil {
-			q.Remove(e) // whatever has become of it
+			leave()
 			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 				return fmt.Errorf("no answer: %w", context.Cause(ctx))
 			}
@@ -214,7 +273,7 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (done bool, err error) {
 		err := q.Look(ctx, e, resp.Header.Revision)
 		return err == nil, err
 	}
-	// An orphan of ours: a write that came long after its caller had gone.
+	// An orphan of this process: a write that came long after its caller had gone.
 	orphan := &Entry{Key: e.Key, Revision: found.CreateRevision, Lease: e.Lease, Value: string(found.Value)}
 	q.name(e)
 	q.Remove(orphan)
@@ -229,6 +288,9 @@ const now = math.MaxInt64
 // less even if the first ones that are asked have not come to it yet.
 func (q *Queue) Look(ctx context.Context, e *Entry, least int64) error {
 	const members = 3 // that are asked before a quorum is
+	q.mu.Lock()
+	least = max(least, e.at)
+	q.mu.Unlock()
 	for asked := range members + 1 {
 		serializable := least != now && asked < members
 		resp, err := q.look(ctx, e, serializable)
@@ -274,7 +336,7 @@ func (e *Entry) Guard() clientv3.Cmp {
 // Note has people read something else of the entry, if it is still there: in the background, and
 // once, as nothing depends on it.
 func (q *Queue) Note(e *Entry, value string) {
-	q.background.Go(func() { // ends with Close
+	q.Go(func() {
 		ctx, cancel := context.WithTimeout(q.life, tryTimeout)
 		defer cancel()
 		_, _ = q.cli.Txn(ctx).If(e.Guard()).Then(clientv3.OpPut(e.Key, value, clientv3.WithLease(e.Lease.ID()))).Commit()
@@ -284,8 +346,8 @@ func (q *Queue) Note(e *Entry, value string) {
 // Remove deletes the entry in the background, whatever is known of it, for as long as its lease
 // and the queue live. Its key is not used again before.
 func (q *Queue) Remove(e *Entry) {
-	q.background.Go(func() { // ends with Close
-		ctx, cancel := lifetime(q.life, e.Lease)
+	q.Go(func() {
+		ctx, cancel := lifetime(q.tidying, e.Lease)
 		defer cancel()
 		q.remove(ctx, e)
 		q.free(e)

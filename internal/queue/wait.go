@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,19 +22,18 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 	held, cancel := lifetime(ctx, e.Lease)
 	defer cancel()
 	err := q.await(held, e)
-	switch lost := e.Lease.Err(); {
-	case lost != nil:
+	if lost := e.Lease.Err(); lost != nil {
 		q.free(e)
 		return fmt.Errorf("%w: %w", ErrLost, lost)
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		q.Remove(e)
-		return context.Cause(ctx)
-	default:
-		q.free(e)
-		return err
 	}
+	if err == nil {
+		return nil
+	}
+	q.Remove(e)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // turn tells whether nobody is ahead and the caller's reads are made.
@@ -61,10 +61,13 @@ func (q *Queue) await(ctx context.Context, e *Entry) error {
 		default:
 			err = q.follow(ctx, e)
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if err != nil {
+		case err == nil:
+		case Refused(err):
+			return err // what the caller wants to read cannot be
+		default:
 			p.wait(ctx)
 		}
 	}
@@ -75,10 +78,15 @@ func (q *Queue) await(ctx context.Context, e *Entry) error {
 func (q *Queue) listen(ctx context.Context, e *Entry) error {
 	a := q.lend(e)
 	defer q.withdraw(e)
+	silent := time.NewTimer(tryTimeout)
+	defer silent.Stop()
 	select {
 	case <-a.open:
 	case <-a.done:
-		return errSilent
+		return errors.Join(errSilent, q.Look(ctx, e, now))
+	case <-silent.C:
+		q.renew(a)
+		return errors.Join(errSilent, q.Look(ctx, e, now))
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -102,13 +110,28 @@ func (q *Queue) listen(ctx context.Context, e *Entry) error {
 	case <-a.done:
 		return nil
 	case <-look.C:
-		return q.Look(ctx, e, now)
+		return q.insure(ctx, e, a)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-var errSilent = fmt.Errorf("queue: the watch did not open")
+var errSilent = errors.New("queue: the watch does not open")
+
+// insure looks whether the entry has moved and the watch did not say so.
+func (q *Queue) insure(ctx context.Context, e *Entry, a *ear) error {
+	q.mu.Lock()
+	ahead, last := len(e.ahead), e.last
+	q.mu.Unlock()
+	err := q.Look(ctx, e, now)
+	q.mu.Lock()
+	moved := e.gone || len(e.ahead) < ahead || e.last != last
+	q.mu.Unlock()
+	if err == nil && moved {
+		q.renew(a)
+	}
+	return err
+}
 
 // follow waits until the entry before this one is gone, with a watch of its own, and looks.
 func (q *Queue) follow(ctx context.Context, e *Entry) error {
@@ -117,15 +140,23 @@ func (q *Queue) follow(ctx context.Context, e *Entry) error {
 	q.mu.Lock()
 	before, at := e.last, e.at
 	q.tire(q.ear) // so many deletions are not worth hearing
+	watching := q.watching(ctx)
+	opened := make(chan clientv3.WatchChan, 1)
+	q.start(func() { // ends with ctx: it waits for an answer
+		opened <- q.cli.Watch(watching, before.key, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
+	})
 	q.mu.Unlock()
-	watch := q.cli.Watch(clientv3.WithRequireLeader(ctx), before.key, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
-	look := time.NewTimer(lookEvery)
+	silent, look := time.NewTimer(tryTimeout), time.NewTimer(lookEvery)
+	defer silent.Stop()
 	defer look.Stop()
+	var watch clientv3.WatchChan
 	for {
 		select {
+		case watch = <-opened:
+			silent.Stop()
 		case resp, ok := <-watch:
 			if !ok || resp.Canceled {
-				return errSilent
+				return errors.Join(errSilent, q.Look(ctx, e, now))
 			}
 			if resp.Created && resp.Header.Revision > at { // what it did not see
 				there, err := q.there(ctx, before, resp.Header.Revision)
@@ -136,11 +167,16 @@ func (q *Queue) follow(ctx context.Context, e *Entry) error {
 					return q.Look(ctx, e, resp.Header.Revision)
 				}
 			}
-			if len(resp.Events) > 0 {
-				return q.Look(ctx, e, resp.Events[0].Kv.ModRevision)
+			for _, ev := range resp.Events {
+				if ev.Kv.ModRevision > at { // a member that lags behind tells of an earlier entry with this key
+					return q.Look(ctx, e, ev.Kv.ModRevision)
+				}
 			}
+		case <-silent.C:
+			q.renew(nil)
+			return errors.Join(errSilent, q.Look(ctx, e, now))
 		case <-look.C:
-			return q.Look(ctx, e, now)
+			return q.insure(ctx, e, nil)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
