@@ -11,8 +11,9 @@
 // Waiting costs no reads as a rule. Behind few others an entry listens to one watch on all
 // deletions of the queue, which is kept open between acquisitions: the entries ahead were in the
 // answer to its own transaction, and when all of them have been deleted it is its turn. Behind
-// many it watches the one before it only, so that a turn wakes one waiter and not all. No watch
-// begins at a past revision: the server would look at it every 100 ms only.
+// many it watches the one before it only, so that a turn wakes one waiter and not all. What the
+// caller wants to read is watched, too: a transaction that writes it and ends the turn before tells
+// of both. No watch begins at a past revision: the server would look at it every 100 ms only.
 package queue
 
 import (
