@@ -152,7 +152,7 @@ func (m *Mutex) check(reads []clientv3.Op) error {
 	return nil
 }
 
-// begin is that of a call which Close ends, and waits for.
+// begin takes note of a call, which Close ends and waits for; done is to be called when it returns.
 func (m *Mutex) begin(ctx context.Context) (_ context.Context, done func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
