@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,14 +26,18 @@ import (
 
 const (
 	// workerEnv makes this test binary a process that acquires the lock of a name at endpoints and
-	// says so; on each line of its stdin it commits a write, and it says when its hold is over.
+	// says so, and that it waits if it does; on each line of its stdin it commits a write, and it
+	// says when its hold is over.
 	workerEnv = "ETCDKIT_TEST_LOCK"
 	workerTTL = 2 * time.Second
 )
 
 func work(job string) int {
 	name, endpoints, _ := strings.Cut(job, "@")
-	cli, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(endpoints, ","), Logger: zap.NewNop()})
+	cli, err := clientv3.New(clientv3.Config{
+		Endpoints: strings.Split(endpoints, ","), Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{onWatch(sync.OnceFunc(func() { fmt.Println("waits") }))},
+	})
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -52,6 +57,17 @@ func work(job string) int {
 		fmt.Println("committed:", err == nil, "lost:", errors.Is(err, lock.ErrLost))
 	}
 	return 0
+}
+
+// onWatch has a client call f when it opens a stream for watches. Who waits for a lock does so, once
+// it knows that it is in the queue: the entry may be in etcd before.
+func onWatch(f func()) grpc.DialOption {
+	return grpc.WithChainStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		if strings.HasSuffix(method, "/Watch") {
+			f()
+		}
+		return open(ctx, d, cc, method, opts...)
+	})
 }
 
 // worker is such a process.
@@ -152,8 +168,7 @@ func TestAWaiterThatStoodStillDoesNotGetIt(t *testing.T) {
 	cli := etcdtest.Client(t, c)
 	h := acquire(t, mutex(t, cli, "lock"))
 	w := startWorker(t, "lock", c.Endpoints())
-	for count(t, cli, "lock/") != 2 {
-	}
+	w.says(t, "waits")
 	w.signal(t, syscall.SIGSTOP)
 	for ctx := bounded(t); count(t, cli, "lock/") != 1; { // its lease has ended
 		if ctx.Err() != nil {
@@ -308,13 +323,10 @@ func TestAcquireEndsWithItsContextAndSaysWhere(t *testing.T) {
 // Fault 5, of those who hold and wait already: they are told before etcd can give the lock away.
 func TestWhoIsCutOffIsToldBeforeTheLeaseEnds(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
-	watches := make(chan string, 100)
+	waits := make(chan struct{})
 	cli, err := clientv3.New(clientv3.Config{
 		Endpoints: c.Endpoints(), Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithChainStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			watches <- method
-			return open(ctx, d, cc, method, opts...)
-		})},
+		DialOptions: []grpc.DialOption{onWatch(sync.OnceFunc(func() { close(waits) }))},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -322,14 +334,16 @@ func TestWhoIsCutOffIsToldBeforeTheLeaseEnds(t *testing.T) {
 	defer cli.Close()
 	keeper := lease.NewKeeper(cli, &lease.Options{TTL: workerTTL})
 	defer keeper.Close()
-	h := acquire(t, lock.New(cli, "lock", &lock.Options{Keeper: keeper}))
+	holder, waiter := lock.New(cli, "lock", &lock.Options{Keeper: keeper}), lock.New(cli, "lock", &lock.Options{Keeper: keeper})
+	defer holder.Close()
+	defer waiter.Close()
+	h := acquire(t, holder)
 	waited := make(chan error, 1)
 	go func() { // waited for below
-		_, err := lock.New(cli, "lock", &lock.Options{Keeper: keeper}).Acquire(bounded(t))
+		_, err := waiter.Acquire(bounded(t))
 		waited <- err
 	}()
-	for !strings.HasSuffix(<-watches, "/Watch") { // it knows that it is in the queue
-	}
+	<-waits
 	for _, name := range c.Names() {
 		if _, err := c.Blackhole(t.Context(), name); err != nil {
 			t.Fatal(err)
