@@ -56,7 +56,7 @@ func (j *job) batch(ctx context.Context) (*report.Group, error) {
 		Columns: []string{"n", "total", "each", "× raw transactions", "times faster than Grant + Put each"},
 	}
 	sizes := []int{1000, 10_000}
-	if j.quick {
+	if j.Quick {
 		sizes = []int{200}
 	}
 	for _, n := range sizes {
@@ -84,11 +84,11 @@ func (j *job) batchOf(ctx context.Context, g *report.Group, n int) error {
 			if turn >= c.times || errs[i] != nil || c.most > 0 && n > c.most {
 				continue
 			}
-			j.progress.Step(fmt.Sprintf("batch of %d", n), c.name, turn+1, min(most, c.times))
+			j.Progress.Step(fmt.Sprintf("batch of %d", n), c.name, turn+1, min(most, c.times))
 			errs[i] = guard(func() error {
 				bounded, cancel := context.WithTimeout(ctx, batchTimeout)
 				defer cancel()
-				took, err := c.run(bounded, []string{j.lab.Leader()}, n)
+				took, err := c.run(bounded, []string{j.Lab.Leader()}, n)
 				if err == nil {
 					samples[i].Add(took)
 				}
@@ -97,7 +97,7 @@ func (j *job) batchOf(ctx context.Context, g *report.Group, n int) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := errors.Join(j.lab.RevokeAll(ctx), j.lab.Clear(ctx, root)); err != nil {
+			if err := errors.Join(j.Lab.RevokeAll(ctx), j.Lab.Clear(ctx, root)); err != nil {
 				g.Note(fmt.Sprintf("After %s, with %d: %v. What was measured next may be off.", c.name, n, err))
 			}
 		}

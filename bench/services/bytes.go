@@ -12,7 +12,7 @@ import (
 // bytes measures what comes to one consumer, through a gate that counts: TCP payload, with gRPC's
 // own.
 func (j *job) bytes(ctx context.Context) (*report.Group, error) {
-	updates, instances := j.either(200, 20), j.either(1000, 100)
+	updates, instances := j.Either(200, 20), j.Either(1000, 100)
 	g := &report.Group{
 		Name:    "bytes",
 		Title:   fmt.Sprintf("Bytes received by one consumer: %d updates among %d instances", updates, instances),
@@ -49,7 +49,7 @@ func (j *job) traffic(ctx context.Context, l library, service string, instances,
 	if err := j.fill(ctx, l, service, instances); err != nil {
 		return t, err
 	}
-	gate, err := lab.OpenGate(j.lab.Leader())
+	gate, err := lab.OpenGate(j.Lab.Leader())
 	if err != nil {
 		return t, err
 	}
@@ -66,7 +66,7 @@ func (j *job) traffic(ctx context.Context, l library, service string, instances,
 	}
 	t.first = float64(gate.Received())
 	for n := range updates {
-		j.progress.Step("bytes", l.name(), n+1, updates)
+		j.Progress.Step("bytes", l.name(), n+1, updates)
 		now := address(instances + n)
 		key, value := l.record(service, address(n*7%instances), now)
 		t.value = float64(len(value))
@@ -82,7 +82,7 @@ func (j *job) traffic(ctx context.Context, l library, service string, instances,
 func (j *job) seen(ctx context.Context, c consumer, key, value, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	if _, err := j.lab.Client.Put(ctx, key, value); err != nil {
+	if _, err := j.Lab.Client.Put(ctx, key, value); err != nil {
 		return err
 	}
 	_, err := await(ctx, c, listing(addr))

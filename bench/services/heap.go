@@ -11,7 +11,7 @@ import (
 
 // heap measures what a full consumer holds beyond an empty one, after garbage collection.
 func (j *job) heap(ctx context.Context) (*report.Group, error) {
-	n := j.either(10_000, 1000)
+	n := j.Either(10_000, 1000)
 	g := &report.Group{
 		Name:    "heap",
 		Title:   fmt.Sprintf("Heap of one consumer that lists %d instances", n),
@@ -23,7 +23,7 @@ func (j *job) heap(ctx context.Context) (*report.Group, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		j.progress.Step("heap", l.name(), i+1, len(libraries))
+		j.Progress.Step("heap", l.name(), i+1, len(libraries))
 		service := fmt.Sprintf("heap%d", i)
 		var held float64
 		err := guard(func() (err error) {
@@ -69,7 +69,7 @@ func (j *job) held(ctx context.Context, l library, service string, n int) (bytes
 		service string
 		n       int
 	}{{service + "warm", 0}, {service + "empty", 0}, {service, n}} {
-		c, err := l.follow(ctx, []string{j.lab.Leader()}, of.service)
+		c, err := l.follow(ctx, []string{j.Lab.Leader()}, of.service)
 		if err != nil {
 			return 0, err
 		}

@@ -37,7 +37,7 @@ type reader struct {
 // read measures reading the list and picking an instance, when nothing changes.
 func (j *job) read(ctx context.Context) (*report.Group, error) {
 	testing.Init()
-	if err := flag.Set("test.benchtime", time.Duration(j.either(500, 20)*int(time.Millisecond)).String()); err != nil {
+	if err := flag.Set("test.benchtime", time.Duration(j.Either(500, 20)*int(time.Millisecond)).String()); err != nil {
 		return nil, err
 	}
 	g := &report.Group{
@@ -46,7 +46,7 @@ func (j *job) read(ctx context.Context) (*report.Group, error) {
 		Columns: []string{"instances", "read", "allocs", "pick", "allocs"},
 	}
 	sizes := []int{10, 1000, 10_000, 100_000}
-	if j.quick {
+	if j.Quick {
 		sizes = []int{10, 1000}
 	}
 	libraries := append(all(), &raw{label: "raw Get"})
@@ -58,7 +58,7 @@ func (j *job) read(ctx context.Context) (*report.Group, error) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			j.progress.Step(fmt.Sprintf("read of %d", n), l.name(), i+1, len(libraries))
+			j.Progress.Step(fmt.Sprintf("read of %d", n), l.name(), i+1, len(libraries))
 			var cells []report.Cell
 			err := guard(func() (err error) {
 				cells, err = j.readOf(ctx, l, n)
@@ -81,7 +81,7 @@ func (j *job) readOf(ctx context.Context, l library, n int) ([]report.Cell, erro
 	if err := j.fill(ctx, l, service, n); err != nil {
 		return nil, err
 	}
-	defer j.lab.Clear(ctx, root+service+"/")
+	defer j.Lab.Clear(ctx, root+service+"/")
 	r, err := j.reader(ctx, l, service, n)
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (j *job) fill(ctx context.Context, l library, service string, n int) error 
 		key, value := l.record(service, address(i), address(i))
 		ops = append(ops, clientv3.OpPut(key, value))
 	}
-	return j.lab.Fill(ctx, ops)
+	return j.Lab.Fill(ctx, ops)
 }
 
 // timed measures one call, in time and allocations.
@@ -137,11 +137,11 @@ func (j *job) reader(ctx context.Context, l library, service string, n int) (*re
 	switch l.(type) {
 	case *raw:
 		return request(func() error {
-			_, err := j.lab.Client.Get(ctx, root+service+"/", clientv3.WithPrefix())
+			_, err := j.Lab.Client.Get(ctx, root+service+"/", clientv3.WithPrefix())
 			return err
 		}, "a user of clientv3 writes a list and a pick"), nil
 	case *naming:
-		m, err := endpoints.NewManager(j.lab.Client, root+service)
+		m, err := endpoints.NewManager(j.Lab.Client, root+service)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +150,7 @@ func (j *job) reader(ctx context.Context, l library, service string, n int) (*re
 	default:
 		ctx, cancel := context.WithTimeout(ctx, fillTimeout)
 		defer cancel()
-		c, err := l.follow(ctx, []string{j.lab.Leader()}, service)
+		c, err := l.follow(ctx, []string{j.Lab.Leader()}, service)
 		if err != nil {
 			return nil, err
 		}

@@ -19,7 +19,7 @@ const releaseTimeout = 5 * time.Second
 // recovery measures how long a list is wrong after a fault, with every library in the same one.
 // Each experiment adds a column.
 func (j *job) recovery(ctx context.Context) (*report.Group, error) {
-	ttl := time.Duration(j.either(10, 2)) * time.Second
+	ttl := time.Duration(j.Either(10, 2)) * time.Second
 	patience := 4 * ttl
 	g := &report.Group{
 		Name:  "recovery",
@@ -35,7 +35,7 @@ func (j *job) recovery(ctx context.Context) (*report.Group, error) {
 		func(ctx context.Context, w *ward) error { return w.loseLease(ctx, patience/2) },
 		func(ctx context.Context, w *ward) error { return w.outage(ctx, 2*ttl, patience) },
 		func(ctx context.Context, w *ward) error {
-			return w.cutOff(ctx, time.Duration(j.either(60, 10))*time.Second)
+			return w.cutOff(ctx, time.Duration(j.Either(60, 10))*time.Second)
 		},
 	} {
 		w := &ward{job: j, ttl: ttl, name: fmt.Sprintf("recovery%d", n), column: g.Columns[n]}
@@ -92,7 +92,7 @@ type patient struct {
 func (w *ward) each(do func(*patient) error) {
 	for i, p := range w.patients {
 		if p.err == nil {
-			w.progress.Step("recovery: "+w.column, p.name(), i+1, len(w.patients))
+			w.Progress.Step("recovery: "+w.column, p.name(), i+1, len(w.patients))
 			p.err = guard(func() error { return do(p) })
 		}
 	}
@@ -102,7 +102,7 @@ func (w *ward) each(do func(*patient) error) {
 func (w *ward) admit(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, fillTimeout)
 	defer cancel()
-	addrs := w.lab.Cluster.Endpoints()
+	addrs := w.Lab.Cluster.Endpoints()
 	w.each(func(p *patient) (err error) {
 		if p.writer, err = p.library.writer(bounded, addrs, w.ttl); err != nil {
 			return err
@@ -117,7 +117,7 @@ func (w *ward) admit(ctx context.Context) {
 			return err
 		}
 		p.vigil = keep(ctx, p.consumer, []string{address(1)}, func(ctx context.Context) bool {
-			resp, err := w.lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+			resp, err := w.Lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 			return err == nil && resp.Count == 1
 		})
 		return nil
@@ -131,7 +131,7 @@ func (w *ward) watch(ctx context.Context, length time.Duration) error {
 	end := time.NewTimer(length)
 	defer end.Stop()
 	for n := 1; ; n++ {
-		w.progress.Step("recovery: "+w.column, "watching all, in seconds", n, int(length.Seconds()))
+		w.Progress.Step("recovery: "+w.column, "watching all, in seconds", n, int(length.Seconds()))
 		select {
 		case <-tick.C:
 			continue
@@ -157,7 +157,7 @@ func (w *ward) loseLease(ctx context.Context, patience time.Duration) error {
 	w.each(func(p *patient) error {
 		ctx, cancel := context.WithTimeout(ctx, lab.Timeout)
 		defer cancel()
-		resp, err := w.lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix())
+		resp, err := w.Lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix())
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func (w *ward) loseLease(ctx context.Context, patience time.Duration) error {
 			return errors.New("it registered nothing on a lease")
 		}
 		p.began = time.Now()
-		_, err = w.lab.Client.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease))
+		_, err = w.Lab.Client.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease))
 		return err
 	})
 	return w.watch(ctx, patience)
@@ -174,8 +174,8 @@ func (w *ward) loseLease(ctx context.Context, patience time.Duration) error {
 // outage takes etcd away.
 func (w *ward) outage(ctx context.Context, length, patience time.Duration) error {
 	w.admit(ctx)
-	w.progress.Step("recovery: "+w.column, "no etcd", 1, 1)
-	if err := w.lab.Outage(ctx, length); err != nil {
+	w.Progress.Step("recovery: "+w.column, "no etcd", 1, 1)
+	if err := w.Lab.Outage(ctx, length); err != nil {
 		return err
 	}
 	w.begin = time.Now()
@@ -195,7 +195,7 @@ func (w *ward) cutOff(ctx context.Context, patience time.Duration) error {
 	reopen := time.After(cutLength)
 	w.each(func(p *patient) error { p.gate.Block(); return nil })
 	w.each(func(p *patient) error { return w.change(ctx, p) })
-	if err := w.lab.Compact(ctx); err != nil {
+	if err := w.Lab.Compact(ctx); err != nil {
 		return err
 	}
 	select {
@@ -221,7 +221,7 @@ func (w *ward) admitThroughGates(ctx context.Context) {
 		if err := w.fill(ctx, p.library, p.service, cutInstances); err != nil {
 			return err
 		}
-		if p.gate, err = lab.OpenGate(w.lab.Leader()); err != nil {
+		if p.gate, err = lab.OpenGate(w.Lab.Leader()); err != nil {
 			return err
 		}
 		if p.consumer, err = p.follow(bounded, []string{p.gate.Addr()}, p.service); err != nil {
@@ -241,7 +241,7 @@ func (w *ward) change(ctx context.Context, p *patient) error {
 		gone, _ := p.record(p.service, address(i), address(i))
 		key, value := p.record(p.service, address(cutInstances+i), address(cutInstances+i))
 		for _, op := range []clientv3.Op{clientv3.OpDelete(gone), clientv3.OpPut(key, value)} {
-			if err := w.lab.Fill(ctx, []clientv3.Op{op}); err != nil {
+			if err := w.Lab.Fill(ctx, []clientv3.Op{op}); err != nil {
 				return err
 			}
 		}

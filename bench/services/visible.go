@@ -37,7 +37,7 @@ func (j *job) visible(ctx context.Context) (*report.Group, error) {
 	var courses []*course
 	for i, l := range append([]library{&raw{}, &raw{grant: true}, &etcdkit{shared: true}, &etcdkit{}}, all()[1:]...) {
 		c := &course{library: l, service: fmt.Sprintf("visible%d", i)}
-		c.err = guard(func() error { return c.open(ctx, j.lab.Leader()) })
+		c.err = guard(func() error { return c.open(ctx, j.Lab.Leader()) })
 		courses = append(courses, c)
 	}
 	defer func() {
@@ -46,14 +46,14 @@ func (j *job) visible(ctx context.Context) (*report.Group, error) {
 		}
 	}()
 	const unmeasured = 5
-	rounds := j.either(300, 30)
+	rounds := j.Either(300, 30)
 	for n := range unmeasured + rounds {
 		for _, i := range rand.Perm(len(courses)) { // nobody always comes after the same one's tidying up
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
 			c := courses[i]
-			j.progress.Step("visible", c.name(), n+1, unmeasured+rounds)
+			j.Progress.Step("visible", c.name(), n+1, unmeasured+rounds)
 			c.turn(ctx, n, n >= unmeasured)
 		}
 	}
