@@ -199,7 +199,7 @@ func (h *Hold) settle(ctx context.Context, ops []clientv3.Op, cause error) (*cli
 	}
 	h.end(fmt.Errorf("%w: %q", ErrReleased, h.m.name))
 	if errors.Is(err, queue.ErrUnknown) {
-		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+		return nil, fmt.Errorf("%w (read what it was to write before you repeat it): %w", ErrUnknown, err)
 	}
 	return nil, err
 }

@@ -38,7 +38,7 @@ func (q *Queue) EnterEmpty(ctx context.Context, e *Entry) (first *KeyValue, err 
 		first := resp.Responses[0].GetResponseRange().Kvs[0]
 		if string(first.Value) == e.Value { // an earlier try, of the client's
 			e.Revision = first.CreateRevision
-			return nil, q.Look(ctx, e, resp.Header.Revision)
+			return nil, nil // no other was there
 		}
 		q.free(e)
 		return first, nil
