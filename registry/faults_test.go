@@ -63,13 +63,17 @@ func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
 	defer k.Close()
 	reg := register(t, cli, web("a"), &registry.Options{Keeper: k})
 	at := reg.State().Revision
-	for _, name := range []string{"etcd1", "etcd2"} {
+	// The keepalives stay with one member while it answers, so one of the three meets them.
+	for _, name := range c.Names() {
 		if _, err := c.Blackhole(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(ttl + 2*time.Second) // the fault's length
 		if _, err := c.Heal(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+		if k.Stats().Retries > 0 {
+			break
 		}
 	}
 	if k.Stats().Retries == 0 {
