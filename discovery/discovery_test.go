@@ -52,7 +52,7 @@ func put(t testing.TB, cli *clientv3.Client, key, value string) {
 	}
 }
 
-func ids(all []*registry.Instance) string {
+func ids(all []*discovery.Instance) string {
 	var s []string
 	for _, i := range all {
 		s = append(s, i.ID)

@@ -87,7 +87,7 @@ func TestInstancesThatDieAtOnceAreGoneWithTheirLeases(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "registered\n" {
 		t.Fatalf("the process said %q, %v", line, err)
 	}
-	v, err := discovery.Open(bounded(t), etcdtest.Client(t, c), "web", nil)
+	v, err := discovery.Open(bounded(t), etcdtest.Client(t, c), "web", &discovery.Options{KeepExpired: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +159,8 @@ func TestWhateverChangesTheListIsWhatEtcdHas(t *testing.T) {
 	}
 }
 
-func equal(a, b []*registry.Instance) bool {
-	return slices.EqualFunc(a, b, func(a, b *registry.Instance) bool {
+func equal(a, b []*discovery.Instance) bool {
+	return slices.EqualFunc(a, b, func(a, b *discovery.Instance) bool {
 		return a.ID == b.ID && a.Addr == b.Addr && a.Raw == b.Raw && a.Weight == b.Weight && a.Status == b.Status
 	})
 }

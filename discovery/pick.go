@@ -1,101 +1,189 @@
 package discovery
 
 import (
-	"math/bits"
+	"errors"
+	"fmt"
+	"math"
 
-	"github.com/etcdkit/etcdkit/registry"
+	"github.com/cespare/xxhash/v2"
 )
 
-// picks chooses among a list's instances in constant time, however many there are: by Vose's
-// alias method, driven by a counter instead of dice. Its multiples of the golden ratio spread
-// evenly over the instances, so that shares hold over a short run of picks, too.
-type picks struct {
-	n     int      // how many may be picked
-	index []int32  // of those; nil: all of the list
-	share []uint32 // of the first choice at a place, of 2³²; nil: all weights are equal
-	alias []int32  // the second choice, a place
-}
+// ErrNone: the service has no instance. Where it matters, State tells whether that is fresh.
+var ErrNone = errors.New("discovery: no instance")
 
-func newPicks(instances []*registry.Instance) picks {
-	serving, weight, equal := 0, 0, true
-	for _, i := range instances {
-		if i.Status.Serving() {
-			serving++
-			equal = equal && (serving == 1 || i.Weight == weight)
-			weight = i.Weight
+// Policy is how Pick chooses among the instances that take requests.
+type Policy int
+
+const (
+	// Weighted is round robin in proportion to weights. An instance without a weight, or with
+	// one of 0, has the weight 1: one that shall take nothing says so by its status.
+	Weighted Policy = iota
+	// RoundRobin is each in turn, whatever its weight.
+	RoundRobin
+	// LeastPending draws two by weight and takes the one with fewer requests under way, for its
+	// weight ("the power of two choices", Mitzenmacher 1996): it evens out slow instances and
+	// slow requests. Every Pick wants one Report, which ends the request.
+	LeastPending
+)
+
+// Pick chooses an instance by Options.Policy, of those whose status is passing or warning; when
+// most have vanished at once also of those (see Expired), and if there is none of all, in turn.
+// One that has just failed (see Report) is avoided, as long as there are others. It is shared:
+// do not change it. The error is ErrNone.
+//
+// With Options.Zone, instances of that zone are preferred, as long as they are enough: callers
+// are taken to be spread evenly over the zones, so that in each of n zones 1/n of the weight is
+// to be expected. A zone takes 1.4 times its weight: as long as it has 71 % of what was to be
+// expected all picks stay there, and what it cannot take spills over to the other zones.
+func (v *View) Pick() (*Instance, error) {
+	c := &v.now.Load().choices
+	k := v.picks.Add(1)
+	if len(c.all.of) == 0 {
+		return nil, fmt.Errorf("%w of %q", ErrNone, v.service)
+	}
+	part := c.part(k)
+	i := part.at(k)
+	if v.opts.Policy == LeastPending {
+		if other := part.at(mix(k)); other.freer(i) {
+			i = other
 		}
 	}
-	p := picks{n: serving}
-	switch serving {
-	case 0:
-		return picks{n: len(instances)} // better than nothing, and alike
-	case len(instances):
-	default:
-		p.index = make([]int32, 0, serving)
-		for at, i := range instances {
-			if i.Status.Serving() {
-				p.index = append(p.index, int32(at))
+	if i.load.cooling() {
+		i = c.instead(i, mix(k))
+	}
+	if v.opts.Policy == LeastPending {
+		i.load.pending.Add(1)
+	}
+	return i, nil
+}
+
+// PickFor chooses the same instance for the same key, in every process with the same list, by
+// consistent hashing: when instances come or go hardly any other key moves. Weights count, zones
+// do not. While the key's instance has just failed, drains or is critical, and for the moment
+// until a change is in the table, another one stands in for it, for all of its keys a different
+// one. The error is ErrNone.
+func (v *View) PickFor(key string) (*Instance, error) {
+	table := v.table.Load()
+	if table == nil {
+		table = v.startTable()
+	}
+	hash := xxhash.Sum64String(key)
+	for range 8 {
+		if len(table.slots) == 0 {
+			break
+		}
+		if i := table.at(hash).now.Load(); i != nil && !i.load.cooling() {
+			v.picks.Add(1)
+			if v.opts.Policy == LeastPending {
+				i.load.pending.Add(1)
+			}
+			return i, nil
+		}
+		hash = mix(hash)
+	}
+	return v.Pick() // hardly any of them is good
+}
+
+// freer tells whether i is the better one to send a request to.
+func (i *Instance) freer(than *Instance) bool {
+	if cold := i.load.cooling(); cold != than.load.cooling() {
+		return !cold
+	}
+	return int64(i.load.pending.Load())*int64(than.Weight) < int64(than.load.pending.Load())*int64(i.Weight)
+}
+
+// choices are what Pick chooses among. They are made anew with each list.
+type choices struct {
+	all       alias // of every zone
+	near, far alias // in the view's zone, and in the others; empty where zones do not matter
+	stay      uint64
+}
+
+// zoneFactor is how much more than its share a zone takes before picks spill over. It is
+// Envoy's overprovisioning factor.
+const zoneFactor = 1.4
+
+func (o *Options) choices(list []*Instance) choices {
+	serving := filter(list, func(i *Instance) bool { return i.takesRequests() })
+	if len(serving) == 0 {
+		return choices{all: alias{of: list}} // better than nothing, and alike
+	}
+	table := newAlias
+	if o.Policy == RoundRobin {
+		table = func(of []*Instance) alias { return alias{of: of} }
+	}
+	if o.Zone == "" {
+		return choices{all: table(serving)}
+	}
+	zones, near, total := make(map[string]bool), 0.0, 0.0
+	for _, i := range serving {
+		zones[i.Zone] = true
+		total += float64(i.Weight)
+		if i.Zone == o.Zone {
+			near += float64(i.Weight)
+		}
+	}
+	if len(zones) == 1 || near == 0 {
+		return choices{all: table(serving)}
+	}
+	return choices{
+		all:  alias{of: serving},
+		near: table(filter(serving, func(i *Instance) bool { return i.Zone == o.Zone })),
+		far:  table(filter(serving, func(i *Instance) bool { return i.Zone != o.Zone })),
+		stay: uint64(min(1, zoneFactor*near/total*float64(len(zones))) * math.MaxUint32),
+	}
+}
+
+// takesRequests tells whether an instance is to be chosen while there are such.
+func (i *Instance) takesRequests() bool { return i.Status.Serving() || i.Status == Expired }
+
+// filter returns the list itself when all of it is wanted.
+func filter(list []*Instance, wanted func(*Instance) bool) []*Instance {
+	n := 0
+	for _, i := range list {
+		if wanted(i) {
+			n++
+		}
+	}
+	if n == len(list) {
+		return list
+	}
+	some := make([]*Instance, 0, n)
+	for _, i := range list {
+		if wanted(i) {
+			some = append(some, i)
+		}
+	}
+	return some
+}
+
+// part is where the k-th pick chooses.
+func (c *choices) part(k uint64) *alias {
+	switch {
+	case len(c.near.of) == 0:
+		return &c.all
+	case mix(k)>>32 <= c.stay:
+		return &c.near
+	}
+	return &c.far
+}
+
+// instead finds an instance that has not just failed in place of one that has, in its own zone
+// first; or, when hardly any is left, that one.
+func (c *choices) instead(cold *Instance, k uint64) *Instance {
+	const draws, steps = 8, 64
+	for _, part := range []*alias{&c.near, &c.far, &c.all} {
+		n := uint64(len(part.of))
+		for d := uint64(0); d < min(draws, n); d++ { // as the policy has it
+			if i := part.at(k + d); !i.load.cooling() {
+				return i
+			}
+		}
+		for d := uint64(0); d < min(steps, n); d++ { // a heavy one may have been drawn each time
+			if i := part.of[(k%n+d)%n]; !i.load.cooling() {
+				return i
 			}
 		}
 	}
-	if !equal {
-		p.weigh(instances)
-	}
-	return p
-}
-
-// weigh makes the alias table.
-func (p *picks) weigh(instances []*registry.Instance) {
-	n := p.n
-	total := 0.0
-	for place := range n {
-		total += float64(instances[p.chosen(place)].Weight)
-	}
-	p.share, p.alias = make([]uint32, n), make([]int32, n)
-	scaled := make([]float64, n)
-	var small, large []int32
-	for place := range n {
-		scaled[place] = float64(instances[p.chosen(place)].Weight) * float64(n) / total
-		if scaled[place] < 1 {
-			small = append(small, int32(place))
-		} else {
-			large = append(large, int32(place))
-		}
-	}
-	for len(small) > 0 && len(large) > 0 {
-		s, l := small[len(small)-1], large[len(large)-1]
-		small = small[:len(small)-1]
-		p.share[s], p.alias[s] = uint32(scaled[s]*(1<<32-1)), l
-		scaled[l] -= 1 - scaled[s]
-		if scaled[l] < 1 {
-			large, small = large[:len(large)-1], append(small, l)
-		}
-	}
-	for _, rest := range append(small, large...) {
-		p.share[rest], p.alias[rest] = 1<<32-1, rest
-	}
-}
-
-// at is the index of the k-th pick, or -1 when there is nothing to pick.
-func (p *picks) at(k uint64) int {
-	if p.n == 0 {
-		return -1
-	}
-	if p.share == nil {
-		return p.chosen(int(k % uint64(p.n)))
-	}
-	const golden = 0x9e3779b97f4a7c15 // 2⁶⁴ / φ
-	place, dice := bits.Mul64(k*golden, uint64(p.n))
-	if uint32(dice>>32) < p.share[place] {
-		return p.chosen(int(place))
-	}
-	return p.chosen(int(p.alias[place]))
-}
-
-// chosen is the index of a place.
-func (p *picks) chosen(place int) int {
-	if p.index == nil {
-		return place
-	}
-	return int(p.index[place])
+	return cold
 }

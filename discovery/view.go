@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,201 +16,163 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// ErrNone: the service has no instance. Where it matters, State tells whether that is fresh.
-var ErrNone = errors.New("discovery: no instance")
+// ErrSaved is why a list is stale that was read from Options.Dir: etcd has not been reached yet.
+var ErrSaved = errors.New("discovery: the list is the last good one of an earlier process")
 
 // errBehind: this process is too busy to keep up.
 var errBehind = errors.New("discovery: changes wait to be brought into the list")
-
-// Options of Open, List and Watch. nil and the zero value are the defaults.
-type Options struct {
-	// Prefix is where services are. Default registry.DefaultPrefix, "/services/".
-	Prefix string
-	// Logger gets one line when a view becomes stale or fresh, and for each value that is not
-	// an instance. nil is silent.
-	Logger *slog.Logger
-}
-
-func (o *Options) withDefaults() Options {
-	var set Options
-	if o != nil {
-		set = *o
-	}
-	if set.Prefix == "" {
-		set.Prefix = registry.DefaultPrefix
-	}
-	if set.Logger == nil {
-		set.Logger = slog.New(slog.DiscardHandler)
-	}
-	return set
-}
 
 // View is the list of a service's instances, kept up to date until it is closed. Its methods
 // may be called from any goroutine.
 type View struct {
 	service string
-	prefix  string
 	keys    string // prefix of the service's keys
+	opts    Options
 	log     *slog.Logger
-	mirror  *mirror.Mirror
-	now     atomic.Pointer[list]
-	next    atomic.Uint64 // of Pick
 
+	now      atomic.Pointer[list]
+	table    atomic.Pointer[maglev] // of PickFor, once it was called
+	picks    atomic.Uint64
+	failures atomic.Uint64
+
+	mirror  atomic.Pointer[mirror.Mirror] // nil until etcd was reached
+	reached chan struct{}                 // closed then
+	saved   atomic.Pointer[saved]         // what the list was before, and why it still is
+
+	mu      sync.Mutex // of making lists
+	gone    map[string]departure
+	release *time.Timer // of those that are kept
+
+	life context.Context // ends with Close
 	stop context.CancelFunc
 	wg   sync.WaitGroup
-}
-
-// list is immutable; a change replaces it and closes changed.
-type list struct {
-	instances []*registry.Instance // in the order of their ids
-	bad       map[string]error     // by key
-	snapshot  *mirror.Snapshot     // that it was made of
-	picks     picks
-	changed   chan struct{}
+	done chan struct{}
+	err  error // set before done is closed
 }
 
 // Open reads the service's instances and returns when the list is complete. ctx bounds the
 // call, not the view's life: Close it when done. While etcd cannot be reached Open tries on
 // until ctx is done. A service that nobody has registered is an empty list, not an error.
 //
-// The errors are registry.ErrInvalid, before anything is sent, mirror.ErrDenied at once, and
-// ctx's with the last cause.
+// With Options.Dir, Open takes the list that was saved there when etcd does not give it within
+// a second: it is stale because of ErrSaved until etcd was reached, which is tried on in the
+// background.
+//
+// The errors are registry.ErrInvalid and ErrOptions, before anything is sent, mirror.ErrDenied
+// at once, and ctx's with the last cause.
 func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Options) (*View, error) {
-	o := opts.withDefaults()
-	keys, err := registry.ServicePrefix(o.Prefix, service)
+	v, err := newView(service, opts)
 	if err != nil {
 		return nil, fmt.Errorf("discovery: open %q: %w", service, err)
 	}
-	m, err := mirror.Open(ctx, cli, keys, &mirror.Options{Logger: o.Logger})
-	if err != nil {
+	last := v.readSaved()
+	first, cancel := ctx, context.CancelFunc(func() {})
+	if last != nil {
+		const patience = time.Second
+		first, cancel = context.WithTimeout(ctx, patience)
+	}
+	m, err := mirror.Open(first, cli, v.keys, &mirror.Options{Logger: v.log})
+	cancel()
+	switch {
+	case err == nil:
+		v.begin(m)
+	case last != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		v.beginSaved(last, err)
+	default:
 		return nil, fmt.Errorf("discovery: open %q: %w", service, err)
 	}
-	v := &View{service: service, prefix: o.Prefix, keys: keys, log: o.Logger, mirror: m}
-	first := m.Snapshot()
-	v.now.Store(v.read(first))
-	v.complain(&list{}, v.now.Load())
-	life, stop := context.WithCancel(context.Background())
-	v.stop = stop
-	v.wg.Go(func() { v.follow(life, first) }) // ends with Close, or with the mirror
+	v.wg.Go(func() { v.run(cli) }) // ends with Close, or with the client
+	if v.opts.Dir != "" {
+		v.wg.Go(v.keepSaved) // ends with Close
+	}
 	return v, nil
 }
 
-// follow applies what happens after the snapshot that was read first.
-func (v *View) follow(ctx context.Context, first *mirror.Snapshot) {
-	for b, err := range v.mirror.Changes(ctx, &mirror.ChangesOptions{From: first}) {
+func newView(service string, opts *Options) (*View, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := registry.ServicePrefix(o.Prefix, service)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{
+		service: service, keys: keys, opts: o, log: o.Logger,
+		reached: make(chan struct{}), gone: make(map[string]departure), done: make(chan struct{}),
+	}
+	v.life, v.stop = context.WithCancel(context.Background())
+	v.release = time.AfterFunc(time.Hour, v.releaseKept)
+	v.release.Stop()
+	return v, nil
+}
+
+// begin takes over from a mirror's copy.
+func (v *View) begin(m *mirror.Mirror) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	next := v.read(m.Snapshot())
+	v.publish(next)
+	v.mirror.Store(m)
+	close(v.reached)
+}
+
+// run follows etcd, once it is reached.
+func (v *View) run(cli *clientv3.Client) {
+	defer close(v.done)
+	m := v.mirror.Load()
+	if m == nil {
+		if m, v.err = v.reach(cli); m == nil {
+			return
+		}
+	}
+	for b, err := range m.Changes(v.life, &mirror.ChangesOptions{From: v.now.Load().snapshot}) {
 		if err != nil {
-			return // closed
+			break // closed
 		}
-		was := v.now.Load()
-		now := v.after(was, b)
-		v.now.Store(now)
-		if now.changed != was.changed {
-			close(was.changed)
-		}
-		v.complain(was, now)
+		v.apply(b)
 	}
+	if err := m.Close(); err != nil {
+		v.log.Warn("cannot close the mirror", "error", err)
+	}
+	v.err = m.Err()
 }
 
-// read makes the list as of a snapshot.
-func (v *View) read(s *mirror.Snapshot) *list {
-	l := &list{instances: make([]*registry.Instance, 0, s.Len()), snapshot: s, changed: make(chan struct{})}
-	for kv := range s.All() {
-		if i := v.decode(l, &kv); i != nil {
-			l.instances = append(l.instances, i)
+// reach opens the mirror, however long that takes.
+func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
+	const pause = 2 * time.Second
+	for {
+		m, err := mirror.Open(v.life, cli, v.keys, &mirror.Options{Logger: v.log})
+		if err == nil {
+			v.begin(m)
+			return m, nil
 		}
-	}
-	l.picks = newPicks(l.instances)
-	return l
-}
-
-// after makes the list that a batch leads to. It copies one pointer for each instance, and
-// decodes what has changed.
-func (v *View) after(was *list, b *mirror.Batch) *list {
-	next := &list{
-		instances: make([]*registry.Instance, 0, len(was.instances)+len(b.Changes)),
-		bad:       maps.Clone(was.bad), snapshot: b.Snapshot, changed: make(chan struct{}),
-	}
-	rest := was.instances
-	for _, c := range byKey(b.Changes) {
-		delete(next.bad, c.Key)
-		at, found := slices.BinarySearchFunc(rest, c.Key, v.compare)
-		next.instances = append(next.instances, rest[:at]...)
-		if rest = rest[at:]; found {
-			rest = rest[1:]
+		if v.life.Err() != nil || cli.Ctx().Err() != nil {
+			return nil, fmt.Errorf("discovery: view of %q: %w", v.service, mirror.ErrClosed)
 		}
-		if c.New == nil {
-			continue
-		}
-		if i := v.decode(next, c.New); i != nil {
-			next.instances = append(next.instances, i)
-		}
-	}
-	if len(b.Changes) == 0 { // they cancelled one another out
-		next.changed = was.changed
-	}
-	next.instances = append(next.instances, rest...)
-	next.picks = newPicks(next.instances)
-	return next
-}
-
-// byKey are the changes in the order of the list. A batch has one a key.
-func byKey(changes []mirror.Change) []mirror.Change {
-	compare := func(a, b mirror.Change) int { return strings.Compare(a.Key, b.Key) }
-	if !slices.IsSortedFunc(changes, compare) { // they are shared with other readers
-		changes = slices.Clone(changes)
-		slices.SortFunc(changes, compare)
-	}
-	return changes
-}
-
-// compare orders an instance and a key of this service.
-func (v *View) compare(i *registry.Instance, key string) int {
-	return strings.Compare(i.ID, key[len(v.keys):])
-}
-
-// decode reads a key of the list, or has the list say why it is not an instance.
-func (v *View) decode(l *list, kv *mirror.KeyValue) *registry.Instance {
-	i, err := registry.Decode(v.prefix, kv.Key, kv.Value)
-	if err == nil {
-		return &i
-	}
-	if l.bad == nil {
-		l.bad = make(map[string]error)
-	}
-	l.bad[kv.Key] = err
-	return nil
-}
-
-// complain logs the values that are no instances, each of them once.
-func (v *View) complain(was, now *list) {
-	for key, err := range now.bad {
-		if was.bad[key] != err {
-			v.log.Warn("not an instance", "key", key, "error", err)
+		v.saved.Store(v.saved.Load().because(err))
+		select {
+		case <-time.After(pause):
+		case <-v.life.Done():
 		}
 	}
 }
 
 // Instances are the service's instances, in the order of their ids, in any status. The slice
 // and what it points to are shared: do not change them.
-func (v *View) Instances() []*registry.Instance { return v.now.Load().instances }
-
-// Pick returns the next instance, round robin and in proportion to weights, of those whose
-// status is passing or warning; if none is, of all in turn. It is shared: do not change it. The error is
-// ErrNone.
-func (v *View) Pick() (*registry.Instance, error) {
-	l := v.now.Load()
-	if i := l.picks.at(v.next.Add(1)); i >= 0 {
-		return l.instances[i], nil
-	}
-	return nil, fmt.Errorf("%w of %q", ErrNone, v.service)
-}
+func (v *View) Instances() []*Instance { return v.now.Load().instances }
 
 // Changed is closed at the next change of the list. Take it before reading the list, so that
 // no change falls between.
 func (v *View) Changed() <-chan struct{} { return v.now.Load().changed }
 
 // Turned is closed when the list next turns stale or fresh.
-func (v *View) Turned() <-chan struct{} { return v.mirror.Turned() }
+func (v *View) Turned() <-chan struct{} {
+	if m := v.mirror.Load(); m != nil {
+		return m.Turned()
+	}
+	return v.reached
+}
 
 // State is what a View knows about its list.
 type State struct {
@@ -224,19 +184,30 @@ type State struct {
 	// Confirmed is the last moment for which the list is known to be complete.
 	Confirmed time.Time
 	Revision  int64
+	// Kept is how many of the list are Expired.
+	Kept int
 	// Bad are the keys whose values are not instances, and why.
 	Bad map[string]error
+	// Picks so far, and Failures that were reported. Rereads counts, by reason, how often the
+	// list had to be read again.
+	Picks, Failures uint64
+	Rereads         map[mirror.Reason]uint64
 }
 
 // State returns the present state. What etcd has told the mirror below when State is called is in
 // the list that it speaks of: that is waited for, as long as it takes to make the list.
 func (v *View) State() State {
 	const enough = time.Second
-	m, target, began := v.mirror.State(), v.mirror.Snapshot(), time.Now()
+	mirror := v.mirror.Load()
+	if mirror == nil {
+		return v.saved.Load().state(v)
+	}
+	m, target, began := mirror.State(), mirror.Snapshot(), time.Now()
 	for {
 		l := v.now.Load()
-		s := State{Fresh: m.Synced, Since: m.Since, Cause: m.Cause, Confirmed: m.Confirmed, Revision: l.snapshot.Revision(), Bad: maps.Clone(l.bad)}
-		late := time.Since(began) > enough || v.mirror.Err() != nil
+		s := v.state(l)
+		s.Fresh, s.Since, s.Cause, s.Confirmed, s.Rereads = m.Synced, m.Since, m.Cause, m.Confirmed, m.Rereads
+		late := time.Since(began) > enough || mirror.Err() != nil
 		if l.includes(target) || late && !s.Fresh {
 			return s
 		}
@@ -251,24 +222,36 @@ func (v *View) State() State {
 	}
 }
 
-// includes tells whether the list was made of a snapshot or a later one.
-func (l *list) includes(s *mirror.Snapshot) bool {
-	if l.snapshot.Epoch() != s.Epoch() {
-		return l.snapshot.Epoch() > s.Epoch()
+// state is what a list knows of itself.
+func (v *View) state(l *list) State {
+	return State{
+		Revision: l.revision(), Kept: len(l.instances) - len(l.fresh), Bad: maps.Clone(l.bad),
+		Picks: v.picks.Load(), Failures: v.failures.Load(),
 	}
-	return l.snapshot.Revision() >= s.Revision() || l.snapshot.SameEntries(s)
 }
 
+// Service is the service's name.
+func (v *View) Service() string { return v.service }
+
 // Done is closed when the view has ended: by Close, or because the client was closed.
-func (v *View) Done() <-chan struct{} { return v.mirror.Done() }
+func (v *View) Done() <-chan struct{} { return v.done }
 
 // Err is nil until Done is closed.
-func (v *View) Err() error { return v.mirror.Err() }
+func (v *View) Err() error {
+	select {
+	case <-v.done:
+		return v.err
+	default:
+		return nil
+	}
+}
 
 // Close ends the view. Its last list can still be read. It is idempotent.
 func (v *View) Close() error {
 	v.stop()
-	err := v.mirror.Close()
+	v.mu.Lock() // a table that is just begun belongs to wg
+	v.release.Stop()
+	v.mu.Unlock()
 	v.wg.Wait()
-	return err
+	return nil
 }

@@ -62,7 +62,7 @@ func (m *Mirror) transaction(events []*mvccpb.Event) error {
 		if !follows(old, e) {
 			return &lost{Diverged, fmt.Sprintf("%s of %q at revision %d does not follow from the copy at %d", e.Type, key, revision, was.revision)}
 		}
-		c := Change{Key: key, Old: old, Revision: revision}
+		c := Change{Key: key, Old: old, Last: old, Revision: revision}
 		if e.Type == clientv3.EventTypePut {
 			c.New = newKeyValue(e.Kv)
 			m.tree.Set(c.New.Key, c.New)

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/etcdkit/etcdkit/registry"
 )
 
 // listTimeout bounds List where ctx does not.
@@ -17,34 +15,31 @@ const listTimeout = 15 * time.Second
 // List asks etcd once for the service's instances, linearizably, in the order of their ids, and
 // waits for the answer until ctx is done, or for 15 s. Values that are not instances are left
 // out and logged.
-func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]*registry.Instance, error) {
-	o := opts.withDefaults()
-	keys, err := registry.ServicePrefix(o.Prefix, service)
+func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]*Instance, error) {
+	v, err := newView(service, opts)
 	if err != nil {
 		return nil, fmt.Errorf("discovery: list %q: %w", service, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	resp, err := cli.Get(ctx, keys, clientv3.WithPrefix())
+	resp, err := cli.Get(ctx, v.keys, clientv3.WithPrefix())
 	if err != nil {
 		return nil, fmt.Errorf("discovery: list %q at %q: %w", service, cli.Endpoints(), err)
 	}
-	instances := make([]*registry.Instance, 0, len(resp.Kvs))
+	l := &list{fresh: make([]*Instance, 0, len(resp.Kvs))}
 	for _, kv := range resp.Kvs {
-		i, err := registry.Decode(o.Prefix, string(kv.Key), string(kv.Value))
-		if err != nil {
-			o.Logger.Warn("not an instance", "key", string(kv.Key), "error", err)
-			continue
+		if i := v.decode(l, string(kv.Key), string(kv.Value)); i != nil {
+			l.fresh = append(l.fresh, i)
 		}
-		instances = append(instances, &i)
 	}
-	return instances, nil
+	v.complain(nil, l)
+	return l.fresh, nil
 }
 
 // Watch yields the service's complete list, and again at each change: the newest to a slow
 // reader. It ends by break, or with one final error: ctx's, or that of Open.
-func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Options) iter.Seq2[[]*registry.Instance, error] {
-	return func(yield func([]*registry.Instance, error) bool) {
+func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Options) iter.Seq2[[]*Instance, error] {
+	return func(yield func([]*Instance, error) bool) {
 		v, err := Open(ctx, cli, service, opts)
 		if err != nil {
 			yield(nil, err)

@@ -1,0 +1,118 @@
+package discovery
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/etcdkit/etcdkit/mirror"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// atOnce is how long departures count together. Leases that cannot be renewed end within a
+// third of their TTL, since that is how often they are renewed.
+const atOnce = 30 * time.Second
+
+// departure is an instance that vanished without a word.
+type departure struct {
+	instance *Instance // as it was last
+	at       time.Time
+	kept     *Instance // as it is listed; nil: it is not
+}
+
+// left takes note of an instance whose key is gone. v.mu is held.
+func (v *View) left(i *Instance, c *mirror.Change) {
+	if v.opts.KeepExpired < 0 || c.Last == nil || c.Last.Lease == 0 {
+		return
+	}
+	last, err := registry.Decode(v.opts.Prefix, c.Key, c.Last.Value) // what changes conflated may not show
+	if err != nil || !last.Status.Serving() {
+		return // it has said why, or took no requests anyway
+	}
+	v.gone[i.ID] = departure{instance: i, at: time.Now()}
+}
+
+// came takes note of an instance that is new, or back. v.mu is held.
+func (v *View) came(i *Instance) {
+	delete(v.gone, i.ID)
+	for id, d := range v.gone {
+		if d.instance.Addr == i.Addr && i.Addr != "" {
+			delete(v.gone, id)
+		}
+	}
+}
+
+// withKept adds to a list those that vanished and are kept. v.mu is held.
+func (v *View) withKept(fresh []*Instance) []*Instance {
+	if len(v.gone) == 0 {
+		return fresh
+	}
+	now, vanished := time.Now(), 0
+	for id, d := range v.gone {
+		switch age := now.Sub(d.at); {
+		case d.kept != nil && age >= v.opts.KeepExpired, d.kept == nil && age > atOnce:
+			delete(v.gone, id)
+			if d.kept != nil {
+				d.kept.load.now.Store(nil)
+			}
+		case age <= atOnce:
+			vanished++
+		}
+	}
+	serving := 0
+	for _, i := range fresh {
+		if i.Status.Serving() {
+			serving++
+		}
+	}
+	if vanished >= 2 && vanished > serving {
+		v.keep()
+	}
+	all := slices.Clip(fresh)
+	next := time.Duration(-1)
+	for _, d := range v.gone {
+		if d.kept != nil {
+			all = append(all, d.kept)
+			if left := v.opts.KeepExpired - now.Sub(d.at); next < 0 || left < next {
+				next = left
+			}
+		}
+	}
+	if len(all) > len(fresh) {
+		slices.SortFunc(all, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })
+		v.release.Reset(next)
+	}
+	return all
+}
+
+// keep has all that have vanished just now listed again. v.mu is held.
+func (v *View) keep() {
+	kept := 0
+	for id, d := range v.gone {
+		if d.kept != nil || time.Since(d.at) >= v.opts.KeepExpired {
+			continue
+		}
+		i := &Instance{Instance: d.instance.Instance, load: d.instance.load}
+		i.Status = Expired
+		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, as most of %q vanished at once", d.at.Format(time.TimeOnly), v.service)
+		d.kept = i
+		v.gone[id] = d
+		kept++
+	}
+	if kept > 0 {
+		v.log.Warn("most instances vanished at once, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
+	}
+}
+
+// releaseKept ends the time of those that were kept long enough.
+func (v *View) releaseKept() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.life.Err() != nil {
+		return
+	}
+	next := *v.now.Load()
+	next.changed = make(chan struct{})
+	v.publish(&next)
+}

@@ -1,0 +1,155 @@
+package discovery
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/etcdkit/etcdkit/mirror"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// list is immutable; a change replaces it and closes changed.
+type list struct {
+	fresh     []*Instance      // in etcd as of the snapshot, in the order of their ids
+	instances []*Instance      // those, and those that are kept
+	bad       map[string]error // by key
+	snapshot  *mirror.Snapshot // nil: read from disk
+	choices   choices
+	changed   chan struct{}
+}
+
+func (l *list) revision() int64 {
+	if l.snapshot == nil {
+		return 0
+	}
+	return l.snapshot.Revision()
+}
+
+// includes tells whether the list was made of a snapshot or a later one.
+func (l *list) includes(s *mirror.Snapshot) bool {
+	if l.snapshot == nil {
+		return false
+	}
+	if l.snapshot.Epoch() != s.Epoch() {
+		return l.snapshot.Epoch() > s.Epoch()
+	}
+	return l.snapshot.Revision() >= s.Revision() || l.snapshot.SameEntries(s)
+}
+
+// read makes the list as of a snapshot.
+func (v *View) read(s *mirror.Snapshot) *list {
+	l := &list{fresh: make([]*Instance, 0, s.Len()), snapshot: s, changed: make(chan struct{})}
+	for kv := range s.All() {
+		if i := v.decode(l, kv.Key, kv.Value); i != nil {
+			l.fresh = append(l.fresh, i)
+		}
+	}
+	return l
+}
+
+// apply brings a batch of changes into the list. It copies one pointer for each instance, and
+// decodes what has changed.
+func (v *View) apply(b *mirror.Batch) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	was := v.now.Load()
+	next := &list{
+		fresh: make([]*Instance, 0, len(was.fresh)+len(b.Changes)),
+		bad:   maps.Clone(was.bad), snapshot: b.Snapshot, changed: make(chan struct{}),
+	}
+	rest := was.fresh
+	for _, c := range byKey(b.Changes) {
+		delete(next.bad, c.Key)
+		at, found := slices.BinarySearchFunc(rest, c.Key, v.compare)
+		next.fresh = append(next.fresh, rest[:at]...)
+		var old, now *Instance
+		if rest = rest[at:]; found {
+			old, rest = rest[0], rest[1:]
+		}
+		if c.New != nil {
+			now = v.decode(next, c.Key, c.New.Value)
+		}
+		if now != nil {
+			next.fresh = append(next.fresh, now)
+		}
+		v.replace(old, now, &c)
+	}
+	next.fresh = append(next.fresh, rest...)
+	if len(b.Changes) == 0 { // they cancelled one another out
+		next.changed = was.changed
+	}
+	v.publish(next)
+}
+
+// replace takes note of what became of an instance. Either may be nil.
+func (v *View) replace(old, now *Instance, c *mirror.Change) {
+	switch {
+	case now == nil && old == nil:
+	case now == nil:
+		v.left(old, c)
+		old.load.now.Store(nil)
+	case old == nil:
+		v.came(now)
+	case old.Addr == now.Addr:
+		now.load = old.load
+	default: // another process, as far as loads go
+		old.load.now.Store(nil)
+	}
+}
+
+// publish makes a list the view's, and adds what is kept. v.mu is held.
+func (v *View) publish(next *list) {
+	was := v.now.Load()
+	next.instances = v.withKept(next.fresh)
+	next.choices = v.opts.choices(next.instances)
+	v.now.Store(next)
+	for _, i := range next.instances {
+		if i.takesRequests() && i.load.now.Load() != i {
+			i.load.now.Store(i)
+		} else if !i.takesRequests() {
+			i.load.now.Store(nil)
+		}
+	}
+	v.complain(was, next)
+	if was != nil && was.changed != next.changed {
+		close(was.changed)
+	}
+}
+
+// byKey are the changes in the order of the list. A batch has one a key.
+func byKey(changes []mirror.Change) []mirror.Change {
+	compare := func(a, b mirror.Change) int { return strings.Compare(a.Key, b.Key) }
+	if !slices.IsSortedFunc(changes, compare) { // they are shared with other readers
+		changes = slices.Clone(changes)
+		slices.SortFunc(changes, compare)
+	}
+	return changes
+}
+
+// compare orders an instance and a key of this service.
+func (v *View) compare(i *Instance, key string) int {
+	return strings.Compare(i.ID, key[len(v.keys):])
+}
+
+// decode reads a key of the list, or has the list say why it is not an instance.
+func (v *View) decode(l *list, key, value string) *Instance {
+	i, err := registry.Decode(v.opts.Prefix, key, value)
+	if err == nil {
+		return &Instance{Instance: i, load: new(load)}
+	}
+	if l.bad == nil {
+		l.bad = make(map[string]error)
+	}
+	l.bad[key] = err
+	return nil
+}
+
+// complain logs the values that are no instances, each of them once.
+func (v *View) complain(was, now *list) {
+	for key, err := range now.bad {
+		if was == nil || was.bad[key] != err {
+			v.log.Warn("not an instance", "key", key, "error", err)
+		}
+	}
+}

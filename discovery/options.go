@@ -1,0 +1,53 @@
+package discovery
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// ErrOptions: an option is out of range. Nothing was sent.
+var ErrOptions = errors.New("discovery: bad options")
+
+// Options of Open, List and Watch. nil and the zero value are the defaults.
+type Options struct {
+	// Prefix is where services are. Default registry.DefaultPrefix, "/services/".
+	Prefix string
+	// Policy is how Pick chooses. Default Weighted.
+	Policy Policy
+	// Zone is where this process runs: Pick prefers instances of the same zone, as long as they
+	// are enough. See Pick. Default none; one that no instance names has no effect.
+	Zone string
+	// KeepExpired is for how long instances stay listed, as Expired, when most of a service
+	// vanish at once. Default one minute; less than 0 never keeps any. See Expired.
+	KeepExpired time.Duration
+	// Dir is a folder for the last good list of each service, made if it is missing: with it
+	// Open succeeds while etcd is away. Default none. See Open.
+	Dir string
+	// Logger gets one line when a view becomes stale or fresh, when instances are kept, and for
+	// each value that is not an instance. nil is silent.
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var set Options
+	if o != nil {
+		set = *o
+	}
+	if set.Prefix == "" {
+		set.Prefix = registry.DefaultPrefix
+	}
+	if set.KeepExpired == 0 {
+		set.KeepExpired = time.Minute
+	}
+	if set.Logger == nil {
+		set.Logger = slog.New(slog.DiscardHandler)
+	}
+	if set.Policy < Weighted || set.Policy > LeastPending {
+		return set, fmt.Errorf("%w: policy %d: want Weighted, RoundRobin or LeastPending", ErrOptions, set.Policy)
+	}
+	return set, nil
+}

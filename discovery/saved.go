@@ -1,0 +1,180 @@
+package discovery
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// maxSaved bounds a file: a longer list is not saved.
+	maxSaved = 16 << 20
+	// saveEvery is the least time between two writes of a file.
+	saveEvery = time.Second
+)
+
+// file is what stands on disk: the last good list of one service, as etcd had it.
+type file struct {
+	Service   string    `json:"service"`
+	Prefix    string    `json:"prefix"`
+	Revision  int64     `json:"revision"`
+	Confirmed time.Time `json:"confirmed"` // for people: no decision is made by it
+	Instances []record  `json:"instances"`
+}
+
+type record struct {
+	ID    string `json:"id"`
+	Value string `json:"value"`
+}
+
+// saved is a list from disk, for as long as etcd has not been reached.
+type saved struct {
+	file
+	cause error
+}
+
+func (s *saved) because(err error) *saved { return &saved{s.file, err} }
+
+// state is the view's while it lives on the saved list.
+func (s *saved) state(v *View) State {
+	state := v.state(v.now.Load())
+	state.Since, state.Confirmed, state.Revision = s.Confirmed, s.Confirmed, s.Revision
+	state.Cause = fmt.Errorf("%w, of %s: %w", ErrSaved, s.Confirmed.Format(time.DateTime), s.cause)
+	return state
+}
+
+// path is the service's file: a readable part, and one that no other service has.
+func (v *View) path() string {
+	readable := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r) {
+			return r
+		}
+		return '_'
+	}, v.service)
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, v.keys) // it never fails
+	return filepath.Join(v.opts.Dir, fmt.Sprintf("%.40s-%016x.json", readable, h.Sum64()))
+}
+
+// readSaved returns the saved list, or nil: none, or not a good one, which the log says.
+func (v *View) readSaved() *file {
+	if v.opts.Dir == "" {
+		return nil
+	}
+	f, err := readFile(v.path())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && (f.Service != v.service || f.Prefix != v.opts.Prefix):
+		err = fmt.Errorf("it is of %q below %q", f.Service, f.Prefix)
+	}
+	if err != nil {
+		v.log.Warn("cannot use the saved list", "file", v.path(), "error", err)
+		return nil
+	}
+	return f
+}
+
+func readFile(path string) (*file, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxSaved+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxSaved {
+		return nil, fmt.Errorf("it has more than %d bytes", maxSaved)
+	}
+	f := new(file)
+	return f, json.Unmarshal(b, f)
+}
+
+// beginSaved takes over from a saved list.
+func (v *View) beginSaved(f *file, cause error) {
+	l := &list{fresh: make([]*Instance, 0, len(f.Instances)), changed: make(chan struct{})}
+	for _, r := range f.Instances {
+		if i := v.decode(l, v.keys+r.ID, r.Value); i != nil {
+			l.fresh = append(l.fresh, i)
+		}
+	}
+	slices.SortFunc(l.fresh, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.saved.Store(&saved{*f, cause})
+	v.publish(l)
+	v.log.Warn("etcd is not reached, the saved list is used", "service", v.service, "instances", len(l.fresh), "confirmed", f.Confirmed, "cause", cause)
+}
+
+// keepSaved writes the list after each change, if etcd has confirmed it, until the view ends.
+func (v *View) keepSaved() {
+	select {
+	case <-v.reached:
+	case <-v.life.Done():
+		return
+	}
+	sound := true
+	for {
+		l := v.now.Load()
+		err := v.save(l)
+		if sound = err == nil; !sound {
+			v.log.Warn("cannot save the list", "file", v.path(), "error", err)
+		}
+		select {
+		case <-time.After(saveEvery):
+		case <-v.life.Done():
+		}
+		select {
+		case <-l.changed:
+		case <-v.life.Done():
+			if last := v.now.Load(); last != l {
+				if err := v.save(last); err != nil && sound {
+					v.log.Warn("cannot save the list", "file", v.path(), "error", err)
+				}
+			}
+			return
+		}
+	}
+}
+
+// save replaces the file, in one step. A list that is too long takes the old one away: it would
+// only get older.
+func (v *View) save(l *list) error {
+	f := file{Service: v.service, Prefix: v.opts.Prefix, Revision: l.revision(), Confirmed: v.mirror.Load().State().Confirmed}
+	for kv := range l.snapshot.All() {
+		if _, bad := l.bad[kv.Key]; !bad {
+			f.Instances = append(f.Instances, record{kv.Key[len(v.keys):], kv.Value})
+		}
+	}
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	if len(b) > maxSaved {
+		_ = os.Remove(v.path())
+		return fmt.Errorf("the list has %d bytes: want at most %d", len(b), maxSaved)
+	}
+	if err := os.MkdirAll(v.opts.Dir, 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(v.opts.Dir, filepath.Base(v.path())+".*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // unless it was renamed
+	_, err = tmp.Write(b)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), v.path())
+}
