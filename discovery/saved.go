@@ -121,7 +121,9 @@ func (v *View) keepSaved() {
 	select {
 	case <-v.reached:
 	case <-v.life.Done():
-		return
+		if v.mirror.Load() == nil {
+			return
+		}
 	}
 	sound := true
 	for {

@@ -99,8 +99,15 @@ func TestChangesAreConflatedForASlowReader(t *testing.T) {
 		put(t, cli, prefix+"b", "1")
 		del(t, cli, prefix+"brief")
 		put(t, cli, prefix+"a", "3")
+		put(t, cli, prefix+"gone", "farewell")
 		wait(t, m, del(t, cli, prefix+"gone"))
 		b := r.batch()
+		last := map[int]string{0: "farewell", 1: "1"}[buffer]
+		for _, c := range b.Changes {
+			if c.Key == prefix+"gone" && (c.Old.Value != "1" || c.Last.Value != last) {
+				t.Errorf("buffer %d: gone was %q, and %q at last, want 1 and %s", buffer, c.Old.Value, c.Last.Value, last)
+			}
+		}
 		want := "+b=1 +a=3 -gone"
 		if buffer == 1 {
 			want = "~+b=1 ~+a=3 ~-gone"

@@ -1,0 +1,149 @@
+package discovery_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/etcdtest"
+)
+
+// savedFile is the one file in a folder.
+func savedFile(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%v, %v: want one file", entries, err)
+	}
+	return filepath.Join(dir, entries[0].Name())
+}
+
+func TestAClientStartsWhileEtcdIsAway(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	dir := filepath.Join(t.TempDir(), "lists")
+	opts := &discovery.Options{Dir: dir}
+	put(t, cli, "/services/web/a", meta(`"weight":7`))
+	put(t, cli, "/services/web/bad", `{"Addr":`)
+	v, err := discovery.Open(bounded(t), cli, "web", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, cli, "/services/web/b", "value-2379")
+	until(t, v, "a b")
+	if err := v.Close(); err != nil { // writes what it knows last
+		t.Fatal(err)
+	}
+	for _, name := range c.Names() {
+		if _, err := c.Pause(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v, err = discovery.Open(bounded(t), cli, "web", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	s := v.State()
+	if ids(v.Instances()) != "a b" || v.Instances()[0].Weight != 7 || v.Instances()[1].Raw != "value-2379" {
+		t.Errorf("list %+v, want what was saved", v.Instances())
+	}
+	if s.Fresh || !errors.Is(s.Cause, discovery.ErrSaved) || s.Revision == 0 || time.Since(s.Confirmed) > within {
+		t.Errorf("state %+v, want it marked as saved, and when", s)
+	}
+	if i, err := v.Pick(); err != nil {
+		t.Errorf("pick: %v, %v", i, err)
+	}
+	turned := v.Turned()
+	for _, name := range c.Names() {
+		if _, err := c.Resume(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	putAfterOutage(t, cli, "/services/web/c", "h:3")
+	until(t, v, "a b c")
+	<-turned
+	if s := v.State(); !s.Fresh || s.Cause != nil {
+		t.Errorf("state %+v, want it fresh", s)
+	}
+}
+
+func TestAChangeIsSavedBeforeLong(t *testing.T) {
+	dir := t.TempDir()
+	v, cli, prefix := view(t, discovery.Options{Dir: dir}, map[string]string{"a": "h:1"})
+	put(t, cli, prefix+"web/late", "h:2")
+	until(t, v, "a late")
+	for ctx := bounded(t); ; {
+		entries, err := os.ReadDir(dir)
+		if err == nil && len(entries) == 1 && filepath.Ext(entries[0].Name()) == ".json" {
+			if b, err := os.ReadFile(savedFile(t, dir)); err == nil && strings.Contains(string(b), "late") {
+				return
+			}
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("it is not saved")
+		}
+	}
+}
+
+func TestASavedListThatIsNoGoodIsNotUsed(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	dir := t.TempDir()
+	opts := &discovery.Options{Prefix: prefix, Dir: dir}
+	v, err := discovery.Open(bounded(t), cli, "web", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	path := savedFile(t, dir)
+	for _, content := range []string{"", "{", `{"service":"other","prefix":"/services/"}`, strings.Repeat(" ", 17<<20)} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		put(t, cli, prefix+"web/a", "h:1")
+		v, err := discovery.Open(bounded(t), cli, "web", opts)
+		if err != nil {
+			t.Fatalf("%.30q on disk: %v", content, err)
+		}
+		if s := v.State(); !s.Fresh || ids(v.Instances()) != "a" {
+			t.Errorf("%.30q on disk: list %q, state %+v, want etcd's", content, ids(v.Instances()), s)
+		}
+		v.Close()
+	}
+	if b, err := os.ReadFile(path); err != nil || !strings.Contains(string(b), `"a"`) {
+		t.Errorf("the file is now %.40q, %v, want the list", b, err)
+	}
+}
+
+func TestAListThatIsTooLongIsNotSaved(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	dir := t.TempDir()
+	opts := &discovery.Options{Prefix: prefix, Dir: dir}
+	v, err := discovery.Open(bounded(t), cli, "web", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	savedFile(t, dir)
+	if v, err = discovery.Open(bounded(t), cli, "web", opts); err != nil {
+		t.Fatal(err)
+	}
+	big := strings.Repeat("x", 60<<10)
+	for n := range 300 {
+		put(t, cli, prefix+"web/"+string(rune('a'+n%26))+strings.Repeat("n", n/26), big)
+	}
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v: want no file of an old list, and none that is longer than 16 MiB", entries, err)
+	}
+}
