@@ -8,8 +8,14 @@ import "math/bits"
 // picks, too.
 type alias struct {
 	of    []*Instance
-	share []uint32 // of the first choice at a place, of 2³²; nil: all weights are equal
-	other []int32  // the second choice, a place
+	dice  []dice // by place; nil: all weights are equal
+	seats []seat // by place, for LeastPending
+}
+
+// dice says how often the place's own instance is chosen, of 2³², and which place else.
+type dice struct {
+	own   uint32
+	other int32
 }
 
 // newAlias makes the table. It is O(n).
@@ -17,18 +23,18 @@ func newAlias(of []*Instance) alias {
 	a := alias{of: of}
 	total, equal := 0.0, true
 	for _, i := range of {
-		total += float64(i.Weight)
-		equal = equal && i.Weight == of[0].Weight
+		total += float64(i.weight)
+		equal = equal && i.weight == of[0].weight
 	}
 	if equal {
 		return a
 	}
 	n := len(of)
-	a.share, a.other = make([]uint32, n), make([]int32, n)
+	a.dice = make([]dice, n)
 	scaled := make([]float64, n)
 	var small, large []int32
 	for place, i := range of {
-		scaled[place] = float64(i.Weight) * float64(n) / total
+		scaled[place] = float64(i.weight) * float64(n) / total
 		if scaled[place] < 1 {
 			small = append(small, int32(place))
 		} else {
@@ -38,28 +44,31 @@ func newAlias(of []*Instance) alias {
 	for len(small) > 0 && len(large) > 0 {
 		s, l := small[len(small)-1], large[len(large)-1]
 		small = small[:len(small)-1]
-		a.share[s], a.other[s] = uint32(scaled[s]*(1<<32-1)), l
+		a.dice[s] = dice{uint32(scaled[s] * (1<<32 - 1)), l}
 		scaled[l] -= 1 - scaled[s]
 		if scaled[l] < 1 {
 			large, small = large[:len(large)-1], append(small, l)
 		}
 	}
 	for _, rest := range append(small, large...) {
-		a.share[rest], a.other[rest] = 1<<32-1, rest
+		a.dice[rest] = dice{1<<32 - 1, rest}
 	}
 	return a
 }
 
-// at is the k-th choice. There must be something to choose.
-func (a *alias) at(k uint64) *Instance {
-	if a.share == nil {
-		return a.of[k%uint64(len(a.of))]
+// at is the k-th choice, place its place. There must be something to choose.
+func (a *alias) at(k uint64) *Instance { return a.of[a.place(k)] }
+
+func (a *alias) place(k uint64) uint64 {
+	n := uint64(len(a.of))
+	if a.dice == nil {
+		return k % n
 	}
-	place, dice := bits.Mul64(k*golden, uint64(len(a.of)))
-	if uint32(dice>>32) < a.share[place] {
-		return a.of[place]
+	place, throw := bits.Mul64(k*golden, n)
+	if d := a.dice[place]; uint32(throw>>32) >= d.own {
+		return uint64(d.other)
 	}
-	return a.of[a.other[place]]
+	return place
 }
 
 const golden = 0x9e3779b97f4a7c15 // 2⁶⁴ / φ

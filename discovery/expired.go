@@ -93,7 +93,7 @@ func (v *View) keep() {
 		if d.kept != nil || time.Since(d.at) >= v.opts.KeepExpired {
 			continue
 		}
-		i := &Instance{Instance: d.instance.Instance, load: d.instance.load}
+		i := newInstance(d.instance.Instance, d.instance.load)
 		i.Status = Expired
 		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, as most of %q vanished at once", d.at.Format(time.TimeOnly), v.service)
 		d.kept = i

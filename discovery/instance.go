@@ -24,7 +24,12 @@ const Expired registry.Status = "expired"
 // with it.
 type Instance struct {
 	registry.Instance
-	load *load
+	load   *load
+	weight int64
+}
+
+func newInstance(i registry.Instance, l *load) *Instance {
+	return &Instance{i, l, int64(max(1, i.Weight))}
 }
 
 // load is how a view's users fare with an instance. It stays through changes of the record.
@@ -52,12 +57,13 @@ func (l *load) cooling() bool {
 	return warm != 0 && uptime() < warm
 }
 
-func (l *load) failed() {
-	if l.cooling() {
-		return // of requests that fail together the first counts
+// failed returns when the instance has cooled down.
+func (l *load) failed() int64 {
+	if !l.cooling() { // of requests that fail together the first counts
+		n := min(l.fails.Add(1), 6)
+		l.warm.Store(uptime() + int64(min(firstPause<<(n-1), maxPause)))
 	}
-	n := min(l.fails.Add(1), 6)
-	l.warm.Store(uptime() + int64(min(firstPause<<(n-1), maxPause)))
+	return l.warm.Load()
 }
 
 func (l *load) succeeded() {
@@ -65,6 +71,16 @@ func (l *load) succeeded() {
 		l.fails.Store(0)
 		l.warm.Store(0)
 	}
+}
+
+// cooling tells whether any instance may have just failed: a pick need not look at each one.
+func (v *View) cooling() bool {
+	warm := v.warm.Load()
+	if warm != 0 && uptime() >= warm {
+		v.warm.CompareAndSwap(warm, 0)
+		return false
+	}
+	return warm != 0
 }
 
 // Report tells how the use of an instance ended. nil is a success. An error has Pick avoid the
@@ -86,6 +102,10 @@ func (v *View) Report(i *Instance, err error) {
 		i.load.succeeded()
 	case !errors.Is(err, context.Canceled):
 		v.failures.Add(1)
-		i.load.failed()
+		for warm := i.load.failed(); ; {
+			if last := v.warm.Load(); last >= warm || v.warm.CompareAndSwap(last, warm) {
+				break
+			}
+		}
 	}
 }

@@ -136,7 +136,7 @@ func (v *View) compare(i *Instance, key string) int {
 func (v *View) decode(l *list, key, value string) *Instance {
 	i, err := registry.Decode(v.opts.Prefix, key, value)
 	if err == nil {
-		return &Instance{Instance: i, load: new(load)}
+		return newInstance(i, new(load))
 	}
 	if l.bad == nil {
 		l.bad = make(map[string]error)

@@ -33,16 +33,16 @@ func newMaglev(of []*Instance) *maglev {
 		size = largeTable
 	}
 	type turn struct{ at, skip uint64 }
-	turns, heaviest := make([]turn, len(of)), 1
+	turns, heaviest := make([]turn, len(of)), int64(1)
 	for n, i := range of {
 		hash := xxhash.Sum64String(i.ID)
 		turns[n] = turn{at: hash % size, skip: mix(hash)%(size-1) + 1}
-		heaviest = max(heaviest, i.Weight)
+		heaviest = max(heaviest, i.weight)
 	}
-	slots, due := make([]*load, size), make([]int, len(of))
+	slots, due := make([]*load, size), make([]int64, len(of))
 	for filled := uint64(0); ; {
 		for n, i := range of {
-			if due[n] += max(1, i.Weight); due[n] < heaviest {
+			if due[n] += i.weight; due[n] < heaviest {
 				continue
 			}
 			due[n] -= heaviest

@@ -26,42 +26,43 @@ const (
 	LeastPending
 )
 
-// Pick chooses an instance by Options.Policy, of those whose status is passing or warning; when
-// most have vanished at once also of those (see Expired), and if there is none of all, in turn.
-// One that has just failed (see Report) is avoided, as long as there are others. It is shared:
-// do not change it. The error is ErrNone.
+// Pick chooses an instance by Options.Policy: of those whose status is passing or warning, and
+// of those that are kept (see Expired); of all, if there are none. One that has just failed (see
+// Report) is avoided, as long as there are others. It is shared: do not change it. The error is
+// ErrNone.
 //
 // With Options.Zone, instances of that zone are preferred, as long as they are enough: callers
-// are taken to be spread evenly over the zones, so that in each of n zones 1/n of the weight is
-// to be expected. A zone takes 1.4 times its weight: as long as it has 71 % of what was to be
-// expected all picks stay there, and what it cannot take spills over to the other zones.
+// are taken to be spread evenly over the n zones, so each is expected to have 1/n of the weight,
+// and takes 1.4 times what it has. So with 71 % of that 1/n or more all picks stay in the zone;
+// of what is missing below it, they spill over to the others.
 func (v *View) Pick() (*Instance, error) {
 	c := &v.now.Load().choices
 	k := v.picks.Add(1)
 	if len(c.all.of) == 0 {
 		return nil, fmt.Errorf("%w of %q", ErrNone, v.service)
 	}
-	part := c.part(k)
-	i := part.at(k)
-	if v.opts.Policy == LeastPending {
-		if other := part.at(mix(k)); other.freer(i) {
-			i = other
+	part, cooling := c.part(k), v.cooling()
+	if v.opts.Policy != LeastPending {
+		i := part.at(k)
+		if cooling && i.load.cooling() {
+			i = c.instead(i, mix(k))
 		}
+		return i, nil
 	}
-	if i.load.cooling() {
-		i = c.instead(i, mix(k))
-	}
-	if v.opts.Policy == LeastPending {
+	s := part.freer(k, cooling)
+	if cooling && s.load.cooling() {
+		i := c.instead(s.Instance, mix(k))
 		i.load.pending.Add(1)
+		return i, nil
 	}
-	return i, nil
+	s.load.pending.Add(1)
+	return s.Instance, nil
 }
 
 // PickFor chooses the same instance for the same key, in every process with the same list, by
-// consistent hashing: when instances come or go hardly any other key moves. Weights count, zones
-// do not. While the key's instance has just failed, drains or is critical, and for the moment
-// until a change is in the table, another one stands in for it, for all of its keys a different
-// one. The error is ErrNone.
+// consistent hashing: when instances come or go, hardly any other key moves. Weights count, zones
+// do not. While a key's instance has just failed, drains or is critical, others stand in for it,
+// each for a part of its keys. The error is ErrNone.
 func (v *View) PickFor(key string) (*Instance, error) {
 	table := v.table.Load()
 	if table == nil {
@@ -84,12 +85,37 @@ func (v *View) PickFor(key string) (*Instance, error) {
 	return v.Pick() // hardly any of them is good
 }
 
-// freer tells whether i is the better one to send a request to.
-func (i *Instance) freer(than *Instance) bool {
-	if cold := i.load.cooling(); cold != than.load.cooling() {
-		return !cold
+// seat is what LeastPending looks at, in one place: at 10,000 instances each more to look at is
+// a miss of the cache.
+type seat struct {
+	*Instance
+	load   *load
+	weight int64
+}
+
+// freer draws two and is the one with less under way.
+func (a *alias) freer(k uint64, cooling bool) *seat {
+	one, other := &a.seats[a.place(k)], &a.seats[a.place(mix(k))]
+	if cooling {
+		if cold := one.load.cooling(); cold != other.load.cooling() {
+			if cold {
+				return other
+			}
+			return one
+		}
 	}
-	return int64(i.load.pending.Load())*int64(than.Weight) < int64(than.load.pending.Load())*int64(i.Weight)
+	if int64(other.load.pending.Load())*one.weight < int64(one.load.pending.Load())*other.weight {
+		return other
+	}
+	return one
+}
+
+func seats(of []*Instance) []seat {
+	all := make([]seat, len(of))
+	for n, i := range of {
+		all[n] = seat{i, i.load, i.weight}
+	}
+	return all
 }
 
 // choices are what Pick chooses among. They are made anew with each list.
@@ -104,13 +130,20 @@ type choices struct {
 const zoneFactor = 1.4
 
 func (o *Options) choices(list []*Instance) choices {
+	table := newAlias
+	switch o.Policy {
+	case RoundRobin:
+		table = func(of []*Instance) alias { return alias{of: of} }
+	case LeastPending:
+		table = func(of []*Instance) alias {
+			a := newAlias(of)
+			a.seats = seats(of)
+			return a
+		}
+	}
 	serving := filter(list, func(i *Instance) bool { return i.takesRequests() })
 	if len(serving) == 0 {
-		return choices{all: alias{of: list}} // better than nothing, and alike
-	}
-	table := newAlias
-	if o.Policy == RoundRobin {
-		table = func(of []*Instance) alias { return alias{of: of} }
+		serving = list // better than nothing
 	}
 	if o.Zone == "" {
 		return choices{all: table(serving)}
@@ -118,16 +151,16 @@ func (o *Options) choices(list []*Instance) choices {
 	zones, near, total := make(map[string]bool), 0.0, 0.0
 	for _, i := range serving {
 		zones[i.Zone] = true
-		total += float64(i.Weight)
+		total += float64(i.weight)
 		if i.Zone == o.Zone {
-			near += float64(i.Weight)
+			near += float64(i.weight)
 		}
 	}
 	if len(zones) == 1 || near == 0 {
 		return choices{all: table(serving)}
 	}
 	return choices{
-		all:  alias{of: serving},
+		all:  table(serving),
 		near: table(filter(serving, func(i *Instance) bool { return i.Zone == o.Zone })),
 		far:  table(filter(serving, func(i *Instance) bool { return i.Zone != o.Zone })),
 		stay: uint64(min(1, zoneFactor*near/total*float64(len(zones))) * math.MaxUint32),

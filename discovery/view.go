@@ -34,6 +34,7 @@ type View struct {
 	table    atomic.Pointer[maglev] // of PickFor, once it was called
 	picks    atomic.Uint64
 	failures atomic.Uint64
+	warm     atomic.Int64 // when the last of those that failed has cooled down; 0: none has
 
 	mirror  atomic.Pointer[mirror.Mirror] // nil until etcd was reached
 	reached chan struct{}                 // closed then
