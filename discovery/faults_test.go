@@ -58,8 +58,8 @@ func registerMany(endpoints []string) error {
 	return err
 }
 
-// Fault 16, without protection against mass expiry: they are gone when their leases have ended.
-func TestInstancesThatDieAtOnceAreGoneWithTheirLeases(t *testing.T) {
+// Fault 16: without protection they are gone when their leases have ended, with it they are marked.
+func TestInstancesThatDieAtOnceAreGoneWithTheirLeasesOrMarked(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	exe, err := os.Executable()
 	if err != nil {
@@ -92,8 +92,15 @@ func TestInstancesThatDieAtOnceAreGoneWithTheirLeases(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	if got := len(v.Instances()); got != many {
-		t.Fatalf("void: %d instances, want %d", got, many)
+	keeping, err := discovery.Open(bounded(t), etcdtest.Client(t, c), "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keeping.Close()
+	for _, v := range []*discovery.View{v, keeping} {
+		if got := len(v.Instances()); got != many {
+			t.Fatalf("void: %d instances, want %d", got, many)
+		}
 	}
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -119,6 +126,26 @@ func TestInstancesThatDieAtOnceAreGoneWithTheirLeases(t *testing.T) {
 	}
 	if s := v.State(); !s.Fresh {
 		t.Errorf("state %+v, want the empty list fresh", s)
+	}
+	for marked := 0; marked != many; {
+		changed := keeping.Changed()
+		marked = 0
+		for _, i := range keeping.Instances() {
+			if i.Status == discovery.Expired {
+				marked++
+			}
+		}
+		if s := keeping.State(); marked == many {
+			if !s.Fresh || s.Kept != many {
+				t.Errorf("with protection: state %+v, want it fresh, and %d kept", s, many)
+			}
+			break
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("with protection: %d of %d are listed, %d as expired", len(keeping.Instances()), many, marked)
+		}
 	}
 }
 
