@@ -9,10 +9,12 @@
 //	for _, i := range v.Instances() { // a shared slice: nanoseconds, no allocation, no request
 //		…
 //	}
-//	i, err := v.Pick() // round robin, by weight, of those that take requests
+//	i, err := v.Pick() // by weight, of those that take requests; Options has other policies
+//	v.Report(i, err)   // how it went: one that fails is avoided for a while
 //	<-v.Changed()      // closed at the next change
 //
-// List asks once; Watch is an iterator of complete lists.
+// PickFor sends a key to the same instance in every process. List asks once; Watch is an
+// iterator of complete lists. Below it are a resolver for gRPC and a transport for net/http.
 //
 // # Guarantees
 //
@@ -20,6 +22,9 @@
 //     stays, and State says that it is stale, since when and why.
 //   - There is no gap: a View stands on a mirror, which reads again and reports the difference
 //     where etcd has compacted away what was missed.
+//   - When most instances vanish at once without a word they stay listed for a while, marked as
+//     Expired: more likely etcd had a bad minute than they have died.
+//   - With Options.Dir a client starts while etcd is away, from the last good list, and says so.
 //   - A value that is not an instance costs that entry, never the list: State names it.
 //   - Values that others wrote are read: etcd's naming package, a bare host:port, and any text
 //     (Instance.Raw).

@@ -37,6 +37,7 @@ func rows() []suite.Row {
 		{Name: "visible", What: "from the call that registers until a consumer lists the instance", Measure: of((*job).visible)},
 		{Name: "batch", What: "1,000 and 10,000 registrations from one process", Measure: of((*job).batch)},
 		{Name: "read", What: "reading the list and picking one, at 10 to 100,000 instances", Measure: of((*job).read)},
+		{Name: "pick", What: "picking by each policy, while 1,000 of 10,000 instances change a second", Measure: of((*job).pick)},
 		{Name: "bytes", What: "what one consumer receives for 200 updates among 1,000 instances", Measure: of((*job).bytes)},
 		{Name: "heap", What: "what a consumer of 10,000 instances holds", Measure: of((*job).heap)},
 		{Name: "recovery", What: "after a lost lease, an outage of etcd, a compaction while cut off", Measure: of((*job).recovery)},
