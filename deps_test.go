@@ -30,6 +30,8 @@ var arrows = map[string][]string{
 	"etcdtest":       {"cluster"},
 	"cmd/etcdkit":    {"client", "cluster"},
 
+	"discovery/grpcresolver": {"discovery", "registry"},
+
 	"internal/safety": {}, // a test
 
 	"examples/basic":         {"client"},

@@ -1,0 +1,117 @@
+package grpcresolver
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/resolver"
+
+	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// Scheme is that of targets: etcdkit:///SERVICE.
+const Scheme = "etcdkit"
+
+// ErrTarget: the target names no service. Nothing was sent.
+var ErrTarget = errors.New("grpcresolver: bad target")
+
+// Options of New. nil and the zero value are the defaults.
+type Options struct {
+	// View are the options of the Views. Policy and Zone are how the balancer "etcdkit"
+	// chooses; to gRPC's own policies they do not matter.
+	View discovery.Options
+	// ServiceConfig, in JSON, is given to every connection, and supersedes what it has by
+	// grpc.WithDefaultServiceConfig. Default none.
+	ServiceConfig string
+}
+
+// Builder makes gRPC's resolvers: grpc.WithResolvers takes it. It may be used for any number of
+// connections, from any goroutine.
+type Builder struct {
+	cli  *clientv3.Client
+	opts Options
+
+	mu      sync.Mutex
+	sources map[string]*source // by service
+}
+
+var _ resolver.Builder = (*Builder)(nil)
+
+// New returns a Builder. It sends nothing. The client must stay open for as long as the
+// connections are.
+func New(cli *clientv3.Client, opts *Options) *Builder {
+	b := &Builder{cli: cli, sources: make(map[string]*source)}
+	if opts != nil {
+		b.opts = *opts
+	}
+	if b.opts.View.Logger == nil {
+		b.opts.View.Logger = slog.New(slog.DiscardHandler)
+	}
+	return b
+}
+
+// Scheme is the constant Scheme.
+func (b *Builder) Scheme() string { return Scheme }
+
+// Build is called by gRPC, with a connection's first RPC. It does not wait for etcd. Its errors
+// are ErrTarget, and registry.ErrInvalid if it is the prefix or the name that cannot be.
+func (b *Builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	service, err := b.service(target.URL)
+	if err != nil {
+		return nil, err
+	}
+	w := newWatcher(b, b.acquire(service), cc)
+	if b.opts.ServiceConfig != "" {
+		w.config = cc.ParseServiceConfig(b.opts.ServiceConfig)
+	}
+	w.start()
+	return w, nil
+}
+
+// service is the one that a target names.
+func (b *Builder) service(u url.URL) (string, error) {
+	service := resolver.Target{URL: u}.Endpoint()
+	switch {
+	case u.Host != "" || u.User != nil:
+		return "", fmt.Errorf("%w %q: %q stands where an authority does: want %s:///SERVICE, with three slashes", ErrTarget, u.String(), u.Host, Scheme)
+	case u.RawQuery != "" || u.Fragment != "":
+		return "", fmt.Errorf("%w %q: there are no parameters: want %s:///SERVICE", ErrTarget, u.String(), Scheme)
+	case service == "":
+		return "", fmt.Errorf("%w %q: it names no service: want %s:///SERVICE", ErrTarget, u.String(), Scheme)
+	}
+	if _, err := registry.ServicePrefix(b.opts.View.Prefix, service); err != nil {
+		return "", fmt.Errorf("%w %q: %w", ErrTarget, u.String(), err)
+	}
+	return service, nil
+}
+
+// acquire returns the source of a service, which release gives back.
+func (b *Builder) acquire(service string) *source {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sources[service]
+	if s == nil {
+		s = openSource(b.cli, service, &b.opts.View)
+		b.sources[service] = s
+	}
+	s.users++
+	return s
+}
+
+func (b *Builder) release(s *source) {
+	b.mu.Lock()
+	s.users--
+	last := s.users == 0
+	if last {
+		delete(b.sources, s.service)
+	}
+	b.mu.Unlock()
+	if last {
+		s.close()
+	}
+}

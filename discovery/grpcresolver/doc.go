@@ -1,0 +1,55 @@
+// Package grpcresolver has gRPC clients find a service's instances in etcd, and balance them.
+//
+//	conn, err := grpc.NewClient("etcdkit:///web",
+//		grpc.WithResolvers(grpcresolver.New(cli, nil)),
+//		grpc.WithDefaultServiceConfig(grpcresolver.ServiceConfig), // the balancer "etcdkit"
+//		grpc.WithTransportCredentials(…))
+//
+// One Builder serves any number of connections; those to one service share one
+// [discovery.View], which is opened with the first and closed with the last.
+//
+// # Guarantees
+//
+//   - What a View survives, its connections do: while etcd is away they keep the last good list,
+//     after a compaction they go on, and instances that vanish all at once stay in use (see
+//     [discovery.Expired]). With Options.View.Dir a client starts while etcd is down.
+//   - RPCs do not hang because of etcd: without a list they fail with codes.Unavailable and the
+//     cause, and when nobody is registered with one that says so, and whether that is fresh.
+//     Those that wait for ready wait. Opening the View is tried on for ever.
+//   - Instances that are draining, critical or in maintenance are left out as long as there are
+//     others. RPCs that they have are finished: with Registration.Drain and then
+//     grpc.Server.GracefulStop none fails.
+//   - gRPC is told of a change only if it is one of its instances' addresses, weights, zones,
+//     versions or statuses, and only the first of these ends a connection.
+//   - A process that is killed costs the RPCs that were under way to it, which a retryPolicy in the
+//     service config repeats; gRPC sends it no other.
+//
+// # Balancing
+//
+// The balancer "etcdkit" asks [discovery.View.Pick] for each RPC: by Options.View.Policy, its own
+// zone first, and avoiding those that cannot be reached or whose RPCs end with
+// codes.Unavailable. It takes instances only that it is connected to.
+//
+// gRPC's own policies work as they are, too: round_robin and least_request_experimental for even
+// shares, weighted_round_robin for weights that servers report, ring_hash by our weights, and with
+// an instance's ID, not its address, as its place on the ring. Without any, gRPC's default is
+// pick_first: one instance for each connection. It is drawn by weight, in the zone if there is one,
+// and a different one for each connection. A policy of one's own finds weight, zone and status
+// with InstanceOf.
+//
+// # Limits
+//
+// A server that accepts RPCs and never answers looks well: gRPC's keepalive
+// (grpc.WithKeepaliveParams) ends its connections. RPCs that exceed their deadline are not held
+// against it, since more often than not the deadline is to blame.
+//
+// Each client connects to each instance, with all policies but pick_first; for thousands of them
+// see gRPC's random_subsetting_experimental.
+//
+// gRPC closes the resolver of a connection that has had no RPC for half an hour, and with the last
+// one of a service its View: if etcd is away when the next RPC comes, it fails. A Dir helps, or
+// grpc.WithIdleTimeout(0).
+//
+// The authority, and so the name that TLS checks, is the service's; grpc.WithAuthority changes it.
+// Where HTTPS_PROXY is set gRPC takes all instances for one, the proxy: use grpc.WithNoProxy.
+package grpcresolver
