@@ -3,6 +3,7 @@ package grpcresolver_test
 import (
 	"context"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,7 +22,12 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(serverEnv) != "" {
+		os.Exit(runServer())
+	}
+	goleak.VerifyTestMain(etcdtest.Main(m))
+}
 
 // within bounds what a test waits for, on a machine that does much else.
 const within = 60 * time.Second

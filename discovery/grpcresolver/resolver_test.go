@@ -19,6 +19,7 @@ import (
 	_ "google.golang.org/grpc/balancer/leastrequest"
 	_ "google.golang.org/grpc/balancer/ringhash"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
 	"google.golang.org/grpc/status"
@@ -286,6 +287,50 @@ func TestConnectionsToOneServiceShareAWatchUntilTheLastIsClosed(t *testing.T) {
 	if got := watches.Load(); got != 2 {
 		t.Errorf("a connection after all were closed: %d watches in all, want 2", got)
 	}
+}
+
+func TestConnectionsMayComeAndGoInAnyOrder(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	put(t, cli, prefix+"web/a", "h:1")
+	b := grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix}})
+	t.Run("at once", func(t *testing.T) {
+		for n := range 8 {
+			t.Run(fmt.Sprint(n), func(t *testing.T) {
+				t.Parallel()
+				for k := range 20 {
+					cc := newRecorder()
+					r := build(t, b, cc)
+					if (n+k)%3 > 0 { // or it is closed while the View is being opened
+						cc.untilList(t, "a/1//passing")
+					}
+					r.Close()
+				}
+			})
+		}
+	})
+	cc := newRecorder() // what is left behind TestMain finds
+	defer build(t, b, cc).Close()
+	cc.untilList(t, "a/1//passing")
+}
+
+// gRPC closes the resolver of an idle connection, and with the last one goes the View.
+func TestAnIdleConnectionComesBackWithTheListOfThen(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	r := registrar(t, cli, prefix)
+	a, b := serve(t, ""), serve(t, "")
+	reg := register(t, r, registry.Instance{ID: "a", Addr: a.addr})
+	conn := dial(t, cli, discovery.Options{Prefix: prefix}, balanced(grpcresolver.Name), grpc.WithIdleTimeout(50*time.Millisecond))
+	until(t, conn, a)
+	for ctx, s := bounded(t), conn.GetState(); s != connectivity.Idle; s = conn.GetState() {
+		if !conn.WaitForStateChange(ctx, s) {
+			t.Fatalf("it is %v, want idle", s)
+		}
+	}
+	register(t, r, registry.Instance{ID: "b", Addr: b.addr})
+	if err := reg.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, conn, b)
 }
 
 func TestGRPCIsToldOfWhatMattersToItAndOfNothingElse(t *testing.T) {

@@ -1,0 +1,445 @@
+package grpcresolver_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/grpcresolver"
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// serverEnv makes this test binary a process that serves, and registers itself at the endpoints
+// that it names, says its address and waits: something to kill.
+const serverEnv = "ETCDKIT_TEST_SERVER"
+
+func runServer() int {
+	if err := serveAlone(strings.Split(os.Getenv(serverEnv), ",")); err != nil {
+		fmt.Println("failed:", err)
+		return 1
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends
+	return 0
+}
+
+func serveAlone(endpoints []string) error {
+	cli, err := clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer()
+	healthpb.RegisterHealthServer(s, &server{})
+	go s.Serve(l) // ends with the process
+	_, err = registry.Register(context.Background(), cli, registry.Instance{
+		Service: "web", ID: fmt.Sprint(os.Getpid()), Addr: l.Addr().String(),
+	}, &registry.Options{TTL: 2 * time.Second})
+	if err == nil {
+		fmt.Println(l.Addr())
+	}
+	return err
+}
+
+// process is a server in a process of its own.
+type process struct {
+	*exec.Cmd
+	addr string
+}
+
+func spawn(t *testing.T, c *cluster.Cluster) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.Command(exe)}
+	p.Env = append(os.Environ(), serverEnv+"="+strings.Join(c.Endpoints(), ","))
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.Process.Kill() // or it was
+		_ = p.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if _, _, bad := net.SplitHostPort(strings.TrimSpace(line)); err != nil || bad != nil {
+		t.Fatalf("the process said %q, %v", line, err)
+	}
+	p.addr = strings.TrimSpace(line)
+	return p
+}
+
+// load are workers that make one RPC after the other, each on a connection of its own.
+type load struct {
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex
+	calls int
+	by    map[string]int // answers, by address
+	errs  map[*grpc.ClientConn][]error
+}
+
+// begin starts n workers, of whose RPCs there are no more than rate a second in all; 0: no bound.
+func begin(t *testing.T, n, rate int, connect func() *grpc.ClientConn) *load {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	l := &load{stop: stop, by: make(map[string]int), errs: make(map[*grpc.ClientConn][]error)}
+	t.Cleanup(func() { l.end() })
+	for range n {
+		conn := connect()
+		l.wg.Go(func() { // ends with end
+			began := time.Now()
+			for k := 0; ctx.Err() == nil; k++ {
+				if rate > 0 {
+					due := time.Duration(k) * time.Second * time.Duration(n) / time.Duration(rate)
+					select {
+					case <-time.After(time.Until(began.Add(due))):
+					case <-ctx.Done():
+						return
+					}
+				}
+				l.call(ctx, conn)
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) call(ctx context.Context, conn *grpc.ClientConn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
+	defer cancel()
+	addr, err := call(ctx, conn)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls++
+	if err != nil {
+		l.errs[conn] = append(l.errs[conn], err)
+		return
+	}
+	l.by[addr]++
+}
+
+func (l *load) end() {
+	l.stop()
+	l.wg.Wait()
+}
+
+// more waits until n more RPCs have been answered, and returns who answered them.
+func (l *load) more(t *testing.T, n int) map[string]int {
+	t.Helper()
+	was, ctx := l.answers(), bounded(t)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		now, sum := l.answers(), 0
+		for addr := range now {
+			if now[addr] -= was[addr]; now[addr] == 0 {
+				delete(now, addr)
+			}
+			sum += now[addr]
+		}
+		if sum >= n {
+			return now
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%d RPCs are answered, want %d more; errors %v", sum, n, l.failures())
+		}
+	}
+}
+
+func (l *load) answers() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	by := make(map[string]int)
+	for addr, n := range l.by {
+		by[addr] = n
+	}
+	return by
+}
+
+func (l *load) failures() []error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []error
+	for _, errs := range l.errs {
+		all = append(all, errs...)
+	}
+	return all
+}
+
+// worst is how many RPCs of one connection failed, at most, and one of the errors.
+func (l *load) worst() (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, errs := range l.errs {
+		if len(errs) > n {
+			n, err = len(errs), errs[0]
+		}
+	}
+	return n, err
+}
+
+// Of a process that is killed only the RPC that was under way fails, on each connection; with a
+// retryPolicy none does.
+func TestAKilledServerCostsAConnectionOneRPCAtMost(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	const retrying = `{"loadBalancingConfig":[{"etcdkit":{}}],"methodConfig":[{"name":[{}],"retryPolicy":{
+		"maxAttempts":3,"initialBackoff":"0.01s","maxBackoff":"0.1s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
+	servers := make(map[string]*process)
+	for range 4 {
+		p := spawn(t, c)
+		servers[p.addr] = p
+	}
+	builder := grpcresolver.New(cli, nil)
+	loads := make(map[string]*load)
+	for name, option := range map[string]grpc.DialOption{
+		"etcdkit": balanced(grpcresolver.Name), "round_robin": balanced("round_robin"), "retrying": grpc.WithDefaultServiceConfig(retrying),
+	} {
+		loads[name] = begin(t, 4, 800, func() *grpc.ClientConn { return dialWith(t, builder, "etcdkit:///web", option) })
+	}
+	for _, l := range loads { // each connection has all its connections
+		for len(l.more(t, 200)) < len(servers) {
+		}
+	}
+	for _, l := range loads {
+		if n, err := l.worst(); n > 0 {
+			t.Fatalf("void: before anybody was killed RPCs failed: %v", err)
+		}
+	}
+	const kills = 3
+	for addr, p := range servers {
+		if err := p.Process.Kill(); err != nil { // SIGKILL
+			t.Fatal(err)
+		}
+		_ = p.Wait() // killed, it says
+		delete(servers, addr)
+		for name, l := range loads {
+			if by := l.more(t, 400); by[addr] > 40 {
+				t.Errorf("%s: after it was killed %s answers: %v", name, addr, by)
+			}
+		}
+		if len(servers) == 4-kills {
+			break
+		}
+	}
+	for name, l := range loads {
+		n, err := l.worst()
+		most := kills
+		if name == "retrying" {
+			most = 0
+		}
+		if n > most {
+			t.Errorf("%s: %d RPCs of one connection failed in %d kills, want %d at most: %v", name, n, kills, most, err)
+		}
+		for _, err := range l.failures() {
+			if status.Code(err) != codes.Unavailable {
+				t.Errorf("%s: %v, want Unavailable", name, err)
+			}
+		}
+		t.Logf("%s: %d RPCs failed on 4 connections in %d kills", name, len(l.failures()), kills)
+	}
+	fresh := spawn(t, c)
+	for name, l := range loads {
+		for l.more(t, 100)[fresh.addr] == 0 {
+			if t.Context().Err() != nil {
+				t.Fatalf("%s: a new process gets no RPC", name)
+			}
+		}
+	}
+}
+
+// Servers come and go, each with Drain and GracefulStop, while etcd's members are killed and
+// paused one after the other: no RPC fails.
+func TestServersThatDrainAndAnEtcdThatFailsCostNoRPC(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	cli := etcdtest.Client(t, c)
+	r := registrar(t, cli, "")
+	type member struct {
+		*server
+		reg *registry.Registration
+	}
+	next := 0
+	start := func() member {
+		s := serve(t, "")
+		next++
+		return member{s, register(t, r, registry.Instance{ID: fmt.Sprint("s", next), Addr: s.addr})}
+	}
+	serving := []member{start(), start(), start()}
+	builder := grpcresolver.New(cli, nil)
+	const rate = 2000
+	conns := 0
+	l := begin(t, 8, rate, func() *grpc.ClientConn {
+		conns++
+		return dialWith(t, builder, "etcdkit:///web", balanced([]string{grpcresolver.Name, "round_robin"}[conns%2]))
+	})
+	began := time.Now()
+	roll := func() { // each server is replaced
+		for n, old := range serving {
+			serving[n] = start()
+			for l.more(t, 50)[serving[n].addr] == 0 { // it is in use
+			}
+			if err := old.reg.Drain(bounded(t), "rolling update"); err != nil {
+				t.Fatal(err)
+			}
+			old.grpc.GracefulStop()
+			if err := old.reg.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	roll()
+	for _, name := range c.Names() {
+		for _, fault := range []struct {
+			what     string
+			do, undo func(context.Context, string) (*cluster.Change, error)
+		}{
+			{"kill", c.Kill, c.Start},
+			{"pause", c.Pause, c.Resume},
+		} {
+			if _, err := fault.do(bounded(t), name); err != nil {
+				t.Fatal(err)
+			}
+			l.more(t, 400)
+			roll()
+			if _, err := fault.undo(bounded(t), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range c.Names() { // nobody knows what is true, and RPCs do not care
+		if _, err := c.Pause(bounded(t), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.more(t, 3*rate)
+	for _, name := range c.Names() {
+		if _, err := c.Resume(bounded(t), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	roll()
+	l.end()
+	if errs := l.failures(); len(errs) > 0 {
+		t.Errorf("%d of %d RPCs failed: %v …", len(errs), l.calls, errs[0])
+	}
+	t.Logf("%d RPCs in %v, %d servers", l.calls, time.Since(began).Round(time.Second), next)
+}
+
+// Most registrations vanish at once, as after an outage of etcd that was longer than their TTL:
+// the instances are alive, and stay in use.
+func TestMassExpiryCostsNoRPC(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	lease, err := cli.Grant(bounded(t), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var servers []*server
+	for n := range 4 {
+		s := serve(t, "")
+		servers = append(servers, s)
+		if _, err := cli.Put(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n), s.addr, clientv3.WithLease(lease.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	view := discovery.Options{Prefix: prefix}
+	l := begin(t, 4, 800, func() *grpc.ClientConn { return dial(t, cli, view, balanced(grpcresolver.Name)) })
+	cc := newRecorder()
+	watched := build(t, grpcresolver.New(cli, &grpcresolver.Options{View: view}), cc)
+	defer watched.Close()
+	for len(l.more(t, 100)) < len(servers) {
+	}
+	if _, err := cli.Revoke(bounded(t), lease.ID); err != nil {
+		t.Fatal(err)
+	}
+	cc.untilList(t, "0/1//expired 1/1//expired 2/1//expired 3/1//expired")
+	if by := l.more(t, 800); len(by) != len(servers) {
+		t.Errorf("answers %v, want all %d", by, len(servers))
+	}
+	l.end()
+	if errs := l.failures(); len(errs) > 0 {
+		t.Errorf("%d of %d RPCs failed: %v …", len(errs), l.calls, errs[0])
+	}
+}
+
+// A permission that is missing, and given later, is not a reason to give up.
+func TestAConnectionWithoutTheRightSaysSoAndTriesOn(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
+	root := etcdtest.Auth(t, c)
+	cli := etcdtest.User(t, c, root, "amy", "")
+	s := serve(t, "")
+	put(t, root, "/services/web/a", s.addr)
+	conn := dial(t, cli, discovery.Options{})
+	if _, err := call(bounded(t), conn); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("got %v, want Unavailable because of the permission", err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := call(bounded(t), conn, grpc.WaitForReady(true))
+		answered <- err
+	}()
+	if _, err := root.RoleGrantPermission(bounded(t), "amy", "/services/", clientv3.GetPrefixRangeEnd("/services/"), clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("an RPC that waits for ready: %v", err)
+	}
+	until(t, conn, s)
+}
+
+// The client is closed too early: who has a list keeps it, and nothing waits for ever.
+func TestAClosedClientLeavesTheListAndFailsNewConnections(t *testing.T) {
+	shared, prefix := etcdtest.New(t)
+	cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "")
+	put(t, shared, prefix+"web/a", s.addr)
+	builder := grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix}})
+	conn := dialWith(t, builder, "etcdkit:///web")
+	until(t, conn, s)
+	if err := cli.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := call(bounded(t), conn); err != nil {
+			t.Fatalf("after the client was closed: %v", err)
+		}
+	}
+	_, err = call(bounded(t), dialWith(t, builder, "etcdkit:///other"))
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("another service: got %v, want Unavailable because the client is closed", err)
+	}
+}
