@@ -97,30 +97,26 @@ func (b *picking) UpdateState(s balancer.State) {
 	p := &picker{view: b.view, ready: make(map[string]balancer.Picker), down: make(map[string]bool)}
 	for _, c := range endpointsharding.ChildStatesFromPicker(s.Picker) {
 		for _, a := range c.Endpoint.Addresses {
-			switch c.State.ConnectivityState {
-			case connectivity.Ready:
+			switch state := c.State.ConnectivityState; {
+			case state == connectivity.Ready:
 				p.ready[a.Addr] = c.State.Picker
 				p.any = append(p.any, c.State.Picker)
-			case connectivity.TransientFailure:
-				p.down[a.Addr] = true // and so it is told to be until it is Ready
+			case state == connectivity.TransientFailure, b.down[a.Addr]: // on its way back it is Connecting for a moment
+				p.down[a.Addr] = true
 			}
 		}
 	}
-	b.welcome(p)
-	b.down = p.down
 	if len(p.ready) > 0 { // otherwise gRPC's own waits, or has the errors
 		s.Picker = p
 	}
 	b.ClientConn.UpdateState(s)
+	b.welcome(p)
+	b.down = p.down
 }
 
 // welcome ends the pause of those that are connected again. b.mu is held.
 func (b *picking) welcome(p *picker) {
-	back := false
-	for addr, down := range b.down {
-		back = back || down && p.ready[addr] != nil
-	}
-	if !back {
+	if len(b.down) == 0 {
 		return
 	}
 	for _, i := range b.view.Instances() {

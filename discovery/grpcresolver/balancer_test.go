@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -107,6 +108,48 @@ func TestAZoneThatCannotBeReachedSpillsOver(t *testing.T) {
 	here.grpc.Stop()
 	until(t, conn, there)
 	until(t, conn, serve(t, here.addr)) // it is back, and so are its RPCs
+}
+
+// Of a zone's instances most cannot be connected to. The View hears of it, and has the others
+// take their RPCs, and not those of another zone.
+func TestAZoneThatIsMostlyDownKeepsItsRPCs(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	r := registrar(t, cli, prefix)
+	here, there := serve(t, ""), serve(t, "")
+	register(t, r, registry.Instance{ID: "here", Addr: here.addr, Zone: "here"})
+	register(t, r, registry.Instance{ID: "there", Addr: there.addr, Zone: "there"})
+	for n := range 60 {
+		register(t, r, registry.Instance{ID: fmt.Sprint("down", n), Addr: fmt.Sprint("127.0.0.1:", n+1), Zone: "here"})
+	}
+	conn := dial(t, cli, discovery.Options{Prefix: prefix, Zone: "here"}, balanced(grpcresolver.Name))
+	until(t, conn, here)
+	if got := shares(t, conn, 2000); got[here.addr] < 1800 { // some while pauses are over
+		t.Errorf("answers %v, want the zone's one", got)
+	}
+}
+
+// An instance that is connected again is used at once, however long its pause was to be.
+func TestWhoIsConnectedAgainIsNotAvoidedAnyLonger(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	r := registrar(t, cli, prefix)
+	a, b := serve(t, ""), serve(t, "")
+	register(t, r, registry.Instance{ID: "a", Addr: a.addr})
+	register(t, r, registry.Instance{ID: "b", Addr: b.addr})
+	conn := dial(t, cli, discovery.Options{Prefix: prefix}, balanced(grpcresolver.Name),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Millisecond, Multiplier: 1, MaxDelay: 10 * time.Millisecond}}))
+	until(t, conn, a, b)
+	b.grpc.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); time.Since(began) < 7500*time.Millisecond; <-tick.C { // its pauses are 1, 2, 4, 8 s
+		_, _ = call(bounded(t), conn) // the first one may fail
+	}
+	b = serve(t, b.addr)
+	began := time.Now()
+	until(t, conn, a, b)
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it was used again after %v, when its pause was over", took)
+	}
 }
 
 func TestWhoseRPCsFailAsUnavailableIsAvoidedAndComesBack(t *testing.T) {

@@ -335,26 +335,27 @@ func TestAnIdleConnectionComesBackWithTheListOfThen(t *testing.T) {
 
 func TestGRPCIsToldOfWhatMattersToItAndOfNothingElse(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
-	key := prefix + "web/a"
-	value := func(more string) string {
-		return `{"Addr":"h:1","Metadata":{"weight":2,"zone":"z","status":"passing"` + more + `}}`
+	value := func(weight int, more string) string {
+		return fmt.Sprintf(`{"Addr":"h:1","Metadata":{"weight":%d,"zone":"z","status":"warning"%s}}`, weight, more)
 	}
-	put(t, cli, key, value(""))
+	put(t, cli, prefix+"web/a", value(1, ""))
 	cc := newRecorder()
 	b := grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix}})
 	r := build(t, b, cc)
 	defer r.Close()
-	cc.untilList(t, "a/2/z/passing")
-	for n := range 10 { // what a health check says, and where it runs
-		put(t, cli, key, value(fmt.Sprintf(`,"reason":"12 of 12 checks, %d ms","pid":%d`, n, n+1)))
+	cc.untilList(t, "a/1/z/warning")
+	const rounds = 10
+	for n := range rounds {
+		// What a health check says, and one that takes no requests; and then another weight.
+		put(t, cli, prefix+"web/a", value(n+1, fmt.Sprintf(`,"reason":"11 of 12 checks, %d ms","pid":%d`, n, n+1)))
+		put(t, cli, prefix+"web/drained", fmt.Sprintf(`{"Addr":"h:2","Metadata":{"weight":%d,"status":"draining"}}`, n+1))
+		put(t, cli, prefix+"web/a", value(n+2, ""))
+		cc.untilList(t, fmt.Sprintf("a/%d/z/warning", n+2))
 	}
-	put(t, cli, prefix+"web/drained", `{"Addr":"h:2","Metadata":{"weight":1,"status":"draining"}}`)
-	put(t, cli, key, `{"Addr":"h:1","Metadata":{"weight":3,"zone":"z","status":"warning"}}`)
-	cc.untilList(t, "a/3/z/warning")
 	cc.mu.Lock()
 	defer cc.mu.Unlock()
-	if len(cc.states) != 2 || len(cc.errs) != 0 {
-		t.Errorf("%d states and errors %v, want the first list and the one with another weight", len(cc.states), cc.errs)
+	if got := len(cc.states); got != 1+rounds || len(cc.errs) != 0 {
+		t.Errorf("%d lists and errors %v, want the first and one for each of %d weights", got, cc.errs, rounds)
 	}
 	was, now := cc.states[0], cc.states[1]
 	if a, b := was.Endpoints[0].Addresses[0], now.Endpoints[0].Addresses[0]; !a.Equal(b) {
@@ -375,7 +376,7 @@ func TestGRPCIsToldOfWhatMattersToItAndOfNothingElse(t *testing.T) {
 			return grpcresolver.InstanceOf(now.Addresses[0].BalancerAttributes)
 		}},
 	} {
-		want := grpcresolver.Instance{Service: "web", ID: "a", Addr: "h:1", Zone: "z", Weight: 3, Status: registry.Warning}
+		want := grpcresolver.Instance{Service: "web", ID: "a", Addr: "h:1", Zone: "z", Weight: 2, Status: registry.Warning}
 		if i, ok := attr.i(); !ok || i != want {
 			t.Errorf("%s: got %+v, %t, want %+v", attr.where, i, ok, want)
 		}
