@@ -35,6 +35,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func rows() []suite.Row {
 	return []suite.Row{
 		{Name: "visible", What: "from the call that registers until a consumer lists the instance", Measure: of((*job).visible)},
+		{Name: "grpc", What: "from a Put until a gRPC connection has the list", Measure: of((*job).grpc)},
 		{Name: "batch", What: "1,000 and 10,000 registrations from one process", Measure: of((*job).batch)},
 		{Name: "read", What: "reading the list and picking one, at 10 to 100,000 instances", Measure: of((*job).read)},
 		{Name: "pick", What: "picking by each policy, while 1,000 of 10,000 instances change a second", Measure: of((*job).pick)},

@@ -31,9 +31,13 @@ func (*resolving) follow(_ context.Context, addrs []string, service string) (con
 	if err != nil {
 		return nil, errors.Join(err, cli.Close())
 	}
-	c := &conn{changed: make(chan struct{}, 1)}
 	// The resolver takes one slash away, and our keys begin with one.
-	r, err := b.Build(gresolver.Target{URL: url.URL{Scheme: "etcd", Path: "/" + root + service}}, c, gresolver.BuildOptions{})
+	return resolve(cli, b, url.URL{Scheme: "etcd", Path: "/" + root + service})
+}
+
+func resolve(cli *clientv3.Client, b gresolver.Builder, target url.URL) (consumer, error) {
+	c := &conn{changed: make(chan struct{}, 1)}
+	r, err := b.Build(gresolver.Target{URL: target}, c, gresolver.BuildOptions{})
 	if err != nil {
 		return nil, errors.Join(err, cli.Close())
 	}
@@ -75,6 +79,8 @@ func (c *conn) UpdateState(s gresolver.State) error {
 	}
 	return nil
 }
+
+func (c *conn) ReportError(error) {} // that there is no list, or none any more
 
 func (c *conn) list() []string {
 	c.mu.Lock()

@@ -26,7 +26,7 @@ func bounded(t *testing.T) context.Context {
 }
 
 func TestEachLibraryRegistersAndItsConsumerSees(t *testing.T) {
-	libraries := append(all(), &raw{}, &raw{grant: true}, &etcdkit{}, &resolving{})
+	libraries := append(all(), &raw{}, &raw{grant: true}, &etcdkit{}, &resolving{}, &grpcresolving{})
 	cli, _ := etcdtest.New(t)
 	for i, l := range libraries {
 		t.Run(l.name(), func(t *testing.T) {
