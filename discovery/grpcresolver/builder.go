@@ -78,7 +78,7 @@ func (b *Builder) service(u url.URL) (string, error) {
 	service := resolver.Target{URL: u}.Endpoint()
 	switch {
 	case u.Host != "" || u.User != nil:
-		return "", fmt.Errorf("%w %q: %q stands where an authority does: want %s:///SERVICE, with three slashes", ErrTarget, u.String(), u.Host, Scheme)
+		return "", fmt.Errorf("%w %q: it names an authority: want %s:///SERVICE, with three slashes", ErrTarget, u.String(), Scheme)
 	case u.RawQuery != "" || u.Fragment != "":
 		return "", fmt.Errorf("%w %q: there are no parameters: want %s:///SERVICE", ErrTarget, u.String(), Scheme)
 	case service == "":

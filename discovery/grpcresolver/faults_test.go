@@ -393,6 +393,38 @@ func TestMassExpiryCostsNoRPC(t *testing.T) {
 	}
 }
 
+// That nobody is registered may be old news.
+func TestAnEmptyListIsSaidToBeStaleWhenItIs(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	conn := dial(t, etcdtest.Client(t, c), discovery.Options{}, balanced("round_robin"))
+	says := func(want string) {
+		t.Helper()
+		for ctx := bounded(t); ; {
+			_, err := call(ctx, conn)
+			if status.Code(err) != codes.Unavailable {
+				t.Fatalf("got %v, want Unavailable", err)
+			}
+			if strings.Contains(err.Error(), want) {
+				return
+			}
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				t.Fatalf("got %v, want %q", err, want)
+			}
+		}
+	}
+	says("as etcd has it")
+	if _, err := c.Pause(bounded(t), c.Names()[0]); err != nil {
+		t.Fatal(err)
+	}
+	says("since then etcd is not reached: mirror: not confirmed")
+	if _, err := c.Resume(bounded(t), c.Names()[0]); err != nil {
+		t.Fatal(err)
+	}
+	says("as etcd has it")
+}
+
 // A permission that is missing, and given later, is not a reason to give up.
 func TestAConnectionWithoutTheRightSaysSoAndTriesOn(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
