@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"cmd/etcdkit":    {"client", "cluster"},
 
 	"discovery/grpcresolver": {"discovery", "registry"},
+	"discovery/httptransport": {"discovery"},
 
 	"internal/safety": {}, // a test
 
@@ -69,7 +70,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 			return nil
 		}
 		if isTest {
-			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", "lease", "registry", "discovery", "lock", pkg)
+			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", pkg)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {

@@ -10,7 +10,8 @@
 //	lease      a lease kept alive that knows its own deadline and says why it ended
 //	mirror     a gap-free, ordered local copy of a key prefix
 //	registry   the writing side of services: Register, Update, Drain, Close
-//	discovery  the reading side: List, Watch, View; below it grpcresolver, for gRPC clients
+//	discovery  the reading side: List, Watch, View; below it grpcresolver and httptransport,
+//	           for clients of gRPC and net/http
 //	lock       a mutex: fair, fenced, loss-aware
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line

@@ -1,0 +1,141 @@
+package httptransport
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// body is a request's. While a try is under way closing it is held back: one that was not read
+// is good for another try. A nil body is that of a request without one.
+type body struct {
+	from io.ReadCloser
+
+	mu     sync.Mutex
+	held   bool // Close takes note only
+	shut   bool // Close was called
+	closed bool // and from is closed
+	read   bool
+	broken bool // reading it failed
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	b.read = true
+	b.mu.Unlock()
+	n, err := b.from.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.mu.Lock()
+		b.broken = b.broken || !b.shut // otherwise it failed because it was closed
+		b.mu.Unlock()
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.mu.Lock()
+	b.shut = true
+	done := b.held || b.closed
+	b.closed = b.closed || !b.held
+	b.mu.Unlock()
+	if done {
+		return nil
+	}
+	return b.from.Close()
+}
+
+// hold begins a try.
+func (b *body) hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held, b.shut = true, false
+}
+
+// pass leaves the body to the try that succeeded.
+func (b *body) pass() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	b.held = false
+	shut := b.shut
+	b.mu.Unlock()
+	if shut {
+		b.Close()
+	}
+}
+
+// drop closes the body: nobody wants it any more.
+func (b *body) drop() {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	b.held = false
+	b.mu.Unlock()
+	b.Close()
+}
+
+// again tells whether the body is as it was before a try that failed.
+func (b *body) again(failed *try) bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return failed.unsent && !b.read
+}
+
+// failed tells whether the caller's body was the trouble.
+func (b *body) failed() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.broken
+}
+
+// answer is the body of a response. The try ends with it.
+type answer struct {
+	io.ReadCloser
+	t    *try
+	once sync.Once
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	if err != nil {
+		a.end(err)
+	}
+	return n, err
+}
+
+func (a *answer) Close() error {
+	a.end(nil) // first: what a Read under way says of being closed is no failure
+	return a.ReadCloser.Close()
+}
+
+func (a *answer) end(err error) {
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	a.once.Do(func() { a.t.end(err) })
+}
+
+// duplex is the body of a response that switched protocols: it can be written to.
+type duplex struct {
+	*answer
+	w io.Writer
+}
+
+func (d *duplex) Write(p []byte) (int, error) { return d.w.Write(p) }
+
+// CloseWrite is what net/http's own body has; httputil.ReverseProxy asks for it.
+func (d *duplex) CloseWrite() error {
+	if w, ok := d.w.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return http.ErrNotSupported
+}

@@ -1,0 +1,166 @@
+package httptransport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/etcdkit/etcdkit/discovery"
+)
+
+// request is one on its way, perhaps by several instances. The caller's is never changed.
+type request struct {
+	*http.Request
+	t     *Transport
+	s     *service
+	body  *body // nil: none
+	began time.Time
+	tries []*try
+}
+
+func newRequest(t *Transport, req *http.Request) *request {
+	r := &request{Request: req, t: t, began: time.Now()}
+	if req.Body != nil && req.Body != http.NoBody {
+		r.body = &body{from: req.Body}
+	}
+	return r
+}
+
+// run sends the request until it is answered, or may not be sent again.
+func (r *request) run() (*http.Response, error) {
+	name, err := serviceOf(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	if r.s, err = r.t.open(r.Context(), name); err != nil {
+		return nil, err
+	}
+	i, err := r.s.view.Pick()
+	if err != nil {
+		return nil, fmt.Errorf("httptransport: %w", err)
+	}
+	for t := (&try{r: r, instance: i, picked: true}); ; {
+		r.tries = append(r.tries, t)
+		t.send()
+		if t.err == nil && !unavailable(t.resp) {
+			return t.answer(), nil
+		}
+		next, why := r.next(t)
+		switch {
+		case next == nil && t.err == nil:
+			return t.answer(), nil // such as it is
+		case next == nil:
+			return nil, r.failure(why)
+		case t.err == nil:
+			t.abandon()
+		}
+		r.t.retries.Add(1)
+		t = next
+	}
+}
+
+// unavailable tells whether an answer is about the instance, or a proxy before it, rather than
+// about the request.
+func unavailable(resp *http.Response) bool {
+	switch resp.StatusCode {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+// next is the try after one that failed, or why there is none.
+func (r *request) next(failed *try) (next *try, why error) {
+	switch err := r.ended(); {
+	case err != nil:
+		return nil, err
+	case failed.ours:
+		return nil, nil // the request itself is at fault, as the cause says
+	case len(r.tries) >= r.t.opts.Attempts:
+		return nil, nil
+	case !failed.unsent && !r.repeatable():
+		return nil, fmt.Errorf("not sent again, as a %s may have arrived", r.Method)
+	case !r.body.again(failed) && r.GetBody == nil:
+		return nil, errors.New("not sent again, as its body cannot be read twice without GetBody")
+	}
+	if next = r.another(); next == nil {
+		return nil, errors.New("there is no other instance")
+	}
+	if !r.body.again(failed) {
+		from, err := r.GetBody()
+		if err != nil {
+			next.end(context.Canceled)
+			return nil, fmt.Errorf("its body cannot be had again: %w", err)
+		}
+		r.body.drop()
+		r.body = &body{from: from}
+	}
+	return next, nil
+}
+
+// ended is the error of a request that must not be sent any more.
+func (r *request) ended() error {
+	if err := r.Context().Err(); err != nil {
+		return err
+	}
+	select {
+	// http.Client.Timeout closes it, beside the context's deadline.
+	case <-r.Cancel:
+		if d, ok := r.Context().Deadline(); ok && !time.Now().Before(d) {
+			return context.DeadlineExceeded
+		}
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// repeatable tells whether the request may arrive twice. Of headers the same is asked as in
+// net/http: the key has to be there, its value does not matter.
+func (r *request) repeatable() bool {
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	_, key := r.Header["Idempotency-Key"]
+	_, xkey := r.Header["X-Idempotency-Key"]
+	return key || xkey
+}
+
+// another picks an instance that was not tried, or nil.
+func (r *request) another() *try {
+	other := r.other()
+	if other == nil {
+		return nil
+	}
+	const draws = 8
+	for range draws {
+		i, err := r.s.view.Pick()
+		if err != nil {
+			return nil
+		}
+		t := &try{r: r, instance: i, picked: true}
+		if !r.tried(i) {
+			return t
+		}
+		t.end(context.Canceled)
+	}
+	return &try{r: r, instance: other} // of little weight beside those that were tried
+}
+
+// other is an instance that takes requests and was not tried, or nil.
+func (r *request) other() *discovery.Instance {
+	for _, i := range r.s.view.Instances() {
+		if (i.Status.Serving() || i.Status == discovery.Expired) && !r.tried(i) {
+			return i
+		}
+	}
+	return nil
+}
+
+func (r *request) tried(i *discovery.Instance) bool {
+	return slices.ContainsFunc(r.tries, func(t *try) bool { return t.instance.ID == i.ID && t.instance.Addr == i.Addr })
+}

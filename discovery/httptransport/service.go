@@ -1,0 +1,176 @@
+package httptransport
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/etcdkit/etcdkit/discovery"
+)
+
+const (
+	// openTimeout bounds the first reading of a list.
+	openTimeout = 15 * time.Second
+	// tidyEvery is the least time between two looks at who has left.
+	tidyEvery = time.Second
+)
+
+// service is what a Transport has of a service: its list, and connections to its instances.
+type service struct {
+	name   string
+	t      *Transport
+	opened chan struct{} // closed when view or err is set
+	view   *discovery.View
+	err    error
+
+	mu    sync.Mutex
+	pools map[string]*pool // by address; nil once the Transport is closed
+}
+
+// open returns a service once its list is there. Requests that come meanwhile wait for the same
+// opening; ctx bounds the wait alone.
+func (t *Transport) open(ctx context.Context, name string) (*service, error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil, ErrClosed
+	}
+	s := t.services[name]
+	if s == nil {
+		s = &service{name: name, t: t, opened: make(chan struct{}), pools: make(map[string]*pool)}
+		t.services[name] = s
+		t.wg.Go(s.run) // ends with Close, or when the list cannot be opened
+	}
+	t.mu.Unlock()
+	select {
+	case <-s.opened:
+		return s, s.err
+	default:
+	}
+	select {
+	case <-s.opened:
+		return s, s.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("httptransport: the list of %q is not there yet, from %q: %w", name, t.cli.Endpoints(), ctx.Err())
+	}
+}
+
+// run opens the list, and follows it to let go of who leaves.
+func (s *service) run() {
+	ctx, cancel := context.WithTimeout(s.t.life, openTimeout)
+	s.view, s.err = discovery.Open(ctx, s.t.cli, s.name, &s.t.opts.Discovery)
+	cancel()
+	if s.err != nil {
+		if s.t.life.Err() != nil {
+			s.err = ErrClosed
+		} else {
+			s.err = fmt.Errorf("httptransport: %w", s.err)
+		}
+		s.t.mu.Lock()
+		delete(s.t.services, s.name) // the next request opens it anew
+		s.t.mu.Unlock()
+		close(s.opened)
+		return
+	}
+	close(s.opened)
+	defer s.view.Close()
+	for s.t.life.Err() == nil {
+		changed := s.view.Changed()
+		s.tidy()
+		select {
+		case <-changed:
+		case <-s.t.life.Done():
+		}
+		select {
+		case <-time.After(tidyEvery):
+		case <-s.t.life.Done():
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pools {
+		p.leave()
+	}
+	s.pools = nil
+}
+
+// tidy lets go of addresses at which no instance is any more.
+func (s *service) tidy() {
+	there := make(map[string]bool)
+	for _, i := range s.view.Instances() {
+		there[i.Addr] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for addr, p := range s.pools {
+		if !there[addr] {
+			p.leave()
+			delete(s.pools, addr)
+		}
+	}
+}
+
+func (s *service) closeIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pools {
+		p.CloseIdleConnections()
+	}
+}
+
+// to is what sends requests to an address.
+func (s *service) to(addr string) http.RoundTripper {
+	if s.t.pattern == nil {
+		return s.t.opts.Base
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pools[addr]
+	switch {
+	case p != nil:
+	case s.pools == nil: // closed meanwhile
+		p = s.newPool()
+		p.left.Store(true)
+	default:
+		p = s.newPool()
+		s.pools[addr] = p
+	}
+	return p
+}
+
+// pool is the connections to one address. net/http can close a Transport's idle connections, but
+// not those to one host: so each has a Transport of its own.
+type pool struct {
+	*http.Transport
+	left atomic.Bool
+}
+
+func (s *service) newPool() *pool {
+	c := s.t.pattern.Clone()
+	if c.TLSClientConfig == nil {
+		c.TLSClientConfig = new(tls.Config)
+	}
+	if c.TLSClientConfig.ServerName == "" {
+		c.TLSClientConfig.ServerName = s.name
+	}
+	return &pool{Transport: c}
+}
+
+// RoundTrip leaves no idle connection behind at an address that was left meanwhile: asking for a
+// connection undoes what CloseIdleConnections says of those to come.
+func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := p.Transport.RoundTrip(req)
+	if p.left.Load() {
+		p.CloseIdleConnections()
+	}
+	return resp, err
+}
+
+func (p *pool) leave() {
+	p.left.Store(true)
+	p.CloseIdleConnections() // and those that become idle
+}
