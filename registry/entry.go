@@ -46,6 +46,7 @@ type entry struct {
 	reason  string
 	since   time.Time // of Registered in State
 	again   int
+	losses  map[Loss]uint64 // the registrar's
 	changed chan struct{}
 }
 
@@ -98,6 +99,7 @@ func (e *entry) lost(reason string) bool {
 	}
 	e.written, e.doubted, e.reason, e.since = false, false, reason, now
 	e.again++
+	e.losses[lossOf(reason)]++
 	e.tell()
 	return true
 }
@@ -112,7 +114,7 @@ func (e *entry) holds(value string, revision int64) {
 	foreign := e.foreign
 	e.foreign = 0           // it counts once: a replaced history begins anew below it
 	if foreign > revision { // it was changed before the answer came
-		e.lost("its key was changed by somebody else")
+		e.lost(keyChanged)
 	}
 	e.tell()
 }

@@ -64,6 +64,7 @@ type Registrar struct {
 	watcher  *watcher
 	closed   bool
 	notes    []note // for the log, which is written without mu
+	losses   map[Loss]uint64
 }
 
 // New returns a Registrar. It sends nothing; the error is ErrInvalid.
@@ -85,6 +86,7 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 		cli: cli, prefix: o.Prefix, keeper: o.Keeper, log: o.Logger,
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool),
+		losses: make(map[Loss]uint64),
 	}
 	r.watcher = newWatcher(r)
 	if r.keeper == nil {
@@ -193,6 +195,7 @@ func (r *Registrar) admit(all []*Registration) (leaving *entry, err error) {
 	}
 	for _, reg := range all {
 		r.entries[reg.entry.key] = reg.entry
+		reg.entry.losses = r.losses
 		r.services[reg.entry.service()]++
 		r.touch(reg.entry)
 	}
@@ -349,7 +352,7 @@ func (r *Registrar) pending() (todo [][]*entry, wait time.Duration) {
 		}
 	}
 	for l, entries := range ended {
-		r.lose("its lease ended: "+l.Err().Error(), entries...)
+		r.lose(leaseEnded+": "+l.Err().Error(), entries...)
 	}
 	return append(chunks(leaving), chunks(staying)...), wait
 }

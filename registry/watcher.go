@@ -182,10 +182,10 @@ func (r *Registrar) observe(events []*clientv3.Event) {
 		}
 		switch {
 		case !put:
-			r.lose("its key was deleted", e)
+			r.lose(keyDeleted, e)
 			r.touch(e)
 		case e.written:
-			r.lose("its key was taken by somebody", e)
+			r.lose(keyTaken, e)
 			r.touch(e)
 		}
 	}

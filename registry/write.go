@@ -168,18 +168,18 @@ func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnR
 		case len(got.Kvs) == 0 && e.leaving:
 			r.forget(e)
 		case len(got.Kvs) == 0:
-			r.lose("its key was deleted", e)
+			r.lose(keyDeleted, e)
 			e.replace = 0
 		case e.lease != nil && got.Kvs[0].Lease == int64(e.lease.ID()):
 			e.holds(string(got.Kvs[0].Value), got.Kvs[0].ModRevision)
 			r.watcher.cover(e)
 		case e.owned(got.Kvs[0]):
-			r.lose("its lease ended", e)
+			r.lose(leaseEnded, e)
 			e.replace = got.Kvs[0].ModRevision
 		case e.leaving:
 			r.forget(e) // somebody else's now
 		default:
-			r.lose("its key was taken by somebody", e)
+			r.lose(keyTaken, e)
 			strangers = append(strangers, (*clientv3.GetResponse)(got))
 		}
 	}

@@ -1,0 +1,64 @@
+package registry
+
+import (
+	"maps"
+	"strings"
+)
+
+// Loss is why a registration was lost, in a word.
+type Loss string
+
+const (
+	LossLease   Loss = "lease"   // its lease ended
+	LossDeleted Loss = "deleted" // its key was deleted: by somebody, or with a lease that was revoked
+	LossTaken   Loss = "taken"   // somebody else wrote its key
+)
+
+// The same for people, as State and the log say it.
+const (
+	leaseEnded = "its lease ended"
+	keyDeleted = "its key was deleted"
+	keyTaken   = "its key was taken by somebody"
+	keyChanged = "its key was changed by somebody else"
+)
+
+func lossOf(reason string) Loss {
+	switch {
+	case strings.HasPrefix(reason, leaseEnded):
+		return LossLease
+	case reason == keyDeleted:
+		return LossDeleted
+	}
+	return LossTaken
+}
+
+// Stats is what a Registrar knows of all its registrations.
+type Stats struct {
+	Registrations map[Group]int
+	// Lost is how often a registration was lost, by what; each was made anew, or is tried.
+	Lost map[Loss]uint64
+}
+
+// Group is registrations that are alike.
+type Group struct {
+	Service    string
+	Status     Status
+	Registered bool // as in State
+}
+
+// Stats counts the registrations that are not withdrawn. It asks nothing of etcd.
+func (r *Registrar) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(r.losses)}
+	for _, e := range r.entries {
+		if !e.leaving {
+			there := e.written && e.lease.Err() == nil
+			s.Registrations[Group{e.instance.Service, e.instance.Status, there}]++
+		}
+	}
+	return s
+}
+
+// Registrar is the one that keeps it registered; of a Registration of its own, too.
+func (g *Registration) Registrar() *Registrar { return g.registrar }
