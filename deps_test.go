@@ -30,8 +30,9 @@ var arrows = map[string][]string{
 	"etcdtest":       {"cluster"},
 	"cmd/etcdkit":    {"client", "cluster"},
 
-	"discovery/grpcresolver": {"discovery", "registry"},
+	"discovery/grpcresolver":  {"discovery", "registry"},
 	"discovery/httptransport": {"discovery"},
+	"metrics":                 {"lease", "mirror", "registry", "discovery", "discovery/httptransport"},
 
 	"internal/safety": {}, // a test
 

@@ -12,6 +12,7 @@
 //	registry   the writing side of services: Register, Update, Drain, Close
 //	discovery  the reading side: List, Watch, View; below it grpcresolver and httptransport,
 //	           for clients of gRPC and net/http
+//	metrics    what these know of themselves, for Prometheus
 //	lock       a mutex: fair, fenced, loss-aware
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line

@@ -1,0 +1,137 @@
+package metrics
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/httptransport"
+	"github.com/etcdkit/etcdkit/lease"
+	"github.com/etcdkit/etcdkit/mirror"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// Keeper adds a Keeper's leases, under a name that its label has, until remove is called. A Keeper
+// that was added before under the same name gives way to it.
+func (m *Metrics) Keeper(name string, k *lease.Keeper) (remove func()) {
+	return m.add("keeper", name, func(s *scrape, name string) {
+		stats := k.Stats()
+		s.gauge(leases, float64(len(stats.Leases)), name)
+		keys, least := 0, time.Duration(math.MaxInt64)
+		for _, l := range stats.Leases {
+			keys, least = keys+l.Keys, min(least, l.Remaining)
+		}
+		s.gauge(leaseKeys, float64(keys), name)
+		if len(stats.Leases) > 0 {
+			s.gauge(leaseRemaining, least.Seconds(), name)
+		}
+		s.count(leasesGranted, stats.Granted, name)
+		s.count(keepAlives, stats.KeepAlives, name)
+		s.count(keepRetries, stats.Retries, name)
+		s.count(leasesEnded, stats.Expired, name, "expired")
+		s.count(leasesEnded, stats.Revoked, name, "revoked")
+		s.count(leasesEnded, stats.Unreachable, name, "unreachable")
+		s.count(leasesEnded, stats.Unauthorised, name, "unauthorised")
+		s.count(leasesEnded, stats.Closed, name, "closed")
+	})
+}
+
+// Mirror adds a Mirror, under a name that its label has, until remove is called. One that was added
+// before under the same name gives way to it.
+func (m *Metrics) Mirror(name string, of *mirror.Mirror) (remove func()) {
+	return m.add("mirror", name, func(s *scrape, name string) {
+		state := of.State()
+		s.gauge(mirrorKeys, float64(state.Keys), name)
+		s.gauge(mirrorStale, staleness(state.Synced, state.Since), name)
+		s.count(mirrorTransactions, state.Transactions, name)
+		s.count(mirrorEvents, state.Events, name)
+		s.count(mirrorWatches, state.Watches, name)
+		s.rereads(mirrorRereads, state.Rereads, name)
+	})
+}
+
+// statuses are those that an instance can have; what else stands in etcd counts as other.
+var statuses = []registry.Status{
+	registry.Passing, registry.Warning, registry.Critical, registry.Draining, registry.Maintenance, discovery.Expired,
+}
+
+// View adds a service's list, until remove is called. One of the same service that was added before
+// gives way to it.
+func (m *Metrics) View(v *discovery.View) (remove func()) {
+	return m.add("view", v.Service(), func(s *scrape, service string) {
+		list := v.Instances()
+		by, other := make(map[registry.Status]int), len(list)
+		for _, i := range list {
+			by[i.Status]++
+		}
+		by[registry.Passing] += by[""]
+		for _, status := range statuses {
+			s.gauge(instances, float64(by[status]), service, string(status))
+			other -= by[status]
+		}
+		if other > 0 {
+			s.gauge(instances, float64(other), service, "other")
+		}
+		state := v.State()
+		s.gauge(viewStale, staleness(state.Fresh, state.Since), service)
+		s.gauge(viewBad, float64(len(state.Bad)), service)
+		s.count(viewPicks, state.Picks, service)
+		s.count(viewFailures, state.Failures, service)
+		s.rereads(viewRereads, state.Rereads, service)
+	})
+}
+
+// HTTP adds a Transport's requests, under a name that its label has, until remove is called. One that
+// was added before under the same name gives way to it. Its lists are added by themselves: see
+// httptransport.Transport.View.
+func (m *Metrics) HTTP(name string, t *httptransport.Transport) (remove func()) {
+	return m.add("http", name, func(s *scrape, name string) {
+		stats := t.Stats()
+		s.count(httpRequests, stats.Requests, name)
+		s.count(httpRetries, stats.Retries, name)
+	})
+}
+
+// Registrar adds a registrar's instances, until remove is called. All registrars are one sum: each
+// instance is one registrar's, and a process may have many.
+func (m *Metrics) Registrar(r *registry.Registrar) (remove func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.registrars[r] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if !m.registrars[r] {
+			return
+		}
+		delete(m.registrars, r)
+		for loss, n := range r.Stats().Lost {
+			m.past[loss] += n
+		}
+	}
+}
+
+func (m *Metrics) collectRegistrars(s *scrape) {
+	m.mu.Lock()
+	groups, lost := make(map[registry.Group]int), make(map[registry.Loss]uint64)
+	for loss, n := range m.past {
+		lost[loss] = n
+	}
+	for r := range m.registrars {
+		stats := r.Stats()
+		for g, n := range stats.Registrations {
+			groups[g] += n
+		}
+		for loss, n := range stats.Lost {
+			lost[loss] += n
+		}
+	}
+	m.mu.Unlock()
+	for g, n := range groups {
+		s.gauge(registrations, float64(n), g.Service, string(g.Status), strconv.FormatBool(g.Registered))
+	}
+	for _, loss := range []registry.Loss{registry.LossLease, registry.LossDeleted, registry.LossTaken} {
+		s.count(registrationsLost, lost[loss], string(loss))
+	}
+}

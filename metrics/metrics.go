@@ -1,0 +1,102 @@
+package metrics
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/etcdkit/etcdkit/mirror"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// Metrics is a prometheus.Collector of the handles that were added to it. Its methods may be
+// called from any goroutine.
+type Metrics struct {
+	mu         sync.Mutex
+	handles    map[series]*handle
+	registrars map[*registry.Registrar]bool
+	past       map[registry.Loss]uint64 // of registrars that were removed
+}
+
+// series is what makes the metrics of a handle different from those of others.
+type series struct{ kind, name string }
+
+// handle is something to be asked at a scrape.
+type handle struct{ collect func(s *scrape, name string) }
+
+// New returns a Metrics without handles.
+func New() *Metrics {
+	return &Metrics{
+		handles: make(map[series]*handle), registrars: make(map[*registry.Registrar]bool),
+		past: make(map[registry.Loss]uint64),
+	}
+}
+
+// add adds a handle. One of the same kind and name gives way to it: two of them in one scrape
+// would have Prometheus refuse all of it.
+func (m *Metrics) add(kind, name string, collect func(s *scrape, name string)) (remove func()) {
+	key, h := series{kind, strings.ToValidUTF8(name, "�")}, &handle{collect}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handles[key] = h
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.handles[key] == h {
+			delete(m.handles, key)
+		}
+	}
+}
+
+// Describe sends the description of every metric that there can be.
+func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range descs {
+		to <- d
+	}
+}
+
+// Collect asks the handles.
+func (m *Metrics) Collect(to chan<- prometheus.Metric) {
+	m.mu.Lock()
+	handles := maps.Clone(m.handles)
+	m.mu.Unlock()
+	s := &scrape{to}
+	for key, h := range handles {
+		h.collect(s, key.name)
+	}
+	m.collectRegistrars(s)
+}
+
+// scrape is one round of Collect.
+type scrape struct{ to chan<- prometheus.Metric }
+
+func (s *scrape) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	s.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (s *scrape) count(d *prometheus.Desc, v uint64, labels ...string) {
+	s.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+// staleness is for how long a copy may have missed something: 0 while it is known not to.
+func staleness(fresh bool, since time.Time) float64 {
+	if fresh {
+		return 0
+	}
+	return max(0, time.Since(since).Seconds())
+}
+
+// reasons are mirror's, as label values.
+var reasons = map[mirror.Reason]string{
+	mirror.Compacted: "compacted", mirror.Regressed: "regressed",
+	mirror.OtherCluster: "other_cluster", mirror.Diverged: "diverged",
+}
+
+func (s *scrape) rereads(d *prometheus.Desc, of map[mirror.Reason]uint64, name string) {
+	for reason, word := range reasons {
+		s.count(d, of[reason], name, word)
+	}
+}

@@ -1,0 +1,388 @@
+package metrics_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/httptransport"
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lease"
+	"github.com/etcdkit/etcdkit/metrics"
+	"github.com/etcdkit/etcdkit/mirror"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+
+// within bounds what a test waits for, on a machine that does much else.
+const within = 60 * time.Second
+
+func bounded(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// everything is a Metrics of one handle of each kind, with something to tell.
+func everything(t *testing.T) *metrics.Metrics {
+	t.Helper()
+	cli, prefix := etcdtest.New(t)
+	m := metrics.New()
+	k := lease.NewKeeper(cli, nil)
+	t.Cleanup(func() { k.Close() })
+	if _, err := k.Reserve(bounded(t), 3); err != nil {
+		t.Fatal(err)
+	}
+	m.Keeper("main", k)
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	addr := server.Listener.Addr().String()
+	if _, err := r.Register(bounded(t),
+		registry.Instance{Service: "web", ID: "a", Addr: addr},
+		registry.Instance{Service: "web", ID: "b", Addr: addr, Status: registry.Draining}); err != nil {
+		t.Fatal(err)
+	}
+	m.Registrar(r)
+	if _, err := cli.Put(bounded(t), prefix+"web/bad", `{"Addr":`); err != nil {
+		t.Fatal(err)
+	}
+	tr := httptransport.New(cli, &httptransport.Options{Discovery: discovery.Options{Prefix: prefix}})
+	t.Cleanup(func() { tr.Close() })
+	m.HTTP("main", tr)
+	resp, err := (&http.Client{Transport: tr}).Get("http://web/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	v, err := tr.View(bounded(t), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := v.Instances()[0]
+	v.Report(i, io.ErrUnexpectedEOF)
+	m.View(v)
+	mi, err := mirror.Open(bounded(t), cli, prefix, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mi.Close() })
+	m.Mirror("config", mi)
+	return m
+}
+
+func TestEachHandleIsShown(t *testing.T) {
+	m := everything(t)
+	for name, want := range map[string]string{
+		"etcdkit_leases":                   `{keeper="main"} 1`,
+		"etcdkit_lease_keys":               `{keeper="main"} 3`,
+		"etcdkit_leases_granted_total":     `{keeper="main"} 1`,
+		"etcdkit_registrations_lost_total": `{reason="deleted"} 0|{reason="lease"} 0|{reason="taken"} 0`,
+		"etcdkit_registrations": `{registered="true",service="web",status="draining"} 1|` +
+			`{registered="true",service="web",status="passing"} 1`,
+		"etcdkit_instances": `{service="web",status="critical"} 0|{service="web",status="draining"} 1|` +
+			`{service="web",status="expired"} 0|{service="web",status="maintenance"} 0|` +
+			`{service="web",status="passing"} 1|{service="web",status="warning"} 0`,
+		"etcdkit_view_stale_seconds":   `{service="web"} 0`,
+		"etcdkit_view_bad_values":      `{service="web"} 1`,
+		"etcdkit_view_picks_total":     `{service="web"} 1`,
+		"etcdkit_view_failures_total":  `{service="web"} 1`,
+		"etcdkit_http_requests_total":  `{transport="main"} 1`,
+		"etcdkit_http_retries_total":   `{transport="main"} 0`,
+		"etcdkit_mirror_keys":          `{mirror="config"} 3`,
+		"etcdkit_mirror_stale_seconds": `{mirror="config"} 0`,
+	} {
+		if got := strings.Join(series(t, m, name), "|"); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	got := series(t, m, "etcdkit_lease_remaining_seconds")
+	var left float64
+	if len(got) == 1 {
+		if _, err := fmt.Sscanf(got[0], `{keeper="main"} %g`, &left); err != nil {
+			t.Error(err)
+		}
+	}
+	if left <= 0 || left > 10 {
+		t.Errorf("remaining: %q, want up to the TTL of 10 s", got)
+	}
+}
+
+func series(t *testing.T, m *metrics.Metrics, name string) []string {
+	t.Helper()
+	return scrape(t, m)[name]
+}
+
+// scrape are all samples by metric, much as Prometheus's text has them.
+func scrape(t *testing.T, m *metrics.Metrics) map[string][]string {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry() // which refuses what was not described
+	if err := r.Register(m); err != nil {
+		t.Error(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	all := make(map[string][]string)
+	for _, f := range families {
+		for _, s := range f.GetMetric() {
+			var labels []string
+			for _, l := range s.GetLabel() {
+				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+			}
+			value := s.GetGauge().GetValue() + s.GetCounter().GetValue() // it is one of the two
+			all[f.GetName()] = append(all[f.GetName()], fmt.Sprintf("{%s} %g", strings.Join(labels, ","), value))
+		}
+	}
+	return all
+}
+
+func TestNamesAndHelpFollowPrometheussConventions(t *testing.T) {
+	problems, err := testutil.CollectAndLint(everything(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestWhatIsDescribedIsCollectedAndOnTheDashboard(t *testing.T) {
+	m := everything(t)
+	described := make(map[string]bool)
+	descs := make(chan *prometheus.Desc, 1000)
+	m.Describe(descs)
+	close(descs)
+	for d := range descs {
+		said := regexp.MustCompile(`fqName: "([^"]+)", help: "(.*?)", `).FindStringSubmatch(d.String())
+		if len(said) == 0 || len(said[2]) < 10 {
+			t.Fatalf("%s: want a name and help for people", d)
+		}
+		described[said[1]] = true
+	}
+	collected := make(map[string]bool)
+	for name := range scrape(t, m) {
+		collected[name] = true
+	}
+	if !maps.Equal(described, collected) {
+		t.Errorf("described %v, collected %v", described, collected)
+	}
+	if shown := dashboard(t); !maps.Equal(described, shown) {
+		t.Errorf("described %v, in docs/grafana.json %v", described, shown)
+	}
+}
+
+// dashboard are the metrics that docs/grafana.json asks for.
+func dashboard(t *testing.T) map[string]bool {
+	t.Helper()
+	b, err := os.ReadFile("../docs/grafana.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type source struct{ Type, UID string }
+	var board struct {
+		UID, Title    string
+		SchemaVersion int
+		Templating    struct {
+			List []struct {
+				Name, Type string
+				Query      any
+			}
+		}
+		Panels []struct {
+			ID         int
+			Type       string
+			Title      string
+			GridPos    struct{ H, W, X, Y int }
+			Datasource *source
+			Targets    []struct {
+				Expr, RefID string
+				Datasource  *source
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &board); err != nil {
+		t.Fatal(err)
+	}
+	if board.UID == "" || board.Title == "" || board.SchemaVersion == 0 {
+		t.Errorf("uid %q, title %q, schema %d: Grafana wants all three", board.UID, board.Title, board.SchemaVersion)
+	}
+	if l := board.Templating.List; len(l) == 0 || l[0].Name != "datasource" || l[0].Type != "datasource" || l[0].Query != "prometheus" {
+		t.Errorf("variables %+v, want datasource first", l)
+	}
+	shown, ids := make(map[string]bool), make(map[int]bool)
+	for _, p := range board.Panels {
+		if ids[p.ID] || p.GridPos.W == 0 || p.GridPos.X+p.GridPos.W > 24 {
+			t.Errorf("panel %d %q: id taken, or position %+v out of Grafana's 24 columns", p.ID, p.Title, p.GridPos)
+		}
+		ids[p.ID] = true
+		if p.Type == "row" {
+			continue
+		}
+		if len(p.Targets) == 0 || p.Datasource == nil || p.Datasource.UID != "${datasource}" {
+			t.Errorf("panel %q: %d queries of %+v, want some of the variable", p.Title, len(p.Targets), p.Datasource)
+		}
+		for _, target := range p.Targets {
+			for _, name := range regexp.MustCompile(`etcdkit_\w+`).FindAllString(target.Expr, -1) {
+				shown[name] = true
+			}
+		}
+	}
+	return shown
+}
+
+func TestWhatIsRemovedIsShownNoLonger(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := metrics.New()
+	first, second := lease.NewKeeper(cli, nil), lease.NewKeeper(cli, nil)
+	defer first.Close()
+	defer second.Close()
+	if _, err := second.Lease(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	removeFirst, removeSecond := m.Keeper("main", first), m.Keeper("main", second)
+	want := func(name, want string) {
+		t.Helper()
+		if got := strings.Join(series(t, m, name), "|"); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	want("etcdkit_leases", `{keeper="main"} 1`) // the second's
+	removeFirst()
+	want("etcdkit_leases", `{keeper="main"} 1`)
+	removeSecond()
+	removeSecond()
+	want("etcdkit_leases", "")
+
+	// What a registrar has lost stays in the sum: a counter does not go back.
+	reg, err := registry.Register(bounded(t), cli, registry.Instance{Service: "web", ID: "a", Addr: "h:1"}, &registry.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reg.Close()
+	remove := m.Registrar(reg.Registrar())
+	if _, err := cli.Delete(bounded(t), prefix+"web/a"); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := bounded(t); reg.State().Again == 0; {
+		select {
+		case <-reg.Changed():
+		case <-ctx.Done():
+			t.Fatal("the key was deleted, and nobody saw it")
+		}
+	}
+	const lost = `{reason="deleted"} 1|{reason="lease"} 0|{reason="taken"} 0`
+	want("etcdkit_registrations_lost_total", lost)
+	remove()
+	remove()
+	want("etcdkit_registrations_lost_total", lost)
+	want("etcdkit_registrations", "")
+}
+
+func TestAScrapeWithoutEtcdTellsHowOldThingsAre(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	cli := etcdtest.Client(t, c)
+	m := metrics.New()
+	k := lease.NewKeeper(cli, &lease.Options{TTL: 2 * time.Second})
+	defer k.Close()
+	reg, err := registry.Register(bounded(t), cli, registry.Instance{Service: "web", ID: "a", Addr: "h:1"}, &registry.Options{Keeper: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := discovery.Open(bounded(t), cli, "web", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	m.Keeper("main", k)
+	m.Registrar(reg.Registrar())
+	m.View(v)
+	if _, err := c.Pause(bounded(t), "etcd1"); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := bounded(t); v.State().Fresh || reg.State().Registered; {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("etcd is away, and nobody sees it")
+		}
+	}
+	began := time.Now()
+	for name, want := range map[string]string{
+		"etcdkit_instances":          `{service="web",status="passing"} 1`,
+		"etcdkit_registrations":      `{registered="false",service="web",status="passing"} 1`,
+		"etcdkit_leases":             `{keeper="main"} 0`,
+		"etcdkit_leases_ended_total": `{keeper="main",reason="unreachable"} 1`,
+	} {
+		if got := strings.Join(series(t, m, name), "|"); !strings.Contains(got, want) {
+			t.Errorf("%s: got %s, want %s in it", name, got, want)
+		}
+	}
+	var stale float64
+	if got := series(t, m, "etcdkit_view_stale_seconds"); len(got) == 1 {
+		if _, err := fmt.Sscanf(got[0], `{service="web"} %g`, &stale); err != nil {
+			t.Error(err)
+		}
+	}
+	if stale < 1 {
+		t.Errorf("stale for %g s, want it told", stale)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("five scrapes took %v", took)
+	}
+	if _, err := c.Resume(bounded(t), "etcd1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := reg.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHandlesMayComeAndGoDuringScrapes(t *testing.T) {
+	m := everything(t)
+	cli, _ := etcdtest.New(t)
+	k := lease.NewKeeper(cli, nil)
+	defer k.Close()
+	var all sync.WaitGroup
+	for n := range 4 {
+		all.Go(func() {
+			for range 100 {
+				m.Keeper(fmt.Sprint(n), k)()
+			}
+		})
+		all.Go(func() {
+			for range 20 {
+				if len(scrape(t, m)) == 0 {
+					t.Error("an empty scrape")
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,46 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// All metrics. docs/grafana.json has a panel for each.
+var (
+	leases         = desc("leases", "Leases that live, by Keeper.", "keeper")
+	leaseRemaining = desc("lease_remaining_seconds", "Time until the deadline of the lease that has the least left, by Keeper; absent without a lease.", "keeper")
+	leaseKeys      = desc("lease_keys", "Keys for which room is reserved on leases, by Keeper.", "keeper")
+	leasesGranted  = desc("leases_granted_total", "Leases granted, by Keeper.", "keeper")
+	leasesEnded    = desc("leases_ended_total", "Leases that ended, by Keeper and reason; closed is by intent, all others are losses.", "keeper", "reason")
+	keepAlives     = desc("lease_keepalives_total", "Keepalives that were answered, by Keeper.", "keeper")
+	keepRetries    = desc("lease_keepalive_retries_total", "Keepalives that failed or stayed without an answer, so that another member was asked, by Keeper.", "keeper")
+
+	registrations     = desc("registrations", "Instances that this process registers, by service, status, and whether they are in etcd.", "service", "status", "registered")
+	registrationsLost = desc("registrations_lost_total", "Registrations that were lost, to be made anew, by reason: the lease ended, the key was deleted or taken.", "reason")
+
+	instances    = desc("instances", "Instances in a list, by service and status; expired are those that vanished at once and are kept.", "service", "status")
+	viewStale    = desc("view_stale_seconds", "For how long a list may have missed something, by service; 0 while it is fresh.", "service")
+	viewBad      = desc("view_bad_values", "Keys whose values are not instances, by service.", "service")
+	viewPicks    = desc("view_picks_total", "Instances picked, by service.", "service")
+	viewFailures = desc("view_failures_total", "Failures of instances that were reported, by service.", "service")
+	viewRereads  = desc("view_rereads_total", "Times that a list had to be read again, by service and reason.", "service", "reason")
+
+	httpRequests = desc("http_requests_total", "Requests to services by name, by transport.", "transport")
+	httpRetries  = desc("http_retries_total", "Requests that were sent once more, to another instance, by transport.", "transport")
+
+	mirrorKeys         = desc("mirror_keys", "Keys in a mirror, by mirror.", "mirror")
+	mirrorStale        = desc("mirror_stale_seconds", "For how long a mirror may have missed something, by mirror; 0 while it is synced.", "mirror")
+	mirrorTransactions = desc("mirror_transactions_total", "Transactions of etcd that a mirror has applied, by mirror.", "mirror")
+	mirrorEvents       = desc("mirror_events_total", "Events in those transactions, by mirror.", "mirror")
+	mirrorWatches      = desc("mirror_watches_total", "Watches that a mirror has opened: one, and one for each that broke or was replaced, by mirror.", "mirror")
+	mirrorRereads      = desc("mirror_rereads_total", "Times that a mirror had to read its prefix again, by mirror and reason.", "mirror", "reason")
+)
+
+var descs = []*prometheus.Desc{
+	leases, leaseRemaining, leaseKeys, leasesGranted, leasesEnded, keepAlives, keepRetries,
+	registrations, registrationsLost,
+	instances, viewStale, viewBad, viewPicks, viewFailures, viewRereads,
+	httpRequests, httpRetries,
+	mirrorKeys, mirrorStale, mirrorTransactions, mirrorEvents, mirrorWatches, mirrorRereads,
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("etcdkit_"+name, help, labels, nil)
+}
