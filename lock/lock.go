@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
@@ -37,7 +35,9 @@ var (
 	ErrName = errors.New("lock: bad name")
 	// ErrOp: something other than a Get was to be read with the lock. Nothing was sent.
 	ErrOp = errors.New("lock: bad operation")
-	// ErrClosed: the Mutex was closed.
+	// ErrSize: a Semaphore of this name counts to another size somewhere. The error names both.
+	ErrSize = errors.New("lock: different sizes")
+	// ErrClosed: the lock was closed.
 	ErrClosed = errors.New("lock: closed")
 )
 
@@ -46,55 +46,29 @@ type Options struct {
 	// TTL is how long the lock outlives a process that died or stands still. Default 10 s; etcd's
 	// minimum is 2 s. Without effect beside a Keeper.
 	TTL time.Duration
-	// Keeper is a shared one; it stays open. Default one of the Mutex's own.
+	// Keeper is a shared one; it stays open. Default one of the lock's own.
 	Keeper *lease.Keeper
 }
 
-// Mutex is a lock in etcd, as this process sees it. Its methods may be called from any goroutine;
-// those of one Mutex wait in this process, in the order in which they came, and one of them at a
-// time in etcd.
-type Mutex struct {
-	name   string
-	cli    *clientv3.Client
-	bad    error // the name
-	queue  *queue.Queue
-	keeper *lease.Keeper
-	own    bool
-	who    owner
-	close  func() error
-
-	life context.Context // ends with Close, with cause ErrClosed
-	end  context.CancelCauseFunc
-
-	mu        sync.Mutex
-	busy      bool // somebody holds it, or waits in etcd
-	line      []*waiter
-	closed    bool
-	acquiring sync.WaitGroup // calls that have not returned; none begins once closed
+// lock is what all kinds have in common.
+type lock struct {
+	name  string
+	cli   *clientv3.Client
+	bad   error // the name, or another of New's arguments
+	queue *queue.Queue
+	who   owner
+	words queue.Words
 }
 
-// waiter waits in this process.
-type waiter struct {
-	wanted []clientv3.Op
-	turn   chan *queue.Entry // its entry, or nil: it has to make one
-}
-
-// New returns the lock of a name. It sends nothing. Locks of the same name exclude one another,
-// clientv3/concurrency's Mutex and "etcdctl lock" included. A name that is not one is ErrName
-// from the first call.
-func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
+func newLock(cli *clientv3.Client, name string, opts *Options) lock {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
-	m := &Mutex{name: name, cli: cli, bad: validName(name), keeper: o.Keeper, who: self()}
-	if m.keeper == nil {
-		m.keeper, m.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL}), true
+	return lock{
+		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL), who: self(),
+		words: queue.Words{Lost: ErrLost, Released: ErrReleased, Unknown: ErrUnknown, What: strconv.Quote(name)},
 	}
-	m.queue = queue.New(cli, m.keeper, name)
-	m.life, m.end = context.WithCancelCause(context.Background())
-	m.close = sync.OnceValue(m.shutdown)
-	return m
 }
 
 func validName(name string) error {
@@ -111,252 +85,47 @@ func validName(name string) error {
 	return nil
 }
 
-// Acquire waits until the lock is held. reads, which are Gets, ride on the request that finds that
-// out, so that they cost nothing: what they saw is in Hold.Reads, and nobody else who holds the
-// lock has written since.
-//
-// When ctx ends first, the place in the queue is given up in the background, and the error wraps
-// its cause. A lease that is lost while waiting is ErrLost: the lock is never taken anew for a
-// caller who believes to have waited all the time.
-func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
-	if err := m.check(reads); err != nil {
-		return nil, err
-	}
-	ctx, done, err := m.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	e, err := m.front(ctx, reads)
-	if err == nil {
-		e, err = m.reach(ctx, e, reads)
-		if err != nil {
-			m.pass()
-		}
-	}
-	if err != nil {
-		return nil, m.explain("acquire", err)
-	}
-	return newHold(m, e), nil
-}
-
-func (m *Mutex) check(reads []clientv3.Op) error {
-	if m.bad != nil {
-		return m.bad
+// begin checks a call before anything is sent, and has Close end it.
+func (l *lock) begin(ctx context.Context, reads []clientv3.Op) (_ context.Context, done func(), err error) {
+	if l.bad != nil {
+		return nil, nil, l.bad
 	}
 	for _, op := range reads {
 		if !op.IsGet() {
-			return fmt.Errorf("%w: only Gets can ride on an Acquire", ErrOp)
+			return nil, nil, fmt.Errorf("%w: only Gets can ride on an Acquire", ErrOp)
 		}
 	}
-	return nil
-}
-
-// begin takes note of a call, which Close ends and waits for; done is to be called when it returns.
-func (m *Mutex) begin(ctx context.Context) (_ context.Context, done func(), err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	ctx, done, err = l.queue.Begin(ctx)
+	if err != nil {
 		return nil, nil, ErrClosed
 	}
-	m.acquiring.Add(1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(m.life, func() { cancel(context.Cause(m.life)) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-		m.acquiring.Done()
-	}, nil
+	return ctx, done, nil
 }
 
 // explain makes an error of the queue one of the lock.
-func (m *Mutex) explain(what string, err error) error {
-	if errors.Is(err, queue.ErrLost) {
-		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, m.name, err)
-	}
-	if closed := context.Cause(m.life); closed != nil && !errors.Is(err, closed) {
-		err = fmt.Errorf("%w: %w", closed, err)
-	}
-	return fmt.Errorf("lock: %s %q at %q: %w", what, m.name, m.cli.Endpoints(), err)
-}
-
-// front waits until it is the caller's turn in this process. The entry is nil unless the one
-// before has brought it into the queue already.
-func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (*queue.Entry, error) {
-	m.mu.Lock()
-	if !m.busy {
-		m.busy = true
-		m.mu.Unlock()
-		return nil, nil
-	}
-	w := &waiter{wanted, make(chan *queue.Entry, 1)}
-	m.line = append(m.line, w)
-	m.mu.Unlock()
-	select {
-	case e := <-w.turn:
-		return e, nil
-	case <-ctx.Done():
-	}
-	m.mu.Lock()
-	at := slices.Index(m.line, w)
-	if at >= 0 {
-		m.line = slices.Delete(m.line, at, at+1)
-	}
-	m.mu.Unlock()
-	if at < 0 { // its turn comes, with the answer to the release before
-		m.queue.Go(func() {
-			if e := <-w.turn; e != nil {
-				m.queue.Remove(e)
-			}
-			m.pass()
-		})
-	}
-	return nil, context.Cause(ctx)
-}
-
-// reach brings the entry into the queue, if it is not there, and to its head.
-func (m *Mutex) reach(ctx context.Context, e *queue.Entry, wanted []clientv3.Op) (*queue.Entry, error) {
-	for e == nil || e.Revision == 0 { // or the transaction that was to bring it there was not answered
-		if e == nil {
-			l, err := m.keeper.Lease(ctx)
-			if err != nil {
-				return nil, err
-			}
-			e = m.prepare(l, wanted)
-		}
-		switch err := m.queue.Enter(ctx, e); {
-		case errors.Is(err, queue.ErrLost):
-			e = nil // it had no place to lose yet
-		case err != nil:
-			return nil, err
-		}
-	}
-	return e, m.queue.Await(ctx, e)
-}
-
-func (m *Mutex) prepare(l *lease.Lease, wanted []clientv3.Op) *queue.Entry {
-	return m.queue.Prepare(l, m.who.record(), wanted)
-}
-
-// pass lets the next one in this process have its turn.
-func (m *Mutex) pass() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if w := m.next(); w != nil {
-		w.turn <- nil
-		return
-	}
-	m.busy = false
-}
-
-// next takes the first waiter out of the line. m.mu is held.
-func (m *Mutex) next() *waiter {
-	if len(m.line) == 0 {
-		return nil
-	}
-	w := m.line[0]
-	m.line = m.line[1:]
-	return w
-}
-
-// TryAcquire takes the lock if nobody holds it or waits for it, with one request, and is ErrTaken
-// otherwise, having written nothing. The error names the owner.
-func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
-	if err := m.check(nil); err != nil {
-		return nil, err
-	}
-	ctx, done, err := m.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	m.mu.Lock()
-	busy := m.busy
-	m.busy = true
-	m.mu.Unlock()
-	if busy {
-		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
-	}
-	e, err := m.try(ctx)
-	if err != nil {
-		m.pass()
-		return nil, err
-	}
-	return newHold(m, e), nil
-}
-
-func (m *Mutex) try(ctx context.Context) (*queue.Entry, error) {
-	for again := false; ; again = true {
-		l, err := m.keeper.Lease(ctx)
-		if err != nil {
-			return nil, m.explain("try", err)
-		}
-		e := m.prepare(l, nil)
-		owner, err := m.queue.EnterEmpty(ctx, e)
-		switch {
-		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
-			_ = l.Confirm(ctx) // it was revoked, and the next one is another
-		case err != nil:
-			return nil, m.explain("try", err)
-		case owner != nil:
-			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, m.name, describe(owner))
-		default:
-			return e, nil
-		}
-	}
-}
-
-// Do holds the lock while it calls f, whose ctx ends with cause ErrLost when the lock is lost.
-// The error is f's, and ErrLost if the lock was lost meanwhile.
-func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) (err error) {
-	h, err := m.Acquire(ctx)
-	if err != nil {
+func (l *lock) explain(what string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrLost):
 		return err
+	case errors.Is(err, queue.ErrLost):
+		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, l.name, err)
+	case errors.Is(err, queue.ErrSize):
+		return fmt.Errorf("%w: %s %q: %w", ErrSize, what, l.name, err)
+	case l.queue.Closed() != nil && !errors.Is(err, ErrClosed):
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	held, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	watching := make(chan struct{})
-	go func() { // ends with the hold
-		defer close(watching)
-		<-h.Done()
-		if err := h.Err(); errors.Is(err, ErrLost) {
-			end(err)
-		}
-	}()
-	defer func() { // of a panic, too
-		lost := h.Err()
-		if err := h.Release(context.WithoutCancel(ctx)); lost == nil { // bounded
-			lost = err
-		}
-		<-watching
-		if errors.Is(lost, ErrLost) {
-			err = errors.Join(err, lost)
-		}
-	}()
-	return f(held, h)
+	return fmt.Errorf("lock: %s %q at %q: %w", what, l.name, l.cli.Endpoints(), err)
 }
 
-// closePatience is for what is to be removed from etcd before Close returns, if its lease goes on.
-const closePatience = 3 * time.Second
+// prepare makes an entry on a lease.
+func (l *lock) prepare(on *lease.Lease, kind queue.Kind, wanted []clientv3.Op) *queue.Entry {
+	return l.queue.Prepare(on, kind, l.who.record(), wanted)
+}
 
-// Close ends the Mutex. Who waits is ErrClosed, and leaves the queue. The caller's holds are to be
+// Close ends the lock. Who waits is ErrClosed, and leaves the queue. The caller's holds are to be
 // released before: one that is not ends with its lease, which is revoked unless the Keeper is a
 // shared one. Close is idempotent.
-func (m *Mutex) Close() error { return m.close() }
-
-func (m *Mutex) shutdown() error {
-	m.mu.Lock()
-	m.closed = true
-	m.mu.Unlock()
-	m.end(ErrClosed)
-	m.acquiring.Wait()
-	if m.own {
-		m.queue.Close(0)
-		return m.keeper.Close()
-	}
-	m.queue.Close(closePatience)
-	return nil
-}
+func (l *lock) Close() error { return l.queue.Close() }
 
 // owner is what people can read of who holds or waits.
 type owner struct {

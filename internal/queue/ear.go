@@ -52,14 +52,15 @@ func (e *Entry) hears(key string, revision int64) {
 	if revision <= e.at {
 		return
 	}
-	if _, ok := e.ahead[key]; ok {
+	if weight, ok := e.ahead[key]; ok {
 		delete(e.ahead, key)
-		if len(e.ahead) == 0 {
+		was := e.clear()
+		if e.taken -= weight; !was && e.clear() {
 			e.at, e.fresh = revision, false
 		}
 	}
 	e.gone = e.gone || key == e.Key
-	if e.gone || len(e.ahead) == 0 {
+	if e.gone || e.clear() {
 		select {
 		case e.moved <- struct{}{}:
 		default:

@@ -22,11 +22,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -50,83 +48,13 @@ const (
 	lateness = 10 * time.Second
 )
 
-// Queue is one name's, as one process sees it. Its methods may be called from any goroutine.
-type Queue struct {
-	cli    *clientv3.Client
-	keeper *lease.Keeper // of all entries' leases; it knows which keys are taken
-	prefix string
-
-	mu      sync.Mutex
-	waiting map[*Entry]struct{} // that listen to the ear
-	ear     *ear                // nil: closed
-	streams int                 // watch streams that were given up
-
-	life    context.Context // of watches
-	end     context.CancelFunc
-	tidying context.Context // of what removes entries
-	give    context.CancelFunc
-	running int           // goroutines, guarded by mu
-	quiet   chan struct{} // closed when none is running and none is wanted; nil: some may be
-}
-
-// New returns a Queue of entries on the leases of a Keeper. It sends nothing.
-func New(cli *clientv3.Client, keeper *lease.Keeper, name string) *Queue {
-	q := &Queue{cli: cli, keeper: keeper, prefix: name + "/", waiting: make(map[*Entry]struct{})}
-	q.life, q.end = context.WithCancel(context.Background())
-	q.tidying, q.give = context.WithCancel(context.Background())
-	return q
-}
-
-// Close ends what goes on in the background. Entries that are being removed have until patience is
-// over to be so; what is still in the queue ends with its lease.
-func (q *Queue) Close(patience time.Duration) {
-	q.end()
-	quiet := make(chan struct{})
-	q.mu.Lock()
-	if q.quiet = quiet; q.running == 0 {
-		close(quiet)
-	}
-	q.mu.Unlock()
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-quiet:
-	case <-t.C:
-	}
-	q.give()
-	<-quiet
-}
-
-// Go runs f in the background. Close waits for it.
-func (q *Queue) Go(f func()) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.start(f)
-}
-
-// start is Go. q.mu is held.
-func (q *Queue) start(f func()) {
-	q.running++
-	go func() { // ends with Close
-		f()
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		if q.running--; q.running == 0 && q.quiet != nil {
-			select {
-			case <-q.quiet: // something was started after Close
-			default:
-				close(q.quiet)
-			}
-		}
-	}()
-}
-
 // Entry is one place in the queue.
 type Entry struct {
 	Key      string
 	Revision int64 // at which it was created: the fencing token; 0: not known to be there
 	Lease    *lease.Lease
-	Value    string // for people, and with a nonce: no other entry has it
+	Value    string // for people, and with a nonce, unless it is Unique: no other entry has it
+	Kind     Kind
 
 	Wanted []clientv3.Op           // reads of the caller's, to be made when its turn comes
 	Reads  []*clientv3.GetResponse // their results
@@ -134,12 +62,14 @@ type Entry struct {
 	moved chan struct{} // it is its turn, or it is gone
 
 	// Guarded by Queue.mu.
-	ahead map[string]struct{} // the keys that come first, as of a revision
+	ahead map[string]int // the keys that come first and what they take, as of a revision
+	taken int            // by all of them
 	last  predecessor
 	at    int64
-	fresh bool // Reads are of when nobody was ahead any more
-	gone  bool // somebody deleted it
-	freed bool // its key is another one's
+	clash error // ErrSize
+	fresh bool  // Reads are of when nobody was ahead any more
+	gone  bool  // somebody deleted it
+	freed bool  // its key is another one's
 }
 
 // predecessor is the entry just before another one.
@@ -149,8 +79,8 @@ type predecessor struct {
 }
 
 // Prepare makes an entry that is nowhere yet.
-func (q *Queue) Prepare(l *lease.Lease, value string, wanted []clientv3.Op) *Entry {
-	e := &Entry{Lease: l, Value: value, Wanted: wanted, moved: make(chan struct{}, 1)}
+func (q *Queue) Prepare(l *lease.Lease, kind Kind, value string, wanted []clientv3.Op) *Entry {
+	e := &Entry{Lease: l, Kind: kind, Value: value, Wanted: wanted, moved: make(chan struct{}, 1)}
 	q.name(e)
 	return e
 }
@@ -158,7 +88,7 @@ func (q *Queue) Prepare(l *lease.Lease, value string, wanted []clientv3.Op) *Ent
 // name gives the entry a key that nobody has who shares its lease.
 func (q *Queue) name(e *Entry) {
 	for slot := 0; ; slot++ {
-		e.Key = fmt.Sprintf("%s%x-%d", q.prefix, int64(e.Lease.ID()), slot)
+		e.Key = e.Kind.key(q.prefix, int64(e.Lease.ID()), slot)
 		if q.keeper.Claim(e.Key) {
 			return
 		}
@@ -175,14 +105,11 @@ func (q *Queue) free(e *Entry) {
 	}
 }
 
-// newest are an entry and those before it, as far as it needs to know them.
-var newest = append(clientv3.WithLastCreate(), clientv3.WithKeysOnly(), clientv3.WithLimit(few+2))
-
 // put are the operations that bring an entry to the end of the queue and tell who is ahead.
 func (q *Queue) put(e *Entry) []clientv3.Op {
 	return append([]clientv3.Op{
 		clientv3.OpPut(e.Key, e.Value, clientv3.WithLease(e.Lease.ID())),
-		clientv3.OpGet(q.prefix, newest...),
+		e.Kind.before(q.prefix),
 	}, e.Wanted...)
 }
 
@@ -190,26 +117,30 @@ func (q *Queue) put(e *Entry) []clientv3.Op {
 func (q *Queue) entered(e *Entry, revision int64, answers []*pb.ResponseOp) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e.Revision = revision
+	e.Revision, e.gone = revision, false
 	q.order(e, answers[1].GetResponseRange().Kvs, revision)
 	e.Reads = reads(answers[2:])
 }
 
-// order takes note of who is ahead. q.mu is held.
-func (q *Queue) order(e *Entry, kvs []*mvccpb.KeyValue, at int64) {
-	e.ahead, e.last, e.at, e.fresh, e.gone = make(map[string]struct{}), predecessor{}, at, true, true
-	for _, kv := range kvs {
-		key := string(kv.Key)
-		switch {
-		case key == e.Key:
-			e.gone = kv.CreateRevision != e.Revision
-		case kv.CreateRevision < e.Revision:
-			e.ahead[key] = struct{}{}
-			if kv.CreateRevision > e.last.revision {
-				e.last = predecessor{key, kv.CreateRevision}
+// Reach brings an entry to the end of the queue, unless e has a place there, and waits until it is
+// its turn. prepare makes entries on a live lease.
+func (q *Queue) Reach(ctx context.Context, e *Entry, prepare func(*lease.Lease) *Entry) (*Entry, error) {
+	for e == nil || e.Revision == 0 { // or the transaction that was to bring it there was not answered
+		if e == nil {
+			l, err := q.keeper.Lease(ctx)
+			if err != nil {
+				return nil, err
 			}
+			e = prepare(l)
+		}
+		switch err := q.Enter(ctx, e); {
+		case errors.Is(err, ErrLost):
+			e = nil // it had no place to lose yet
+		case err != nil:
+			return nil, err
 		}
 	}
+	return e, q.Await(ctx, e)
 }
 
 // Enter brings the entry to the end of the queue. A try whose outcome is unknown is settled by
@@ -231,6 +162,9 @@ func (q *Queue) Enter(ctx context.Context, e *Entry) error {
 		}
 		done, err := q.enter(ctx, e)
 		switch {
+		case done && e.clash != nil:
+			q.Remove(e)
+			return e.clash
 		case done:
 			return nil
 		case err == nil:
@@ -269,7 +203,7 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (done bool, err error) {
 		return true, nil
 	}
 	found := resp.Responses[0].GetResponseRange().Kvs[0]
-	if string(found.Value) == e.Value { // an earlier try
+	if e.Kind.Unique || string(found.Value) == e.Value { // an earlier try
 		e.Revision = found.CreateRevision
 		err := q.Look(ctx, e, resp.Header.Revision)
 		return err == nil, err
@@ -302,8 +236,10 @@ func (q *Queue) Look(ctx context.Context, e *Entry, least int64) error {
 			continue // a member that lags behind
 		}
 		q.mu.Lock()
-		q.order(e, resp.Responses[0].GetResponseRange().Kvs, resp.Header.Revision)
-		e.Reads = reads(resp.Responses[1:])
+		own := resp.Responses[0].GetResponseRange().Kvs
+		e.gone = len(own) == 0 || own[0].CreateRevision != e.Revision
+		q.order(e, resp.Responses[1].GetResponseRange().Kvs, resp.Header.Revision)
+		e.Reads = reads(resp.Responses[2:])
 		q.mu.Unlock()
 		return nil
 	}
@@ -313,12 +249,13 @@ func (q *Queue) Look(ctx context.Context, e *Entry, least int64) error {
 // look is one try.
 func (q *Queue) look(ctx context.Context, e *Entry, serializable bool) (*clientv3.TxnResponse, error) {
 	q.mu.Lock()
-	queued := clientv3.OpGet(e.Key, clientv3.WithKeysOnly())
+	own := clientv3.OpGet(e.Key, clientv3.WithKeysOnly())
+	before := own
 	if len(e.ahead) > 0 || e.at == 0 {
-		queued = clientv3.OpGet(q.prefix, append(newest[:len(newest):len(newest)], clientv3.WithMaxCreateRev(e.Revision))...)
+		before = e.Kind.before(q.prefix, clientv3.WithMaxCreateRev(e.Revision))
 	}
 	q.mu.Unlock()
-	ops := append([]clientv3.Op{queued}, e.Wanted...)
+	ops := append([]clientv3.Op{own, before}, e.Wanted...)
 	if serializable {
 		for i := range ops {
 			clientv3.WithSerializable()(&ops[i])
@@ -334,9 +271,9 @@ func (e *Entry) Guard() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(e.Key), "=", e.Revision)
 }
 
-// Note has people read something else of the entry, if it is still there: in the background, and
+// note has people read something else of the entry, if it is still there: in the background, and
 // once, as nothing depends on it.
-func (q *Queue) Note(e *Entry, value string) {
+func (q *Queue) note(e *Entry, value string) {
 	q.Go(func() {
 		ctx, cancel := context.WithTimeout(q.life, tryTimeout)
 		defer cancel()
@@ -357,8 +294,11 @@ func (q *Queue) Remove(e *Entry) {
 
 func (q *Queue) remove(ctx context.Context, e *Entry) {
 	own := clientv3.Compare(clientv3.Value(e.Key), "=", e.Value)
-	if e.Revision != 0 {
+	switch {
+	case e.Revision != 0:
 		own = e.Guard()
+	case e.Kind.Unique:
+		own = clientv3.Compare(clientv3.CreateRevision(e.Key), ">", 0)
 	}
 	began := time.Now()
 	for p := (pause{}); ctx.Err() == nil; p.wait(ctx) {

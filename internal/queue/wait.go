@@ -40,23 +40,23 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 func (q *Queue) turn(e *Entry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return e.Revision != 0 && !e.gone && len(e.ahead) == 0 && (e.fresh || len(e.Wanted) == 0)
+	return e.Revision != 0 && !e.gone && e.clear() && (e.fresh || len(e.Wanted) == 0)
 }
 
 func (q *Queue) await(ctx context.Context, e *Entry) error {
 	for p := (pause{}); !q.turn(e); {
 		q.mu.Lock()
-		gone, ahead, at := e.gone, len(e.ahead), e.at
+		gone, ahead, clear, at := e.gone, len(e.ahead), e.clear(), e.at
 		q.mu.Unlock()
 		if gone {
 			return fmt.Errorf("%w: somebody deleted it", ErrLost)
 		}
 		var err error
 		switch {
-		case ahead == 0 && q.saw(ctx, e):
-		case ahead == 0:
+		case clear && q.saw(ctx, e):
+		case clear:
 			err = q.Look(ctx, e, at)
-		case ahead <= few:
+		case ahead <= few || e.Kind.Size > 0: // of which any may leave next
 			err = q.listen(ctx, e)
 		default:
 			err = q.follow(ctx, e)

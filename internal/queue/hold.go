@@ -1,0 +1,159 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// leaveTimeout bounds a Leave whose context has no end.
+const leaveTimeout = 10 * time.Second
+
+// Words are what the package above calls the ends of a hold, for errors.Is, and what is held.
+type Words struct {
+	Lost, Released, Unknown error
+	What                    string
+}
+
+// long is how long a hold lasts before etcd is told since when.
+const long = time.Second
+
+// Hold is an entry whose turn it is, until it leaves or is lost. Its methods may be called from any
+// goroutine.
+type Hold struct {
+	q     *Queue
+	entry *Entry
+	words Words
+	done  chan struct{}
+	watch func()      // has done closed when the lease ends; most holds are over before anybody asks
+	note  *time.Timer // nil: none
+
+	mu    sync.Mutex
+	err   error // set before done is closed
+	going bool  // its end was asked for
+}
+
+// Hold makes the hold of an entry whose turn it is. If it lasts, noted is what people shall read of
+// the entry from then on; nil leaves it as it is.
+func (q *Queue) Hold(e *Entry, words Words, noted func() string) *Hold {
+	h := &Hold{q: q, entry: e, words: words, done: make(chan struct{})}
+	if noted != nil {
+		h.note = time.AfterFunc(long, func() { q.note(e, noted()) })
+	}
+	h.watch = sync.OnceFunc(func() {
+		go func() { // ends with the hold
+			select {
+			case <-e.Lease.Done():
+				h.end(fmt.Errorf("%w: %s: %w", words.Lost, words.What, e.Lease.Err()))
+			case <-h.done:
+			}
+		}()
+	})
+	return h
+}
+
+// Token is the fencing token: larger than that of every entry of this name before. Whoever stores
+// what the holder writes should refuse a smaller one than it has seen.
+func (h *Hold) Token() int64 { return h.entry.Revision }
+
+// Reads are the answers to what was to be read when the turn came.
+func (h *Hold) Reads() []*clientv3.GetResponse { return h.entry.Reads }
+
+// Key is the key in etcd whose being there is the hold.
+func (h *Hold) Key() string { return h.entry.Key }
+
+// Guard is true in etcd as long as it is held: in a transaction's If it makes what stands in Then
+// fenced, however late it arrives.
+func (h *Hold) Guard() clientv3.Cmp { return h.entry.Guard() }
+
+// Txn is a transaction that is guarded: its If is Guard and the given comparisons. (It panics, as
+// clientv3's does, when If is called again.)
+func (h *Hold) Txn(ctx context.Context, also ...clientv3.Cmp) clientv3.Txn {
+	return h.q.cli.Txn(ctx).If(append([]clientv3.Cmp{h.Guard()}, also...)...)
+}
+
+// Done is closed when the hold is over: given up, or lost; never later than etcd may give the turn
+// to somebody else, as long as this process runs and clocks tick alike.
+func (h *Hold) Done() <-chan struct{} {
+	h.watch()
+	return h.done
+}
+
+// Err is nil while it is held, then the package's error for how it ended. It reads the clock.
+func (h *Hold) Err() error {
+	select {
+	case <-h.done:
+		return h.err
+	default:
+	}
+	if lost := h.entry.Lease.Err(); lost != nil {
+		h.end(fmt.Errorf("%w: %s: %w", h.words.Lost, h.words.What, lost))
+		return h.err
+	}
+	return nil
+}
+
+// Deadline is until when it is held if nothing renews its lease from now on.
+func (h *Hold) Deadline() time.Time { return h.entry.Lease.Deadline() }
+
+func (h *Hold) end(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err != nil {
+		return
+	}
+	if h.note != nil {
+		h.note.Stop()
+	}
+	h.err = err
+	close(h.done)
+}
+
+// Begin takes the right to end the hold; it is had once.
+func (h *Hold) Begin() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.going {
+		return false
+	}
+	h.going = true
+	return true
+}
+
+// Over ends the hold here, as given up. Its entry stays in etcd, for another hold.
+func (h *Hold) Over() { h.end(fmt.Errorf("%w: %s", h.words.Released, h.words.What)) }
+
+// Leave ends the hold, applies ops in the same transaction, or nothing if it is lost, and brings
+// next, if there is one, to the end of the queue. An answer that is lost is looked for until ctx
+// ends, and 10 s at the most; the entry is removed in the background if need be. The error is the
+// package's for a hold that is lost, or an outcome that cannot be found out; after another one
+// nothing was applied.
+func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clientv3.TxnResponse, error) {
+	if lost := h.Err(); lost != nil {
+		h.q.Remove(h.entry) // etcd may have it still
+		return nil, lost
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	resp, err := h.q.Leave(ctx, h.entry, ops, next)
+	done := true
+	if err != nil && !errors.Is(err, ErrLost) {
+		resp, done, err = h.q.Settle(ctx, h.entry, ops, err)
+	}
+	if errors.Is(err, ErrLost) {
+		h.end(fmt.Errorf("%w: %s: its key is gone", h.words.Lost, h.words.What))
+		return nil, h.err
+	}
+	if !done {
+		h.q.Remove(h.entry)
+	}
+	h.Over()
+	if errors.Is(err, ErrUnknown) {
+		return nil, fmt.Errorf("%w (read what it was to write before you repeat it): %w", h.words.Unknown, err)
+	}
+	return resp, err
+}

@@ -1,0 +1,195 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/queue"
+	"github.com/etcdkit/etcdkit/lease"
+)
+
+// Mutex is a lock in etcd, as this process sees it. Its methods may be called from any goroutine;
+// those of one Mutex wait in this process, in the order in which they came, and one of them at a
+// time in etcd.
+type Mutex struct {
+	lock
+
+	mu   sync.Mutex
+	busy bool // somebody holds it, or waits in etcd
+	line []*waiter
+}
+
+// waiter waits in this process.
+type waiter struct {
+	wanted []clientv3.Op
+	turn   chan *queue.Entry // its entry, or nil: it has to make one
+}
+
+// New returns the lock of a name. It sends nothing. Locks of the same name exclude one another,
+// clientv3/concurrency's Mutex and "etcdctl lock" included. A name that is not one is ErrName
+// from the first call.
+func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
+	return &Mutex{lock: newLock(cli, name, opts)}
+}
+
+// Acquire waits until the lock is held. reads, which are Gets, ride on the request that finds that
+// out, so that they cost nothing: what they saw is in Hold.Reads, and nobody else who holds the
+// lock has written since.
+//
+// When ctx ends first, the place in the queue is given up in the background, and the error wraps
+// its cause. A lease that is lost while waiting is ErrLost: the lock is never taken anew for a
+// caller who believes to have waited all the time.
+func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
+	ctx, done, err := m.begin(ctx, reads)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	e, err := m.front(ctx, reads)
+	if err == nil {
+		e, err = m.queue.Reach(ctx, e, func(l *lease.Lease) *queue.Entry { return m.prepare(l, queue.Kind{}, reads) })
+		if err != nil {
+			m.pass()
+		}
+	}
+	if err != nil {
+		return nil, m.explain("acquire", err)
+	}
+	return newHold(&m.lock, e, m), nil
+}
+
+// front waits until it is the caller's turn in this process. The entry is nil unless the one
+// before has brought it into the queue already.
+func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (*queue.Entry, error) {
+	m.mu.Lock()
+	if !m.busy {
+		m.busy = true
+		m.mu.Unlock()
+		return nil, nil
+	}
+	w := &waiter{wanted, make(chan *queue.Entry, 1)}
+	m.line = append(m.line, w)
+	m.mu.Unlock()
+	select {
+	case e := <-w.turn:
+		return e, nil
+	case <-ctx.Done():
+	}
+	m.mu.Lock()
+	at := slices.Index(m.line, w)
+	if at >= 0 {
+		m.line = slices.Delete(m.line, at, at+1)
+	}
+	m.mu.Unlock()
+	if at < 0 { // its turn comes, with the answer to the release before
+		m.queue.Go(func() {
+			if e := <-w.turn; e != nil {
+				m.queue.Remove(e)
+			}
+			m.pass()
+		})
+	}
+	return nil, context.Cause(ctx)
+}
+
+// pass lets the next one in this process have its turn.
+func (m *Mutex) pass() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if w := m.next(); w != nil {
+		w.turn <- nil
+		return
+	}
+	m.busy = false
+}
+
+// next takes the first waiter out of the line. m.mu is held.
+func (m *Mutex) next() *waiter {
+	if len(m.line) == 0 {
+		return nil
+	}
+	w := m.line[0]
+	m.line = m.line[1:]
+	return w
+}
+
+// TryAcquire takes the lock if nobody holds it or waits for it, with one request, and is ErrTaken
+// otherwise, having written nothing. The error names the owner.
+func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
+	ctx, done, err := m.begin(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	m.mu.Lock()
+	busy := m.busy
+	m.busy = true
+	m.mu.Unlock()
+	if busy {
+		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
+	}
+	e, err := m.try(ctx)
+	if err != nil {
+		m.pass()
+		return nil, err
+	}
+	return newHold(&m.lock, e, m), nil
+}
+
+func (m *Mutex) try(ctx context.Context) (*queue.Entry, error) {
+	for again := false; ; again = true {
+		l, err := m.queue.Lease(ctx)
+		if err != nil {
+			return nil, m.explain("try", err)
+		}
+		e := m.prepare(l, queue.Kind{}, nil)
+		owner, err := m.queue.EnterEmpty(ctx, e)
+		switch {
+		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
+			_ = l.Confirm(ctx) // it was revoked, and the next one is another
+		case err != nil:
+			return nil, m.explain("try", err)
+		case owner != nil:
+			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, m.name, describe(owner))
+		default:
+			return e, nil
+		}
+	}
+}
+
+// Do holds the lock while it calls f, whose ctx ends with cause ErrLost when the lock is lost.
+// The error is f's, and ErrLost if the lock was lost meanwhile.
+func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) (err error) {
+	h, err := m.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	held, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watching := make(chan struct{})
+	go func() { // ends with the hold
+		defer close(watching)
+		<-h.Done()
+		if err := h.Err(); errors.Is(err, ErrLost) {
+			end(err)
+		}
+	}()
+	defer func() { // of a panic, too
+		lost := h.Err()
+		if err := h.Release(context.WithoutCancel(ctx)); lost == nil { // bounded
+			lost = err
+		}
+		<-watching
+		if errors.Is(lost, ErrLost) {
+			err = errors.Join(err, lost)
+		}
+	}()
+	return f(held, h)
+}
