@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -106,4 +107,29 @@ func (h *Hold) leave(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnRespo
 		m.pass()
 	}
 	return resp, err
+}
+
+// do calls f while the lock is held, and releases it.
+func (h *Hold) do(ctx context.Context, f func(context.Context, *Hold) error) (err error) {
+	held, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watching := make(chan struct{})
+	go func() { // ends with the hold
+		defer close(watching)
+		<-h.Done()
+		if err := h.Err(); errors.Is(err, ErrLost) {
+			end(err)
+		}
+	}()
+	defer func() { // of a panic, too
+		lost := h.Err()
+		if err := h.Release(context.WithoutCancel(ctx)); lost == nil { // bounded
+			lost = err
+		}
+		<-watching
+		if errors.Is(lost, ErrLost) {
+			err = errors.Join(err, lost)
+		}
+	}()
+	return f(held, h)
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
@@ -115,6 +116,56 @@ func (l *lock) explain(what string, err error) error {
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return fmt.Errorf("lock: %s %q at %q: %w", what, l.name, l.cli.Endpoints(), err)
+}
+
+// acquire waits for a hold of a kind, without a line in this process.
+func (l *lock) acquire(ctx context.Context, kind queue.Kind, reads []clientv3.Op) (*Hold, error) {
+	ctx, done, err := l.begin(ctx, reads)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	e, err := l.queue.Reach(ctx, nil, func(on *lease.Lease) *queue.Entry { return l.prepare(on, kind, reads) })
+	if err != nil {
+		return nil, l.explain("acquire", err)
+	}
+	return newHold(l, e, nil), nil
+}
+
+// try takes a hold of a kind if it need not wait.
+func (l *lock) try(ctx context.Context, kind queue.Kind) (*Hold, error) {
+	ctx, done, err := l.begin(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	e, err := l.enter(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	return newHold(l, e, nil), nil
+}
+
+// enter brings an entry into the queue if it need not wait there.
+func (l *lock) enter(ctx context.Context, kind queue.Kind) (*queue.Entry, error) {
+	for again := false; ; again = true {
+		on, err := l.queue.Lease(ctx)
+		if err != nil {
+			return nil, l.explain("try", err)
+		}
+		e := l.prepare(on, kind, nil)
+		owner, err := l.queue.TryEnter(ctx, e)
+		switch {
+		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
+			_ = on.Confirm(ctx) // it was revoked, and the next one is another
+		case err != nil:
+			return nil, l.explain("try", err)
+		case owner != nil:
+			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, l.name, describe(owner))
+		default:
+			return e, nil
+		}
+	}
 }
 
 // prepare makes an entry on a lease.

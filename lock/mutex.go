@@ -2,13 +2,11 @@ package lock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"sync"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
@@ -135,7 +133,7 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	if busy {
 		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
 	}
-	e, err := m.try(ctx)
+	e, err := m.enter(ctx, queue.Kind{})
 	if err != nil {
 		m.pass()
 		return nil, err
@@ -143,53 +141,12 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	return newHold(&m.lock, e, m), nil
 }
 
-func (m *Mutex) try(ctx context.Context) (*queue.Entry, error) {
-	for again := false; ; again = true {
-		l, err := m.queue.Lease(ctx)
-		if err != nil {
-			return nil, m.explain("try", err)
-		}
-		e := m.prepare(l, queue.Kind{}, nil)
-		owner, err := m.queue.EnterEmpty(ctx, e)
-		switch {
-		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
-			_ = l.Confirm(ctx) // it was revoked, and the next one is another
-		case err != nil:
-			return nil, m.explain("try", err)
-		case owner != nil:
-			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, m.name, describe(owner))
-		default:
-			return e, nil
-		}
-	}
-}
-
 // Do holds the lock while it calls f, whose ctx ends with cause ErrLost when the lock is lost.
 // The error is f's, and ErrLost if the lock was lost meanwhile.
-func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) (err error) {
+func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
 	h, err := m.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	held, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	watching := make(chan struct{})
-	go func() { // ends with the hold
-		defer close(watching)
-		<-h.Done()
-		if err := h.Err(); errors.Is(err, ErrLost) {
-			end(err)
-		}
-	}()
-	defer func() { // of a panic, too
-		lost := h.Err()
-		if err := h.Release(context.WithoutCancel(ctx)); lost == nil { // bounded
-			lost = err
-		}
-		<-watching
-		if errors.Is(lost, ErrLost) {
-			err = errors.Join(err, lost)
-		}
-	}()
-	return f(held, h)
+	return h.do(ctx, f)
 }

@@ -62,6 +62,11 @@ func (k Kind) takes(key string) (weight, other int) {
 	return weight, 0
 }
 
+// differs is the error of somebody who counts with another size.
+func (k Kind) differs(key string, other int) error {
+	return fmt.Errorf("%w: here it is %d, and %d with the key %q", ErrSize, k.Size, other, key)
+}
+
 // limit is how much of those ahead may be there when the turn has come.
 func (k Kind) limit() int {
 	if k.Size == 0 {
@@ -95,7 +100,7 @@ func (q *Queue) order(e *Entry, kvs []*mvccpb.KeyValue, at int64) {
 		}
 		weight, other := e.Kind.takes(key)
 		if other != 0 {
-			e.clash = fmt.Errorf("%w: this one counts to %d, and %q to %d", ErrSize, e.Kind.Size, key, other)
+			e.clash = e.Kind.differs(key, other)
 		}
 		e.ahead[key] = weight
 		e.taken += weight

@@ -18,15 +18,24 @@ import (
 // KeyValue is an entry as etcd has it.
 type KeyValue = mvccpb.KeyValue
 
-// EnterEmpty brings the entry into the queue if that is empty. Otherwise nothing is written, and
-// it returns who is first.
-func (q *Queue) EnterEmpty(ctx context.Context, e *Entry) (first *KeyValue, err error) {
+// TryEnter brings the entry into the queue if it need not wait there. Otherwise it returns who is
+// in the way, and has written nothing; but of two that count, and come at the same time, one may have
+// entered and left.
+func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
+	if e.Kind.Size > 0 {
+		return q.enterRoom(ctx, e)
+	}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
+	nobody, first := clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix(), clientv3.WithFirstCreate()
+	if e.Kind.Shared {
+		nobody = clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithRange(q.prefix + sharedMark)
+		first = []clientv3.OpOption{clientv3.WithRange(q.prefix + sharedMark), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(1)}
+	}
 	resp, err := q.cli.Txn(ctx).
-		If(clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix()).
+		If(nobody, clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).
 		Then(q.put(e)...).
-		Else(clientv3.OpGet(q.prefix, clientv3.WithFirstCreate()...)).Commit()
+		Else(clientv3.OpGet(e.Key), clientv3.OpGet(q.prefix, first...)).Commit()
 	switch {
 	case err != nil && Refused(err):
 		q.free(e)
@@ -35,16 +44,59 @@ func (q *Queue) EnterEmpty(ctx context.Context, e *Entry) (first *KeyValue, err 
 		q.Remove(e) // it may be there
 		return nil, err
 	case !resp.Succeeded:
-		first := resp.Responses[0].GetResponseRange().Kvs[0]
-		if string(first.Value) == e.Value { // an earlier try, of the client's
-			e.Revision = first.CreateRevision
-			return nil, nil // no other was there
+		own, first := resp.Responses[0].GetResponseRange().Kvs, resp.Responses[1].GetResponseRange().Kvs
+		if len(own) > 0 && string(own[0].Value) == e.Value { // an earlier try, of the client's
+			e.Revision = own[0].CreateRevision
+			return nil, nil // nobody was there
 		}
 		q.free(e)
-		return first, nil
+		return append(first, own...)[0], nil
 	}
 	q.entered(e, resp.Header.Revision, resp.Responses)
 	return nil, nil
+}
+
+// enterRoom is TryEnter for an entry that counts: etcd compares no sums.
+func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
+	call, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	resp, err := q.cli.Do(call, e.Kind.before(q.prefix))
+	if err != nil {
+		q.free(e)
+		return nil, err
+	}
+	taken := 0
+	for _, kv := range resp.Get().Kvs {
+		weight, other := e.Kind.takes(string(kv.Key))
+		if other != 0 {
+			q.free(e)
+			return nil, e.Kind.differs(string(kv.Key), other)
+		}
+		if taken += weight; taken > e.Kind.limit() {
+			q.free(e)
+			return q.read(call, kv)
+		}
+	}
+	if err := q.Enter(ctx, e); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	clear, last := e.clear(), e.last
+	q.mu.Unlock()
+	if clear {
+		return nil, nil
+	}
+	q.Remove(e)
+	return q.read(call, &KeyValue{Key: []byte(last.key)})
+}
+
+// read is a key with its value, or as it is known if it is gone.
+func (q *Queue) read(ctx context.Context, known *KeyValue) (*KeyValue, error) {
+	resp, err := q.cli.Get(ctx, string(known.Key))
+	if err != nil || len(resp.Kvs) == 0 {
+		return known, nil
+	}
+	return resp.Kvs[0], nil
 }
 
 // Leave deletes an entry and applies ops in the same transaction, if the entry is still there,

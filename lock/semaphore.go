@@ -1,0 +1,77 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/queue"
+)
+
+// Semaphore is a lock that so many hold at a time. Who comes first is first: one that takes much
+// is not overtaken by those that take little. Its methods may be called from any goroutine, and
+// each hold has an entry of its own in etcd.
+//
+// All who use a name must use the same size: whoever comes with another one is ErrSize. A Mutex of
+// the same name, clientv3's and etcdctl's too, takes all of it.
+type Semaphore struct {
+	lock
+	size int
+}
+
+// maxSize is how much a Semaphore may count to: each that waits knows all who are ahead.
+const maxSize = 10_000
+
+// NewSemaphore returns the semaphore of a name. It sends nothing. A name that is not one is ErrName,
+// and a size that is not 1 to 10,000 is ErrSize, from the first call.
+func NewSemaphore(cli *clientv3.Client, name string, size int, opts *Options) *Semaphore {
+	s := &Semaphore{newLock(cli, name, opts), size}
+	if s.bad == nil && (size < 1 || size > maxSize) {
+		s.bad = fmt.Errorf("%w: semaphore %q of %d: want 1 to %d", ErrSize, name, size, maxSize)
+	}
+	return s
+}
+
+// Acquire waits until there is room for one. It is otherwise as [Mutex.Acquire].
+func (s *Semaphore) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
+	return s.AcquireN(ctx, 1, reads...)
+}
+
+// AcquireN waits until there is room for n, which one Release gives back. An n that is not 1 to the
+// semaphore's size is ErrSize.
+func (s *Semaphore) AcquireN(ctx context.Context, n int, reads ...clientv3.Op) (*Hold, error) {
+	kind, err := s.kind(n)
+	if err != nil {
+		return nil, err
+	}
+	return s.acquire(ctx, kind, reads)
+}
+
+// TryAcquire takes one if there is room and nobody waits, and is ErrTaken otherwise.
+func (s *Semaphore) TryAcquire(ctx context.Context) (*Hold, error) { return s.TryAcquireN(ctx, 1) }
+
+// TryAcquireN takes n if there is room and nobody waits, and is ErrTaken otherwise.
+func (s *Semaphore) TryAcquireN(ctx context.Context, n int) (*Hold, error) {
+	kind, err := s.kind(n)
+	if err != nil {
+		return nil, err
+	}
+	return s.try(ctx, kind)
+}
+
+func (s *Semaphore) kind(n int) (queue.Kind, error) {
+	if s.bad == nil && (n < 1 || n > s.size) {
+		return queue.Kind{}, fmt.Errorf("%w: %d of the semaphore %q of %d: want 1 to %d", ErrSize, n, s.name, s.size, s.size)
+	}
+	return queue.Kind{Weight: n, Size: s.size}, nil
+}
+
+// Do is [Mutex.Do].
+func (s *Semaphore) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
+	h, err := s.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	return h.do(ctx, f)
+}
