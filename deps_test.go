@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"registry":       {"lease"},
 	"internal/queue": {"lease"},
 	"lock":           {"lease", "internal/queue"},
+	"election":       {"lease", "mirror", "internal/queue"},
 	"discovery":      {"registry", "mirror"},
 	"etcdtest":       {"cluster"},
 	"cmd/etcdkit":    {"client", "cluster"},

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -73,15 +72,8 @@ func newLock(cli *clientv3.Client, name string, opts *Options) lock {
 }
 
 func validName(name string) error {
-	switch {
-	case name == "":
-		return fmt.Errorf("%w: it is empty", ErrName)
-	case strings.HasSuffix(name, "/"):
-		return fmt.Errorf("%w %q: it ends in a slash, and its keys would begin with two", ErrName, name)
-	case strings.ContainsRune(name, 0):
-		return fmt.Errorf("%w %q: it contains a NUL byte", ErrName, name)
-	case len(name) > 1000:
-		return fmt.Errorf("%w %.40q…: it has %d bytes, want 1,000 at the most", ErrName, name, len(name))
+	if err := queue.ValidName(name); err != nil {
+		return fmt.Errorf("%w: %w", ErrName, err)
 	}
 	return nil
 }

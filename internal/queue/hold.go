@@ -157,3 +157,19 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 	}
 	return resp, err
 }
+
+// Say replaces the value of what is held, and the lease stays. It is ErrLost if it is not held
+// any longer; after another error the value may be either.
+func (h *Hold) Say(ctx context.Context, value string) error {
+	if lost := h.Err(); lost != nil {
+		return lost
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	resp, err := h.Txn(ctx).Then(clientv3.OpPut(h.entry.Key, value, clientv3.WithLease(h.entry.Lease.ID()))).Commit()
+	if err == nil && !resp.Succeeded {
+		h.end(fmt.Errorf("%w: %s: its key is gone", h.words.Lost, h.words.What))
+		return h.err
+	}
+	return err
+}

@@ -14,6 +14,21 @@ import (
 // ErrSize: somebody in the queue counts with another size. The error names both.
 var ErrSize = errors.New("queue: different sizes")
 
+// ValidName tells what keeps a name from being one of a queue.
+func ValidName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it is empty")
+	case strings.HasSuffix(name, "/"):
+		return fmt.Errorf("%q ends in a slash, and its keys would begin with two", name)
+	case strings.ContainsRune(name, 0):
+		return fmt.Errorf("%q contains a NUL byte", name)
+	case len(name) > 1000:
+		return fmt.Errorf("%.40q… has %d bytes, want 1,000 at the most", name, len(name))
+	}
+	return nil
+}
+
 // Kind is what an entry has to wait for. The zero Kind excludes everybody else.
 //
 // It is in the key, so that who is ahead can be told by keys alone: NAME/LEASE-SLOT excludes all,

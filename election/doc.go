@@ -1,0 +1,41 @@
+// Package election elects a leader among processes, and says in time when it is one no longer.
+//
+//	e := election.New(cli, "jobs/scheduler", nil)
+//	defer e.Close()
+//
+//	err := e.Run(ctx, hostname, func(ctx context.Context, t *election.Term) error {
+//		return schedule(ctx, t.Token()) // ctx ends when the term does
+//	})
+//
+// or, by hand:
+//
+//	t, err := e.Campaign(ctx, hostname) // waits until it is elected
+//	…
+//	err = t.Resign(ctx)
+//
+// and, for everybody:
+//
+//	for l, err := range e.Observe(ctx) { // now, and at each change; l.Vacant when there is none
+//
+// # Guarantees
+//
+//   - At most one term at a time, as etcd sees it: a term is a key that is the oldest of the
+//     election's, and Proclaim, Txn and Guard write only while it is there.
+//   - Candidates are elected in the order in which they came.
+//   - A term is never won by a candidate whose lease has ended while it waited.
+//   - Done is closed before the lease can expire and etcd elect somebody else, as long as this
+//     process runs and clocks tick alike. A lease that is revoked, or a key that is deleted, by hand
+//     is quicker than that.
+//   - Tokens increase with each term. Whoever stores what a leader writes can refuse an older one.
+//   - Observe never shows an older leader after a newer one, whatever it missed: a compaction, a
+//     disconnection, a slow reader. (A restored backup is another history.)
+//
+// The keys are those of clientv3/concurrency's Election: both elect one leader together, and see
+// the same one.
+//
+// # Limits
+//
+// As with any lease, a process that was paused and goes on may act for one step as the leader that
+// it was: what it writes to etcd is safe with Txn or Guard, what it writes elsewhere where the
+// receiver compares tokens.
+package election

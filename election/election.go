@@ -1,0 +1,125 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/queue"
+	"github.com/etcdkit/etcdkit/lease"
+)
+
+// Sentinels for errors.Is.
+var (
+	// ErrLost: the term is over, or must be taken for over: its lease ended, or somebody deleted
+	// its key. A candidate can lose its place in the same way.
+	ErrLost = errors.New("election: term lost")
+	// ErrResigned: the term was ended by Resign.
+	ErrResigned = errors.New("election: resigned")
+	// ErrVacant: there is no leader.
+	ErrVacant = errors.New("election: no leader")
+	// ErrName: the name cannot be one. Nothing was sent.
+	ErrName = errors.New("election: bad name")
+	// ErrClosed: the Election was closed.
+	ErrClosed = errors.New("election: closed")
+)
+
+// Options of New. nil and the zero value are the defaults.
+type Options struct {
+	// TTL is how long a term outlives a process that died or stands still. Default 10 s; etcd's
+	// minimum is 2 s. Without effect beside a Keeper.
+	TTL time.Duration
+	// Keeper is a shared one; it stays open. Default one of the Election's own.
+	Keeper *lease.Keeper
+}
+
+// Election is an election in etcd, as this process sees it. Its methods may be called from any
+// goroutine, and each Campaign is a candidate of its own.
+type Election struct {
+	name  string
+	cli   *clientv3.Client
+	bad   error // the name
+	queue *queue.Queue
+}
+
+// New returns the election of a name. It sends nothing. A name that is not one is ErrName from the
+// first call.
+func New(cli *clientv3.Client, name string, opts *Options) *Election {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	return &Election{name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL)}
+}
+
+func validName(name string) error {
+	if err := queue.ValidName(name); err != nil {
+		return fmt.Errorf("%w: %w", ErrName, err)
+	}
+	return nil
+}
+
+// Campaign waits until this candidate is elected. The value is what others see of the leader: an
+// address, say.
+//
+// When ctx ends first, the candidacy is withdrawn in the background, and the error wraps its cause.
+// A lease that is lost while waiting is ErrLost; campaign again, at the end of the line.
+func (e *Election) Campaign(ctx context.Context, value string) (*Term, error) {
+	if e.bad != nil {
+		return nil, e.bad
+	}
+	ctx, done, err := e.queue.Begin(ctx)
+	if err != nil {
+		return nil, ErrClosed
+	}
+	defer done()
+	entry, err := e.queue.Reach(ctx, nil, func(l *lease.Lease) *queue.Entry {
+		return e.queue.Prepare(l, queue.Kind{Unique: true}, value, nil)
+	})
+	if err != nil {
+		return nil, e.explain("campaign in", err)
+	}
+	words := queue.Words{Lost: ErrLost, Released: ErrResigned, Unknown: ErrLost, What: strconv.Quote(e.name)}
+	return &Term{e: e, held: e.queue.Hold(entry, words, nil)}, nil
+}
+
+// explain makes an error of the queue one of the election.
+func (e *Election) explain(what string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrLost):
+		return err
+	case errors.Is(err, queue.ErrLost):
+		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, e.name, err)
+	case e.queue.Closed() != nil && !errors.Is(err, ErrClosed):
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return fmt.Errorf("election: %s %q at %q: %w", what, e.name, e.cli.Endpoints(), err)
+}
+
+// Run campaigns and calls f for each term, until f returns while its term goes on: then it resigns
+// and returns f's error. When a term is lost, f's ctx ends with cause ErrLost, and when f has
+// returned Run campaigns again: there are never two calls at once, and while one hangs nobody is
+// elected through this Run. It also ends with ctx's error, and ErrClosed.
+func (e *Election) Run(ctx context.Context, value string, f func(context.Context, *Term) error) error {
+	for {
+		t, err := e.Campaign(ctx, value)
+		if err == nil {
+			err = t.do(ctx, f)
+		}
+		if !errors.Is(err, ErrLost) || ctx.Err() != nil || e.queue.Closed() != nil {
+			return err
+		}
+	}
+}
+
+// Close ends the election for this process: who campaigns is ErrClosed, and withdraws. Terms are to
+// be resigned before: one that is not ends with its lease, which is revoked unless the Keeper is a
+// shared one. It is idempotent.
+func (e *Election) Close() error { return e.queue.Close() }
+
+// keys is what the election's begin with.
+func (e *Election) keys() string { return e.name + "/" }

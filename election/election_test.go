@@ -1,0 +1,457 @@
+package election_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.uber.org/goleak"
+
+	"github.com/etcdkit/etcdkit/election"
+	"github.com/etcdkit/etcdkit/etcdtest"
+)
+
+func TestMain(m *testing.M) {
+	if endpoints := os.Getenv(leaderEnv); endpoints != "" {
+		os.Exit(lead(strings.Split(endpoints, ",")))
+	}
+	goleak.VerifyTestMain(etcdtest.Main(m))
+}
+
+// within bounds what a test waits for, on a machine that does much else.
+const within = 60 * time.Second
+
+func bounded(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+const ttl = 2 * time.Second
+
+func newElection(t testing.TB, cli *clientv3.Client, name string) *election.Election {
+	t.Helper()
+	e := election.New(cli, name, &election.Options{TTL: ttl})
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+func campaign(t testing.TB, e *election.Election, value string) *election.Term {
+	t.Helper()
+	term, err := e.Campaign(bounded(t), value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return term
+}
+
+func resign(t testing.TB, term *election.Term) {
+	t.Helper()
+	if err := term.Resign(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// candidates waits until there are so many, and returns the newest.
+func candidates(t testing.TB, cli *clientv3.Client, name string, n int64) string {
+	t.Helper()
+	for ctx := bounded(t); ; {
+		resp, err := cli.Get(ctx, name+"/", clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Count == n && n == 0 {
+			return ""
+		}
+		if resp.Count == n {
+			return string(resp.Kvs[0].Key)
+		}
+	}
+}
+
+// result is what a Campaign in the background comes to.
+type result struct {
+	term *election.Term
+	err  error
+}
+
+func campaigning(ctx context.Context, e *election.Election, value string) <-chan result {
+	c := make(chan result, 1)
+	go func() { // ends with ctx
+		term, err := e.Campaign(ctx, value)
+		c <- result{term, err}
+	}()
+	return c
+}
+
+func TestOneLeadsAndThenTheNext(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "jobs"
+	a, b := newElection(t, cli, name), newElection(t, cli, name)
+	if l, err := a.Current(bounded(t)); !errors.Is(err, election.ErrVacant) || !l.Vacant() {
+		t.Errorf("nobody campaigned: %+v, %v, want ErrVacant", l, err)
+	}
+	first := campaign(t, a, "a")
+	next := campaigning(bounded(t), b, "b")
+	candidates(t, cli, name, 2)
+	if l, err := b.Current(bounded(t)); err != nil || l.Value != "a" || l.Token != first.Token() || l.Key != first.Key() {
+		t.Errorf("%+v, %v, want a and its token", l, err)
+	}
+	if err := first.Proclaim(bounded(t), "a, at work"); err != nil {
+		t.Error(err)
+	}
+	if l, err := b.Current(bounded(t)); err != nil || l.Value != "a, at work" || l.Token != first.Token() {
+		t.Errorf("%+v, %v, want what a proclaimed", l, err)
+	}
+	resign(t, first)
+	resign(t, first) // again
+	if err := first.Err(); !errors.Is(err, election.ErrResigned) {
+		t.Errorf("after Resign: %v, want ErrResigned", err)
+	}
+	got := <-next
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	if got.term.Token() <= first.Token() {
+		t.Errorf("token %d, then %d, want them to increase", first.Token(), got.term.Token())
+	}
+	if err := first.Proclaim(bounded(t), "late"); !errors.Is(err, election.ErrResigned) {
+		t.Errorf("Proclaim after Resign: %v, want ErrResigned", err)
+	}
+	if resp, err := first.Txn(bounded(t)).Then(clientv3.OpPut(prefix+"late", "")).Commit(); err != nil || resp.Succeeded {
+		t.Errorf("a write of the term before: %v, %v, want it refused", resp, err)
+	}
+	resign(t, got.term)
+	candidates(t, cli, name, 0)
+}
+
+func TestClientv3AndEtcdkitElectOneLeaderTogether(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "jobs"
+	e := newElection(t, cli, name)
+	s, err := concurrency.NewSession(cli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	theirs := concurrency.NewElection(s, name)
+	if err := theirs.Campaign(bounded(t), "theirs"); err != nil {
+		t.Fatal(err)
+	}
+	ours := campaigning(bounded(t), e, "ours")
+	candidates(t, cli, name, 2)
+	if l, err := e.Current(bounded(t)); err != nil || l.Value != "theirs" || l.Key != theirs.Key() {
+		t.Errorf("%+v, %v, want theirs", l, err)
+	}
+	select {
+	case r := <-ours:
+		t.Fatalf("%+v while theirs leads", r)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := theirs.Resign(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	r := <-ours
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	if resp, err := theirs.Leader(bounded(t)); err != nil || string(resp.Kvs[0].Value) != "ours" {
+		t.Errorf("their Leader: %v, %v, want ours", resp, err)
+	}
+	again := make(chan error, 1)
+	go func() { again <- theirs.Campaign(bounded(t), "theirs") }()
+	candidates(t, cli, name, 2)
+	resign(t, r.term)
+	if err := <-again; err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.Resign(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestObserveYieldsEachLeaderAndVacancies(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "jobs"
+	e := newElection(t, cli, name)
+	ctx, cancel := context.WithCancel(bounded(t))
+	next, stop := iter.Pull2(e.Observe(ctx))
+	defer stop()
+	expect := func(want string) {
+		t.Helper()
+		l, err, _ := next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Value != want || l.Vacant() != (want == "") {
+			t.Errorf("got %+v, want %q", l, want)
+		}
+	}
+	expect("")
+	a := campaign(t, e, "a")
+	expect("a")
+	b := campaigning(bounded(t), e, "b") // changes nothing
+	candidates(t, cli, name, 2)
+	if err := a.Proclaim(bounded(t), "A"); err != nil {
+		t.Fatal(err)
+	}
+	expect("A")
+	resign(t, a)
+	expect("b")
+	resign(t, (<-b).term)
+	expect("")
+	cancel()
+	if _, err, _ := next(); !errors.Is(err, context.Canceled) {
+		t.Errorf("at the end: %v, want the cancellation", err)
+	}
+	if _, _, more := next(); more {
+		t.Error("it goes on after its error")
+	}
+}
+
+// Fault 8, waiting: the lease of a candidate dies, and then the leader goes.
+func TestACandidateWhoseLeaseDiedIsNeverElected(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "jobs"
+	leader, other := newElection(t, cli, name), newElection(t, cli, name)
+	first := campaign(t, leader, "a")
+	waiting := campaigning(bounded(t), other, "b")
+	key := candidates(t, cli, name, 2)
+	resp, err := cli.Get(bounded(t), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+	resign(t, first)
+	if r := <-waiting; r.term != nil || !errors.Is(r.err, election.ErrLost) {
+		t.Errorf("got %+v, want ErrLost", r)
+	}
+	candidates(t, cli, name, 0)
+}
+
+// Fault 8, leading.
+func TestALeaderWhoseLeaseIsRevokedIsTold(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	e := newElection(t, cli, prefix+"jobs")
+	term := campaign(t, e, "a")
+	resp, err := cli.Get(bounded(t), term.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-term.Done():
+	case <-bounded(t).Done():
+		t.Fatal("it is not told")
+	}
+	if err := term.Err(); !errors.Is(err, election.ErrLost) {
+		t.Errorf("%v, want ErrLost", err)
+	}
+	if err := term.Resign(bounded(t)); !errors.Is(err, election.ErrLost) {
+		t.Errorf("Resign: %v, want ErrLost", err)
+	}
+}
+
+func TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	e := newElection(t, cli, prefix+"jobs")
+	term := campaign(t, e, "a")
+	if _, err := cli.Delete(bounded(t), term.Key()); err != nil {
+		t.Fatal(err)
+	}
+	if err := term.Proclaim(bounded(t), "still a"); !errors.Is(err, election.ErrLost) {
+		t.Errorf("Proclaim: %v, want ErrLost", err)
+	}
+	<-term.Done()
+	candidates(t, cli, prefix+"jobs", 0)
+}
+
+func TestRunCampaignsAgainAndNeverCallsTwiceAtOnce(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	e := newElection(t, cli, prefix+"jobs")
+	var calls, at atomic.Int32
+	var tokens []int64
+	done := errors.New("done")
+	err := e.Run(bounded(t), "a", func(ctx context.Context, term *election.Term) error {
+		if at.Add(1) > 1 {
+			t.Error("two calls at once")
+		}
+		defer at.Add(-1)
+		tokens = append(tokens, term.Token())
+		if calls.Add(1) == 4 {
+			return done
+		}
+		resp, err := cli.Get(ctx, term.Key())
+		if err != nil {
+			return err
+		}
+		if _, err := cli.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		if cause := context.Cause(ctx); !errors.Is(cause, election.ErrLost) {
+			t.Errorf("cause %v, want ErrLost", cause)
+		}
+		return errors.New("given up")
+	})
+	if !errors.Is(err, done) || errors.Is(err, election.ErrLost) {
+		t.Errorf("got %v, want the function's error", err)
+	}
+	for n := 1; n < len(tokens); n++ {
+		if tokens[n] <= tokens[n-1] {
+			t.Errorf("tokens %v, want them to increase", tokens)
+		}
+	}
+	candidates(t, cli, prefix+"jobs", 0)
+}
+
+// Fault 10.
+func TestACallbackThatHangsSeesItsContextEndAndNobodyIsCalledBesideIt(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	e, other := newElection(t, cli, prefix+"jobs"), newElection(t, cli, prefix+"jobs")
+	told, free := make(chan struct{}), make(chan struct{})
+	var calls atomic.Int32
+	var running sync.WaitGroup
+	running.Go(func() {
+		_ = e.Run(bounded(t), "a", func(ctx context.Context, term *election.Term) error {
+			if calls.Add(1) > 1 {
+				return nil
+			}
+			resp, err := cli.Get(ctx, term.Key())
+			if err != nil {
+				return err
+			}
+			if _, err := cli.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			close(told)
+			<-free // it hangs
+			return nil
+		})
+	})
+	<-told
+	resign(t, campaign(t, other, "b")) // another process is elected meanwhile
+	if n := calls.Load(); n != 1 {
+		t.Errorf("%d calls, want 1 while it hangs", n)
+	}
+	close(free)
+	running.Wait()
+	if n := calls.Load(); n != 2 {
+		t.Errorf("%d calls, want another one when it has returned", n)
+	}
+}
+
+func TestRunResignsWhenItsFunctionPanicsOrTheContextEnds(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	e := newElection(t, cli, prefix+"jobs")
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is gone")
+			}
+		}()
+		_ = e.Run(bounded(t), "a", func(context.Context, *election.Term) error { panic("oh") })
+	}()
+	candidates(t, cli, prefix+"jobs", 0)
+	ctx, cancel := context.WithCancel(bounded(t))
+	err := e.Run(ctx, "a", func(ctx context.Context, _ *election.Term) error {
+		cancel()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the cancellation", err)
+	}
+	candidates(t, cli, prefix+"jobs", 0)
+}
+
+func TestWhoGivesUpWaitingIsNoCandidate(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "jobs"
+	e := newElection(t, cli, name)
+	term := campaign(t, e, "a")
+	ctx, cancel := context.WithCancel(bounded(t))
+	waiting := campaigning(ctx, e, "b")
+	candidates(t, cli, name, 2)
+	cancel()
+	if r := <-waiting; !errors.Is(r.err, context.Canceled) {
+		t.Errorf("got %+v, want the cancellation", r)
+	}
+	candidates(t, cli, name, 1)
+	waiting = campaigning(bounded(t), e, "c")
+	candidates(t, cli, name, 2)
+	resign(t, term)
+	term = (<-waiting).term
+	waiting = campaigning(bounded(t), e, "d")
+	candidates(t, cli, name, 2)
+	resign(t, term)
+	resign(t, (<-waiting).term)
+	waiting = campaigning(bounded(t), newElection(t, cli, name), "f")
+	resign(t, (<-waiting).term)
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Campaign(bounded(t), "g"); !errors.Is(err, election.ErrClosed) {
+		t.Errorf("after Close: %v, want ErrClosed", err)
+	}
+}
+
+func TestBadNamesAreRefusedBeforeAnythingIsSent(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	for _, name := range []string{"", "a/", "a\x00", strings.Repeat("n", 1001)} {
+		e := newElection(t, cli, name)
+		if _, err := e.Campaign(bounded(t), "a"); !errors.Is(err, election.ErrName) {
+			t.Errorf("campaign in %.10q: %v, want ErrName", name, err)
+		}
+		if _, err := e.Current(bounded(t)); !errors.Is(err, election.ErrName) {
+			t.Errorf("leader of %.10q: %v, want ErrName", name, err)
+		}
+		for _, err := range e.Observe(bounded(t)) {
+			if !errors.Is(err, election.ErrName) {
+				t.Errorf("observe %.10q: %v, want ErrName", name, err)
+			}
+		}
+	}
+}
+
+// Fault 35.
+func TestAThousandRoundsLeaveNothingBehind(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	before, err := cli.Leases(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 1000 {
+		e := election.New(cli, fmt.Sprint(prefix, n%7), nil)
+		term := campaign(t, e, "a")
+		if n%2 == 0 {
+			resign(t, term)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resp, err := cli.Get(bounded(t), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil || resp.Count != 0 {
+		t.Errorf("%v, %v: want no key", resp, err)
+	}
+	after, err := cli.Leases(bounded(t))
+	if err != nil || len(after.Leases) > len(before.Leases) {
+		t.Errorf("%d leases, before %d, %v", len(after.Leases), len(before.Leases), err)
+	}
+}

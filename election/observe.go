@@ -1,0 +1,95 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/mirror"
+)
+
+// currentTimeout bounds Current where ctx does not.
+const currentTimeout = 15 * time.Second
+
+// Leader is who leads at one moment.
+type Leader struct {
+	Key      string
+	Value    string // as campaigned with, or proclaimed since
+	Token    int64  // of its term; 0: nobody leads
+	Revision int64  // of etcd, at which the value was written, or the place became vacant
+}
+
+// Vacant tells whether nobody leads.
+func (l Leader) Vacant() bool { return l.Token == 0 }
+
+// Current asks etcd who leads, linearizably. The error is ErrVacant if nobody does.
+func (e *Election) Current(ctx context.Context) (Leader, error) {
+	if e.bad != nil {
+		return Leader{}, e.bad
+	}
+	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
+	defer cancel()
+	resp, err := e.cli.Get(ctx, e.keys(), clientv3.WithFirstCreate()...)
+	if err != nil {
+		return Leader{}, e.explain("ask for the leader of", err)
+	}
+	if len(resp.Kvs) == 0 {
+		return Leader{}, fmt.Errorf("%w of %q", ErrVacant, e.name)
+	}
+	kv := resp.Kvs[0]
+	return Leader{string(kv.Key), string(kv.Value), kv.CreateRevision, kv.ModRevision}, nil
+}
+
+// Observe yields who leads now, and again at each change of the leader or its value, a vacancy
+// included; a slow reader gets the newest. While etcd is away it yields nothing, and then what has
+// become of it. It ends by break, or with one final error: ctx's, or that of mirror.Open.
+func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
+	return func(yield func(Leader, error) bool) {
+		if e.bad != nil {
+			yield(Leader{}, e.bad)
+			return
+		}
+		m, err := mirror.Open(ctx, e.cli, e.keys(), nil)
+		if err != nil {
+			yield(Leader{}, e.explain("observe", err))
+			return
+		}
+		defer m.Close()
+		first := m.Snapshot()
+		last := leader(first)
+		if !yield(last, nil) {
+			return
+		}
+		for b, err := range m.Changes(ctx, &mirror.ChangesOptions{From: first}) {
+			if err != nil {
+				if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+					err = errors.Join(cause, err)
+				}
+				yield(Leader{}, e.explain("observe", err))
+				return
+			}
+			now := leader(b.Snapshot)
+			if now.Vacant() && last.Vacant() || now == last {
+				continue
+			}
+			if last = now; !yield(now, nil) {
+				return
+			}
+		}
+	}
+}
+
+// leader is the oldest entry.
+func leader(s *mirror.Snapshot) Leader {
+	l := Leader{Revision: s.Revision()}
+	for kv := range s.All() {
+		if l.Vacant() || kv.CreateRevision < l.Token {
+			l = Leader{kv.Key, kv.Value, kv.CreateRevision, kv.ModRevision}
+		}
+	}
+	return l
+}

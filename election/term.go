@@ -1,0 +1,86 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/queue"
+)
+
+// Term is the time for which this process is the leader. Its methods may be called from any
+// goroutine.
+type Term struct {
+	e    *Election
+	held *queue.Hold
+}
+
+// Token is the fencing token: larger than that of every term before. Whoever stores what the leader
+// writes should refuse a smaller one than it has seen.
+func (t *Term) Token() int64 { return t.held.Token() }
+
+// Key is the key in etcd whose being there is the term.
+func (t *Term) Key() string { return t.held.Key() }
+
+// Guard is true in etcd as long as the term lasts: in a transaction's If it makes what stands in
+// Then fenced, however late it arrives.
+func (t *Term) Guard() clientv3.Cmp { return t.held.Guard() }
+
+// Txn is a transaction that is guarded: its If is Guard and the given comparisons.
+func (t *Term) Txn(ctx context.Context, also ...clientv3.Cmp) clientv3.Txn {
+	return t.held.Txn(ctx, also...)
+}
+
+// Done is closed when the term is over: resigned, or lost; never later than etcd may elect somebody
+// else, as long as this process runs and clocks tick alike.
+func (t *Term) Done() <-chan struct{} { return t.held.Done() }
+
+// Err is nil while the term lasts, then ErrResigned or ErrLost. It reads the clock.
+func (t *Term) Err() error { return t.held.Err() }
+
+// Deadline is until when the term lasts if nothing renews its lease from now on.
+func (t *Term) Deadline() time.Time { return t.held.Deadline() }
+
+// Proclaim changes the leader's value. The error is ErrLost, and nothing is changed, if this is the
+// leader no longer; after another error the value may be either.
+func (t *Term) Proclaim(ctx context.Context, value string) error {
+	return t.e.explain("proclaim in", t.held.Say(ctx, value))
+}
+
+// Resign ends the term, and the next candidate is elected at once. It is idempotent. What is not
+// answered before ctx ends, or in 10 s, goes on in the background, for as long as the lease lives.
+// The error is ErrLost when the term was lost before.
+func (t *Term) Resign(ctx context.Context) error {
+	if !t.held.Begin() {
+		return nil
+	}
+	_, err := t.held.Leave(ctx, nil, nil)
+	return t.e.explain("resign from", err)
+}
+
+// do calls f while the term lasts. Its error is ErrLost when the term was lost, f's otherwise.
+func (t *Term) do(ctx context.Context, f func(context.Context, *Term) error) (err error) {
+	leading, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watching := make(chan struct{})
+	go func() { // ends with the term
+		defer close(watching)
+		<-t.Done()
+		if err := t.Err(); errors.Is(err, ErrLost) {
+			end(err)
+		}
+	}()
+	defer func() { // of a panic, too
+		lost := t.Err()
+		if err := t.Resign(context.WithoutCancel(ctx)); lost == nil { // bounded
+			lost = err
+		}
+		<-watching
+		if errors.Is(lost, ErrLost) {
+			err = errors.Join(lost, err)
+		}
+	}()
+	return f(leading, t)
+}
