@@ -20,7 +20,7 @@ type Hold struct {
 }
 
 func newHold(l *lock, e *queue.Entry, line *Mutex) *Hold {
-	since := now()
+	since := time.Now()
 	noted := func() string { return acquired(e.Value, since) }
 	return &Hold{lock: l, held: l.queue.Hold(e, l.words, noted), line: line, on: e}
 }
@@ -78,6 +78,9 @@ func (h *Hold) Release(ctx context.Context) error {
 	if !h.held.Begin() {
 		return nil
 	}
+	if h.line != nil && h.line.handOn(h) {
+		return nil
+	}
 	_, err := h.leave(ctx, nil)
 	return h.lock.explain("release", err)
 }
@@ -89,12 +92,13 @@ func (h *Hold) leave(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnRespo
 	if m == nil {
 		return h.held.Leave(ctx, ops, nil)
 	}
-	if lost := h.held.Err(); lost != nil {
-		defer m.pass() // nobody enters on that lease
-		return h.held.Leave(ctx, nil, nil)
-	}
+	lost := h.held.Err() != nil
 	m.mu.Lock()
-	w := m.next()
+	m.forget(h.on)
+	var w *waiter
+	if !lost { // nobody enters on its lease otherwise
+		w = m.next()
+	}
 	m.mu.Unlock()
 	var next *queue.Entry
 	if w != nil {
@@ -102,7 +106,7 @@ func (h *Hold) leave(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnRespo
 	}
 	resp, err := h.held.Leave(ctx, ops, next)
 	if w != nil {
-		w.turn <- next // entered, or to be entered by itself
+		w.turn <- turn{entry: next} // entered, or to be entered by itself
 	} else {
 		m.pass()
 	}

@@ -48,6 +48,13 @@ type Options struct {
 	TTL time.Duration
 	// Keeper is a shared one; it stays open. Default one of the lock's own.
 	Keeper *lease.Keeper
+	// Local has goroutines of this process hand a Mutex on without a word to etcd. Default off.
+	Local Local
+	// Linger is for how long a Mutex keeps its entry in etcd after a Release, if nobody waits: the
+	// next Acquire of this process has the lock at once, without a request, and with the same token.
+	// As soon as somebody else comes the entry is given up; to hear of that the queue is watched
+	// meanwhile. Commit releases it as ever. Default off.
+	Linger time.Duration
 }
 
 // lock is what all kinds have in common.
@@ -190,21 +197,21 @@ func self() owner {
 
 // record is the value of a new entry.
 func (o owner) record() string {
-	o.Since, o.Nonce = now(), rand.Text()
+	o.Since, o.Nonce = stamp(time.Now()), rand.Text()
 	return o.text()
 }
 
 // acquired is a record that also tells since when the lock is held.
-func acquired(record, since string) string {
+func acquired(record string, since time.Time) string {
 	var o owner
 	if err := json.Unmarshal([]byte(record), &o); err != nil {
 		panic(err) // of this process
 	}
-	o.Acquired = since
+	o.Acquired = stamp(since)
 	return o.text()
 }
 
-func now() string { return time.Now().UTC().Format(time.RFC3339) }
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func (o owner) text() string {
 	b, err := json.Marshal(o)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,23 +19,37 @@ import (
 // time in etcd.
 type Mutex struct {
 	lock
+	local  Local
+	linger time.Duration
 
-	mu   sync.Mutex
-	busy bool // somebody holds it, or waits in etcd
-	line []*waiter
+	mu    sync.Mutex
+	busy  bool // somebody holds it, or waits in etcd
+	line  []*waiter
+	kept  kept
+	ended bool // by Close
 }
 
 // waiter waits in this process.
 type waiter struct {
 	wanted []clientv3.Op
-	turn   chan *queue.Entry // its entry, or nil: it has to make one
+	turn   chan turn
+}
+
+// turn is what a waiter gets.
+type turn struct {
+	entry *queue.Entry // nil: it has to make one
+	again bool         // it was another's of this process before: nothing was read with it
 }
 
 // New returns the lock of a name. It sends nothing. Locks of the same name exclude one another,
 // clientv3/concurrency's Mutex and "etcdctl lock" included. A name that is not one is ErrName
 // from the first call.
 func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
-	return &Mutex{lock: newLock(cli, name, opts)}
+	m := &Mutex{lock: newLock(cli, name, opts)}
+	if opts != nil {
+		m.local, m.linger = opts.Local, opts.Linger
+	}
+	return m
 }
 
 // Acquire waits until the lock is held. reads, which are Gets, ride on the request that finds that
@@ -45,39 +60,49 @@ func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
 // its cause. A lease that is lost while waiting is ErrLost: the lock is never taken anew for a
 // caller who believes to have waited all the time.
 func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
+	if h := m.quick(ctx, reads); h != nil {
+		return h, nil
+	}
 	ctx, done, err := m.begin(ctx, reads)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	e, err := m.front(ctx, reads)
-	if err == nil {
-		e, err = m.queue.Reach(ctx, e, func(l *lease.Lease) *queue.Entry { return m.prepare(l, queue.Kind{}, reads) })
-		if err != nil {
-			m.pass()
-		}
-	}
+	turn, err := m.front(ctx, reads)
 	if err != nil {
 		return nil, m.explain("acquire", err)
 	}
+	e := turn.entry
+	if turn.again {
+		err = m.again(ctx, e, reads)
+	} else {
+		e, err = m.queue.Reach(ctx, e, func(l *lease.Lease) *queue.Entry { return m.prepare(l, queue.Kind{}, reads) })
+	}
+	if err != nil {
+		m.pass()
+		return nil, m.explain("acquire", err)
+	}
+	m.mu.Lock()
+	m.hold(e)
+	m.mu.Unlock()
 	return newHold(&m.lock, e, m), nil
 }
 
-// front waits until it is the caller's turn in this process. The entry is nil unless the one
-// before has brought it into the queue already.
-func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (*queue.Entry, error) {
+// front waits until it is the caller's turn in this process.
+func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (turn, error) {
 	m.mu.Lock()
 	if !m.busy {
 		m.busy = true
+		e := m.lingering()
 		m.mu.Unlock()
-		return nil, nil
+		return turn{e, e != nil}, nil
 	}
-	w := &waiter{wanted, make(chan *queue.Entry, 1)}
+	w := &waiter{wanted, make(chan turn, 1)}
 	m.line = append(m.line, w)
 	m.mu.Unlock()
 	select {
-	case e := <-w.turn:
-		return e, nil
+	case t := <-w.turn:
+		return t, nil
 	case <-ctx.Done():
 	}
 	m.mu.Lock()
@@ -88,13 +113,13 @@ func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (*queue.Entry, 
 	m.mu.Unlock()
 	if at < 0 { // its turn comes, with the answer to the release before
 		m.queue.Go(func() {
-			if e := <-w.turn; e != nil {
-				m.queue.Remove(e)
+			if t := <-w.turn; t.entry != nil {
+				m.discard(t.entry)
 			}
 			m.pass()
 		})
 	}
-	return nil, context.Cause(ctx)
+	return turn{}, context.Cause(ctx)
 }
 
 // pass lets the next one in this process have its turn.
@@ -102,7 +127,7 @@ func (m *Mutex) pass() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if w := m.next(); w != nil {
-		w.turn <- nil
+		w.turn <- turn{}
 		return
 	}
 	m.busy = false
@@ -129,15 +154,23 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	m.mu.Lock()
 	busy := m.busy
 	m.busy = true
+	var e *queue.Entry
+	if !busy {
+		e = m.lingering()
+	}
 	m.mu.Unlock()
 	if busy {
 		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
 	}
-	e, err := m.enter(ctx, queue.Kind{})
-	if err != nil {
-		m.pass()
-		return nil, err
+	if e == nil {
+		if e, err = m.enter(ctx, queue.Kind{}); err != nil {
+			m.pass()
+			return nil, err
+		}
 	}
+	m.mu.Lock()
+	m.hold(e)
+	m.mu.Unlock()
 	return newHold(&m.lock, e, m), nil
 }
 

@@ -1,0 +1,86 @@
+package lock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/etcdkit/etcdkit/internal/queue"
+)
+
+// ErrHandle: what Resume was given is no handle of this lock. Nothing was sent.
+var ErrHandle = errors.New("lock: bad handle")
+
+// handle is what another process needs to know a hold.
+type handle struct {
+	Key      string `json:"key"`
+	Revision int64  `json:"revision"`
+	Nonce    string `json:"nonce"`
+}
+
+// Handle is a text by which a process that is started again, within the TTL, can take this hold
+// back: see Mutex.Resume. Save it where the next process finds it and nobody else does.
+func (h *Hold) Handle() string {
+	var o owner
+	_ = json.Unmarshal([]byte(h.on.Value), &o) // of this process
+	b, err := json.Marshal(handle{h.Key(), h.Token(), o.Nonce})
+	if err != nil {
+		panic(err) // strings and a number
+	}
+	return string(b)
+}
+
+// Resume takes a hold back that an earlier process had, by its Handle, with the same token; or not
+// at all: when its lease has ended or it was released, and when another process has resumed it
+// before, it is ErrLost, and the way is Acquire.
+//
+// The earlier process must be gone. One that was paused, and goes on, believes to have the lock as
+// well, and has the same token: nothing can tell the two apart.
+func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
+	ctx, done, err := m.begin(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var was handle
+	if err := json.Unmarshal([]byte(saved), &was); err != nil {
+		return nil, fmt.Errorf("%w: %.60q: %w", ErrHandle, saved, err)
+	}
+	if !strings.HasPrefix(was.Key, m.name+"/") || was.Nonce == "" {
+		return nil, fmt.Errorf("%w: its key is %q: want one of %q", ErrHandle, was.Key, m.name)
+	}
+	m.mu.Lock()
+	busy := m.busy
+	m.busy = true
+	m.mu.Unlock()
+	if busy {
+		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
+	}
+	e, err := m.resume(ctx, was)
+	if err != nil {
+		m.pass()
+		return nil, m.explain("resume", err)
+	}
+	m.mu.Lock()
+	m.hold(e)
+	m.mu.Unlock()
+	return newHold(&m.lock, e, m), nil
+}
+
+func (m *Mutex) resume(ctx context.Context, was handle) (*queue.Entry, error) {
+	resp, err := m.cli.Get(ctx, was.Key)
+	if err != nil {
+		return nil, err
+	}
+	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != was.Revision {
+		return nil, fmt.Errorf("%w: %s is gone", queue.ErrLost, was.Key)
+	}
+	var is owner
+	if json.Unmarshal(resp.Kvs[0].Value, &is) != nil || is.Nonce != was.Nonce {
+		return nil, fmt.Errorf("%w: %s was resumed by %s", queue.ErrLost, was.Key, describe(resp.Kvs[0]))
+	}
+	return m.queue.Resume(ctx, resp.Kvs[0], m.who.record())
+}
