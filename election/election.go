@@ -44,6 +44,7 @@ type Election struct {
 	cli   *clientv3.Client
 	bad   error // the name
 	queue *queue.Queue
+	words *queue.Words
 }
 
 // New returns the election of a name. It sends nothing. A name that is not one is ErrName from the
@@ -53,7 +54,10 @@ func New(cli *clientv3.Client, name string, opts *Options) *Election {
 	if opts != nil {
 		o = *opts
 	}
-	return &Election{name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL)}
+	return &Election{
+		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL),
+		words: &queue.Words{Lost: ErrLost, Unknown: ErrLost, Over: fmt.Errorf("%w: %q", ErrResigned, name), What: strconv.Quote(name)},
+	}
 }
 
 func validName(name string) error {
@@ -83,8 +87,7 @@ func (e *Election) Campaign(ctx context.Context, value string) (*Term, error) {
 	if err != nil {
 		return nil, e.explain("campaign in", err)
 	}
-	words := queue.Words{Lost: ErrLost, Released: ErrResigned, Unknown: ErrLost, What: strconv.Quote(e.name)}
-	return &Term{e: e, held: e.queue.Hold(entry, words, nil)}, nil
+	return &Term{e: e, held: e.queue.Hold(entry, e.words, nil)}, nil
 }
 
 // explain makes an error of the queue one of the election.

@@ -280,28 +280,23 @@ func BenchmarkWithinOneProcess(b *testing.B) {
 	b.Run("local", func(b *testing.B) {
 		m := lock.New(cli, prefix+"local", &lock.Options{Local: lock.Local{For: time.Hour, Times: 1 << 30}})
 		defer m.Close()
-		ctx, stop := context.WithCancel(b.Context())
+		const goroutines = 4
 		var working sync.WaitGroup
-		work := make(chan struct{})
-		for range 4 {
+		b.ReportAllocs()
+		b.ResetTimer()
+		for range goroutines {
 			working.Go(func() {
-				for range work {
-					h, err := m.Acquire(ctx)
+				for range b.N / goroutines {
+					h, err := m.Acquire(b.Context())
 					if err != nil {
 						b.Error(err)
 						return
 					}
-					_ = h.Release(ctx)
+					_ = h.Release(b.Context())
 				}
 			})
 		}
-		b.ReportAllocs()
-		for b.Loop() {
-			work <- struct{}{}
-		}
-		close(work)
 		working.Wait()
-		stop()
 	})
 	b.Run("linger", func(b *testing.B) {
 		m := lock.New(cli, prefix+"linger", &lock.Options{Linger: time.Hour})

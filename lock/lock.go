@@ -64,7 +64,7 @@ type lock struct {
 	bad   error // the name, or another of New's arguments
 	queue *queue.Queue
 	who   owner
-	words queue.Words
+	words *queue.Words
 }
 
 func newLock(cli *clientv3.Client, name string, opts *Options) lock {
@@ -74,7 +74,7 @@ func newLock(cli *clientv3.Client, name string, opts *Options) lock {
 	}
 	return lock{
 		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL), who: self(),
-		words: queue.Words{Lost: ErrLost, Released: ErrReleased, Unknown: ErrUnknown, What: strconv.Quote(name)},
+		words: &queue.Words{Lost: ErrLost, Unknown: ErrUnknown, Over: fmt.Errorf("%w: %q", ErrReleased, name), What: strconv.Quote(name)},
 	}
 }
 

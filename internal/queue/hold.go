@@ -13,10 +13,11 @@ import (
 // leaveTimeout bounds a Leave whose context has no end.
 const leaveTimeout = 10 * time.Second
 
-// Words are what the package above calls the ends of a hold, for errors.Is, and what is held.
+// Words are what the package above says of a hold: its errors, and the name of what is held.
 type Words struct {
-	Lost, Released, Unknown error
-	What                    string
+	Lost, Unknown error
+	Over          error // of one that was given up, as it is returned
+	What          string
 }
 
 // long is how long a hold lasts before etcd is told since when.
@@ -27,32 +28,22 @@ const long = time.Second
 type Hold struct {
 	q     *Queue
 	entry *Entry
-	words Words
-	done  chan struct{}
-	watch func()      // has done closed when the lease ends; most holds are over before anybody asks
+	words *Words
 	note  *time.Timer // nil: none
 
 	mu    sync.Mutex
-	err   error // set before done is closed
-	going bool  // its end was asked for
+	done  chan struct{} // nil: nobody has asked for it, as most holds are over before anybody does
+	err   error         // how it ended
+	going bool          // its end was asked for
 }
 
 // Hold makes the hold of an entry whose turn it is. If it lasts, noted is what people shall read of
 // the entry from then on; nil leaves it as it is.
-func (q *Queue) Hold(e *Entry, words Words, noted func() string) *Hold {
-	h := &Hold{q: q, entry: e, words: words, done: make(chan struct{})}
+func (q *Queue) Hold(e *Entry, words *Words, noted func() string) *Hold {
+	h := &Hold{q: q, entry: e, words: words}
 	if noted != nil {
 		h.note = time.AfterFunc(long, func() { q.note(e, noted()) })
 	}
-	h.watch = sync.OnceFunc(func() {
-		go func() { // ends with the hold
-			select {
-			case <-e.Lease.Done():
-				h.end(fmt.Errorf("%w: %s: %w", words.Lost, words.What, e.Lease.Err()))
-			case <-h.done:
-			}
-		}()
-	})
 	return h
 }
 
@@ -79,20 +70,36 @@ func (h *Hold) Txn(ctx context.Context, also ...clientv3.Cmp) clientv3.Txn {
 // Done is closed when the hold is over: given up, or lost; never later than etcd may give the turn
 // to somebody else, as long as this process runs and clocks tick alike.
 func (h *Hold) Done() <-chan struct{} {
-	h.watch()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.done != nil {
+		return h.done
+	}
+	h.done = make(chan struct{})
+	if h.err != nil {
+		close(h.done)
+		return h.done
+	}
+	go func() { // ends with the hold
+		select {
+		case <-h.entry.Lease.Done():
+			h.lose(h.entry.Lease.Err())
+		case <-h.done:
+		}
+	}()
 	return h.done
 }
 
 // Err is nil while it is held, then the package's error for how it ended. It reads the clock.
 func (h *Hold) Err() error {
-	select {
-	case <-h.done:
-		return h.err
-	default:
+	h.mu.Lock()
+	err := h.err
+	h.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	if lost := h.entry.Lease.Err(); lost != nil {
-		h.end(fmt.Errorf("%w: %s: %w", h.words.Lost, h.words.What, lost))
-		return h.err
+		return h.lose(lost)
 	}
 	return nil
 }
@@ -100,17 +107,28 @@ func (h *Hold) Err() error {
 // Deadline is until when it is held if nothing renews its lease from now on.
 func (h *Hold) Deadline() time.Time { return h.entry.Lease.Deadline() }
 
-func (h *Hold) end(err error) {
+// lose ends the hold as lost, and returns how it ended.
+func (h *Hold) lose(cause error) error {
+	return h.end(fmt.Errorf("%w: %s: %w", h.words.Lost, h.words.What, cause))
+}
+
+var errGone = errors.New("its key is gone")
+
+// end ends the hold, if it has not ended, and returns how it did.
+func (h *Hold) end(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err != nil {
-		return
+		return h.err
 	}
 	if h.note != nil {
 		h.note.Stop()
 	}
 	h.err = err
-	close(h.done)
+	if h.done != nil {
+		close(h.done)
+	}
+	return err
 }
 
 // Begin takes the right to end the hold; it is had once.
@@ -125,7 +143,7 @@ func (h *Hold) Begin() bool {
 }
 
 // Over ends the hold here, as given up. Its entry stays in etcd, for another hold.
-func (h *Hold) Over() { h.end(fmt.Errorf("%w: %s", h.words.Released, h.words.What)) }
+func (h *Hold) Over() { _ = h.end(h.words.Over) }
 
 // Leave ends the hold, applies ops in the same transaction, or nothing if it is lost, and brings
 // next, if there is one, to the end of the queue. An answer that is lost is looked for until ctx
@@ -145,8 +163,7 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 		resp, done, err = h.q.Settle(ctx, h.entry, ops, err)
 	}
 	if errors.Is(err, ErrLost) {
-		h.end(fmt.Errorf("%w: %s: its key is gone", h.words.Lost, h.words.What))
-		return nil, h.err
+		return nil, h.lose(errGone)
 	}
 	if !done {
 		h.q.Remove(h.entry)
@@ -168,8 +185,7 @@ func (h *Hold) Say(ctx context.Context, value string) error {
 	defer cancel()
 	resp, err := h.Txn(ctx).Then(clientv3.OpPut(h.entry.Key, value, clientv3.WithLease(h.entry.Lease.ID()))).Commit()
 	if err == nil && !resp.Succeeded {
-		h.end(fmt.Errorf("%w: %s: its key is gone", h.words.Lost, h.words.What))
-		return h.err
+		return h.lose(errGone)
 	}
 	return err
 }
