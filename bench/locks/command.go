@@ -42,6 +42,9 @@ func rows(p *peers) []suite.Row {
 		row("goroutines", "100 goroutines of one process and one lock", (*job).goroutines),
 		row("handover", "from giving the lock back until the next one holds it", (*job).handover),
 		row("herd", "requests per operation, and wake-ups per hand-over, with 2 to 50 clients", (*job).herd),
+		row("kinds", "the read-write lock and the semaphore beside the Mutex, with 50 clients", (*job).kinds),
+		row("local", "hand-over and re-acquire within one process", (*job).local),
+		row("elections", "from one leader's Resign until the next one is elected", (*job).elections),
 		row("steady", "20,000 operations without a compaction: do they become slower?", (*job).steady),
 	}
 }
