@@ -16,6 +16,8 @@
 //		return run(ctx, h.Token()) // ctx ends when the lock is lost
 //	})
 //
+// RWMutex and Semaphore are the same for readers and writers, and for so many at a time.
+//
 // # Guarantees
 //
 //   - At most one hold of a name at a time, as etcd sees it: a hold is a key that is the oldest
@@ -33,6 +35,9 @@
 //
 // The keys are those of clientv3/concurrency's Mutex and of "etcdctl lock": the three exclude one
 // another on the same name. Do not use a name that begins with another one and a slash.
+//
+// Who holds or waits for a RWMutex or a Semaphore is in the same queue: in the order in which they
+// came, readers together, a semaphore's as long as they fit.
 //
 // # Limits
 //
