@@ -1,0 +1,100 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+)
+
+// Sentinels for errors.Is.
+var (
+	// ErrStale: a newer token was accepted, so the lock is not held any longer under this one. The
+	// error is a *StaleError. Do not try again: acquire the lock anew.
+	ErrStale = errors.New("fence: stale token")
+	// ErrToken: this cannot be a token. Nothing was sent.
+	ErrToken = errors.New("fence: bad token")
+	// ErrTable: this cannot be the name of a Table. Nothing was sent.
+	ErrTable = errors.New("fence: bad table name")
+)
+
+// StaleError is an ErrStale.
+type StaleError struct {
+	Name  string // of the lock
+	Token int64  // that was refused
+	Seen  int64  // that was accepted before; 0: not known
+}
+
+func (e *StaleError) Error() string {
+	newer := "a newer one"
+	if e.Seen != 0 {
+		newer = strconv.FormatInt(e.Seen, 10)
+	}
+	return fmt.Sprintf("%v: lock %q has been passed on from %d to %s: acquire it anew", ErrStale, e.Name, e.Token, newer)
+}
+
+// Unwrap makes it an ErrStale.
+func (e *StaleError) Unwrap() error { return ErrStale }
+
+func validToken(name string, token int64) error {
+	if token > 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: lock %q: %d: a token is what Token of a hold returns, and larger than 0", ErrToken, name, token)
+}
+
+// TokenHeader is the header that says under which token a request is made: a decimal number.
+const TokenHeader = "Fencing-Token"
+
+// SetHeader sets TokenHeader.
+func SetHeader(h http.Header, token int64) { h.Set(TokenHeader, strconv.FormatInt(token, 10)) }
+
+// Token reads TokenHeader: for a handler that checks by itself, with a Table, in the transaction
+// in which it writes. The error is ErrToken.
+func Token(r *http.Request) (int64, error) {
+	values := r.Header.Values(TokenHeader)
+	if len(values) == 0 {
+		return 0, fmt.Errorf("%w: %s %s has no header %s: send the token of the hold that it is made under", ErrToken, r.Method, r.URL.Path, TokenHeader)
+	}
+	// ParseUint takes digits only; ParseInt would take a sign, too. Of two values nobody knows which is meant.
+	token, err := strconv.ParseUint(values[0], 10, 63)
+	if err != nil || token == 0 || len(values) > 1 {
+		return 0, fmt.Errorf("%w: %s %s: the header %s is %q: send one number larger than 0", ErrToken, r.Method, r.URL.Path, TokenHeader, values)
+	}
+	return int64(token), nil
+}
+
+// Store remembers the largest token of each lock's name: Memory or SQL.
+type Store interface {
+	// Check accepts a token that is not smaller than any accepted before, and remembers it, or
+	// returns ErrStale. Of concurrent calls one is first.
+	Check(ctx context.Context, name string, token int64) error
+}
+
+// Memory is a Store in this process. The zero value is ready; its methods may be called from any
+// goroutine. It forgets everything when the process ends: the first token afterwards is accepted,
+// however old. Where a write can be late by as much as a restart takes, use SQL. It never forgets
+// a name before that.
+type Memory struct {
+	mu   sync.Mutex
+	seen map[string]int64
+}
+
+// Check implements Store.
+func (m *Memory) Check(_ context.Context, name string, token int64) error {
+	if err := validToken(name, token); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if seen := m.seen[name]; token < seen {
+		return &StaleError{Name: name, Token: token, Seen: seen}
+	}
+	if m.seen == nil {
+		m.seen = make(map[string]int64)
+	}
+	m.seen[name] = token
+	return nil
+}

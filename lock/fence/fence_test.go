@@ -1,0 +1,128 @@
+package fence_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lock/fence"
+)
+
+func TestMain(m *testing.M) {
+	if job := os.Getenv(holderEnv); job != "" {
+		os.Exit(hold(job))
+	}
+	goleak.VerifyTestMain(etcdtest.Main(m))
+}
+
+func TestAStaleTokenSaysWhoseAndWhatIsNewer(t *testing.T) {
+	var m fence.Memory
+	for _, token := range []int64{33, 34, 34} {
+		if err := m.Check(t.Context(), "jobs/nightly", token); err != nil {
+			t.Errorf("token %d: %v", token, err)
+		}
+	}
+	err := m.Check(t.Context(), "jobs/nightly", 33)
+	stale, ok := errors.AsType[*fence.StaleError](err)
+	if !errors.Is(err, fence.ErrStale) || !ok || *stale != (fence.StaleError{Name: "jobs/nightly", Token: 33, Seen: 34}) {
+		t.Fatalf("33 after 34: got %#v, want a StaleError of jobs/nightly with 33 and 34", err)
+	}
+	want := `fence: stale token: lock "jobs/nightly" has been passed on from 33 to 34: acquire it anew`
+	if err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+	if err := m.Check(t.Context(), "jobs/hourly", 1); err != nil {
+		t.Errorf("another lock's token: %v", err)
+	}
+}
+
+func TestWhatCannotBeATokenIsNotSent(t *testing.T) {
+	for _, token := range []int64{0, -1, -1 << 63} {
+		for what, err := range map[string]error{
+			"Memory": new(fence.Memory).Check(t.Context(), "lock", token),
+			"Table":  fence.Table{}.Check(t.Context(), nil, "lock", token), // a use of nil would panic
+			"SQL":    fence.SQL{}.Check(t.Context(), "lock", token),
+		} {
+			if !errors.Is(err, fence.ErrToken) || !strings.Contains(err.Error(), fmt.Sprintf(`lock "lock": %d:`, token)) {
+				t.Errorf("%s, token %d: got %v, want ErrToken with the lock and the number", what, token, err)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeATableIsNotSent(t *testing.T) {
+	for _, name := range []string{
+		" ", "Fences", "fences;", `fences"; DROP TABLE users; --`, "a.b.c", ".a", "a.", "1a", "für", "a b", "a-b", "a\n", "a\x00",
+		strings.Repeat("a", 64), strings.Repeat("a", 64) + ".a",
+	} {
+		table := fence.Table{Name: name}
+		for what, err := range map[string]error{
+			"Check":  table.Check(t.Context(), nil, "lock", 1), // a use of nil would panic
+			"Create": table.Create(t.Context(), nil),
+			"SQL":    fence.SQL{Table: table}.Check(t.Context(), "lock", 1),
+		} {
+			if !errors.Is(err, fence.ErrTable) {
+				t.Errorf("%s of table %q: got %v, want ErrTable", what, name, err)
+			}
+		}
+	}
+}
+
+func TestOfConcurrentChecksInMemoryOneIsFirst(t *testing.T) {
+	var (
+		m        fence.Memory
+		accepted = make(chan int64, 2000)
+		wg       sync.WaitGroup
+	)
+	for range 20 {
+		wg.Go(func() {
+			for range 100 {
+				token := 1 + rand.Int64N(1000)
+				if m.Check(t.Context(), "lock", token) == nil {
+					accepted <- token
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(accepted)
+	newest := int64(0)
+	for token := range accepted {
+		newest = max(newest, token)
+	}
+	err := m.Check(t.Context(), "lock", 1)
+	if stale, ok := errors.AsType[*fence.StaleError](err); !ok || stale.Seen != newest {
+		t.Errorf("after all: %v, want stale, with %d seen", err, newest)
+	}
+}
+
+func TestTheHeaderIsOneNumber(t *testing.T) {
+	read := func(values ...string) (int64, error) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://files/report", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header[fence.TokenHeader] = values
+		return fence.Token(r)
+	}
+	h := make(http.Header)
+	fence.SetHeader(h, 1<<62)
+	if got, err := read(h[fence.TokenHeader]...); err != nil || got != 1<<62 {
+		t.Errorf("of SetHeader: got %d, %v; want %d", got, err, int64(1<<62))
+	}
+	for _, values := range [][]string{
+		nil, {""}, {"0"}, {"-1"}, {"+1"}, {" 1"}, {"1 "}, {"1_0"}, {"0x1"}, {"1.0"}, {"1, 2"}, {"1", "1"}, {"one"}, {"9223372036854775808"},
+	} {
+		if got, err := read(values...); !errors.Is(err, fence.ErrToken) {
+			t.Errorf("%q: got %d, %v; want ErrToken", values, got, err)
+		}
+	}
+}

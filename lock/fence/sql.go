@@ -1,0 +1,133 @@
+package fence
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Table is where a database remembers the largest token of each lock's name. The zero value is
+// the table fencing_tokens. Databases that have no INSERT … ON CONFLICT (MySQL) are not served.
+type Table struct {
+	// Name is table or schema.table, of small letters, digits and underscores. It is always
+	// quoted, so any word will do. Default "fencing_tokens".
+	Name string
+}
+
+// Schema is what Create executes for the default table: for those who keep their schema elsewhere.
+const Schema = schemaHead + `"` + defaultTable + `"` + schemaTail
+
+const (
+	defaultTable = "fencing_tokens"
+	schemaHead   = `CREATE TABLE IF NOT EXISTS `
+	schemaTail   = ` (name TEXT NOT NULL PRIMARY KEY, token BIGINT NOT NULL)`
+)
+
+// 63 bytes are PostgreSQL's limit, beyond which it cuts without an error.
+var tableName = regexp.MustCompile(`^([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62}$`)
+
+// quoted is the table's name in a statement, or ErrTable.
+func (t Table) quoted() (string, error) {
+	name := cmp.Or(t.Name, defaultTable)
+	if !tableName.MatchString(name) {
+		return "", fmt.Errorf("%w: %q: use table or schema.table, of small letters, digits and underscores, each of at most 63", ErrTable, name)
+	}
+	return `"` + strings.ReplaceAll(name, ".", `"."`) + `"`, nil
+}
+
+// Create makes the table if it is not there. Several processes may do so at once.
+func (t Table) Create(ctx context.Context, db *sql.DB) error {
+	table, err := t.quoted()
+	if err != nil {
+		return err
+	}
+	// In PostgreSQL two at once can both find that there is none, and the slower one fails. It
+	// finds the table when it asks again.
+	for range 2 {
+		if _, err = db.ExecContext(ctx, schemaHead+table+schemaTail); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("fence: create table %s: %w", table, err)
+}
+
+// Check accepts a token that is not smaller than any accepted before for the lock of this name,
+// or returns ErrStale. Call it first in the transaction of the write, before anything is read for
+// it, and roll back after an error. What the transaction wrote counts, and the token is remembered,
+// when it commits.
+//
+// It is one statement:
+//
+//	INSERT INTO fencing_tokens AS f (name, token) VALUES ($1, $2)
+//	ON CONFLICT (name) DO UPDATE SET token = excluded.token WHERE f.token <= excluded.token
+//
+// which changes one row, or none if the token is stale. That row stays locked until the
+// transaction ends, and who comes meanwhile waits. Hence the same transaction: were the token
+// checked in one of its own, a newer holder could check and write between the check and the write.
+// (The argument is a *sql.Tx so that this cannot happen by mistake.) The row is locked, and written,
+// for an equal token, too.
+//
+// With PostgreSQL's READ COMMITTED, its default, the waiting statement then compares with what was
+// committed; with the stricter levels it fails if the row was changed since the transaction began
+// (SQLSTATE 40001): begin anew. SQLite has one writer: the others wait for its busy_timeout, and
+// fail (SQLITE_BUSY) when it is over. A transaction that checks several names does so in one order,
+// or two of them may wait for each other.
+func (t Table) Check(ctx context.Context, tx *sql.Tx, name string, token int64) error {
+	return t.check(ctx, tx, name, token)
+}
+
+// querier is a *sql.Tx or a *sql.DB.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (t Table) check(ctx context.Context, in querier, name string, token int64) error {
+	if err := validToken(name, token); err != nil {
+		return err
+	}
+	table, err := t.quoted()
+	if err != nil {
+		return err
+	}
+	failed := func(err error) error {
+		return fmt.Errorf("fence: check token %d of lock %q in table %s: %w", token, name, table, err)
+	}
+	// $1 is a parameter in SQLite, too.
+	result, err := in.ExecContext(ctx, `INSERT INTO `+table+` AS f (name, token) VALUES ($1, $2) `+
+		`ON CONFLICT (name) DO UPDATE SET token = excluded.token WHERE f.token <= excluded.token`, name, token)
+	if err != nil {
+		return failed(err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return failed(err)
+	}
+	if n == 1 {
+		return nil
+	}
+	// RETURNING would spare this one, and needs SQLite 3.35.
+	stale := &StaleError{Name: name, Token: token}
+	err = in.QueryRowContext(ctx, `SELECT token FROM `+table+` WHERE name = $1`, name).Scan(&stale.Seen)
+	if err != nil {
+		return errors.Join(stale, failed(err))
+	}
+	return stale
+}
+
+// SQL is a Store in a database. It outlives this process, and several share it. It checks in a
+// transaction of its own: a service that writes to the same database is better off with Token and
+// Table.Check.
+type SQL struct {
+	DB    *sql.DB
+	Table Table
+}
+
+// Check implements Store.
+func (s SQL) Check(ctx context.Context, name string, token int64) error {
+	return s.Table.check(ctx, s.DB, name, token)
+}
