@@ -14,6 +14,7 @@
 //	           for clients of gRPC and net/http
 //	metrics    what these know of themselves, for Prometheus
 //	lock       a mutex: fair, fenced, loss-aware
+//	lock/fence refuses late writes in front of an SQL database or an HTTP service
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line
 //

@@ -37,5 +37,5 @@
 //
 // As with any lease, a process that was paused and goes on may act for one step as the leader that
 // it was: what it writes to etcd is safe with Txn or Guard, what it writes elsewhere where the
-// receiver compares tokens.
+// receiver compares tokens, as package lock/fence does.
 package election

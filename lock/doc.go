@@ -44,5 +44,5 @@
 // No lock can stop a process that was paused, and goes on, from doing what it was about to do: it
 // is told as soon as it runs, which can be too late for one step. What such a step writes to etcd
 // is safe with Commit or Guard; what it writes elsewhere is safe where the receiver compares
-// tokens.
+// tokens, which package lock/fence does for SQL databases and HTTP services.
 package lock
