@@ -9,6 +9,7 @@
 //	client     Dial: a *clientv3.Client that is proven reachable
 //	lease      a lease kept alive that knows its own deadline and says why it ended
 //	mirror     a gap-free, ordered local copy of a key prefix
+//	health     whether an instance is well: probes, and what follows from their results
 //	registry   the writing side of services: Register, Update, Drain, Close
 //	discovery  the reading side: List, Watch, View; below it grpcresolver and httptransport,
 //	           for clients of gRPC and net/http

@@ -1,0 +1,124 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+var (
+	// ErrWarning from a Probe: the instance serves, and somebody should look at it.
+	ErrWarning = errors.New("health: warning")
+	// ErrInvalid: a Check cannot be run as it is. Nothing was started.
+	ErrInvalid = errors.New("health: invalid")
+)
+
+// Probe looks at an instance once; addr is its host:port. nil is a pass, an error that is
+// ErrWarning a warning, any other one a failure. What it says to people is output, or else the
+// text of err. It returns soon after ctx is done.
+type Probe func(ctx context.Context, addr string) (output string, err error)
+
+// Check is a Probe, and what follows from its results.
+//
+// A warning counts as a failure does where passing is concerned, and as a pass does where
+// critical is: it makes a critical check warning, and a passing one, never critical.
+type Check struct {
+	// Name tells people, and the record of the instance in etcd, which check it is: at most 100
+	// bytes, and no other check of the instance has it.
+	Name  string
+	Probe Probe
+	// Interval is from the start of one probe to that of the next. Default 5 s, at least 10 ms.
+	Interval time.Duration
+	// Timeout is when a probe that has not returned counts as failed. Default 2 s, at least 10 ms.
+	Timeout time.Duration
+	// Passing is how many passes in a row make the check passing. Default 1.
+	Passing int
+	// Warning is how many failures in a row make a passing check warning. Default 1; with
+	// Warning = Failing nothing comes before critical but an ErrWarning.
+	Warning int
+	// Failing is how many failures in a row make it critical. Default 3.
+	Failing int
+
+	usable func() error // what its constructor was given can be used; nil: it can
+}
+
+const (
+	maxChecks   = 16 // of an instance: each of them is in its record
+	maxName     = 100
+	minDuration = 10 * time.Millisecond // time.Duration(5) is not what anybody means
+)
+
+// withDefaults fills in what is zero.
+func (c Check) withDefaults() Check {
+	if c.Interval == 0 {
+		c.Interval = 5 * time.Second
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 2 * time.Second
+	}
+	for _, n := range []struct {
+		field *int
+		or    int
+	}{{&c.Passing, 1}, {&c.Warning, 1}, {&c.Failing, 3}} {
+		if *n.field == 0 {
+			*n.field = n.or
+		}
+	}
+	return c
+}
+
+// Validate checks what Open would run. Its errors are ErrInvalid.
+func Validate(checks ...Check) error {
+	if len(checks) > maxChecks {
+		return fmt.Errorf("%w: %d checks: want at most %d", ErrInvalid, len(checks), maxChecks)
+	}
+	seen := make(map[string]bool)
+	for _, c := range checks {
+		if err := c.withDefaults().validate(); err != nil {
+			return fmt.Errorf("%w: check %.*q: %w", ErrInvalid, maxName, c.Name, err)
+		}
+		if seen[c.Name] {
+			return fmt.Errorf("%w: check %q is given twice: set the Name of one", ErrInvalid, c.Name)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+// validate checks c, its defaults filled in.
+func (c Check) validate() error {
+	if c.usable != nil {
+		if err := c.usable(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case strings.TrimSpace(c.Name) == "" || len(c.Name) > maxName:
+		return fmt.Errorf("its name has %d bytes: want 1 to %d", len(c.Name), maxName)
+	case !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl):
+		return errors.New("its name is not one line of UTF-8")
+	case c.Probe == nil:
+		return errors.New("it has no Probe")
+	case c.Interval < minDuration || c.Timeout < minDuration:
+		return fmt.Errorf("interval %v, timeout %v: want at least %v", c.Interval, c.Timeout, minDuration)
+	case c.Passing < 0 || c.Warning < 0 || c.Failing < 0:
+		return fmt.Errorf("passing after %d, warning after %d, failing after %d: want no negative number", c.Passing, c.Warning, c.Failing)
+	case c.Warning > c.Failing:
+		return fmt.Errorf("warning after %d failures, critical after %d: want warning first", c.Warning, c.Failing)
+	}
+	return nil
+}
+
+// Func is a check by a function of this process. It returns soon after ctx is done: meanwhile it
+// is not called again.
+func Func(name string, f func(ctx context.Context) error) Check {
+	c := Check{Name: name}
+	if f != nil {
+		c.Probe = func(ctx context.Context, _ string) (string, error) { return "", f(ctx) }
+	}
+	return c
+}

@@ -1,0 +1,232 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// firstPause is between the first two probes of a check that has not passed yet; later ones
+	// are twice as far apart each, up to its Interval.
+	firstPause = 100 * time.Millisecond
+	// closeWait is for how long Close waits for probes that were cancelled.
+	closeWait = time.Second
+)
+
+// Monitor runs the checks of one instance until it is closed. Its methods may be called from any
+// goroutine.
+type Monitor struct {
+	addr  string
+	runs  []*run
+	wg    sync.WaitGroup // a goroutine for each of runs
+	stop  context.CancelFunc
+	close func() error
+
+	mu      sync.Mutex
+	results []Result // of runs; without a status until there is one
+	changed chan struct{}
+}
+
+// run is a check that is being run. It belongs to its goroutine, and after that to Close.
+type run struct {
+	check Check
+	judge judge
+	began time.Time   // when its last probe was started
+	late  chan answer // of a probe that was not waited for
+}
+
+type answer struct {
+	output string
+	err    error
+}
+
+// Open runs the checks of the instance at addr, host:port, and returns when each of them has a
+// result, which is after the longest Timeout at most. ctx bounds the call, not the Monitor's
+// life: Close it when done.
+//
+// The errors are ErrInvalid, before anything is run, and ctx's with the name of a check.
+func Open(ctx context.Context, addr string, checks ...Check) (*Monitor, error) {
+	if err := Validate(checks...); err != nil {
+		return nil, err
+	}
+	m := &Monitor{addr: addr, changed: make(chan struct{})}
+	m.close = sync.OnceValue(m.shutdown)
+	life, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	for _, c := range checks {
+		c = c.withDefaults()
+		m.runs = append(m.runs, &run{check: c, judge: newJudge(c)})
+		m.results = append(m.results, Result{Name: c.Name})
+	}
+	for n := range m.runs {
+		m.wg.Go(func() { m.follow(life, n) }) // ends with Close
+	}
+	if err := m.complete(ctx); err != nil {
+		_ = m.Close() // a probe that ignores its context has been waited for
+		return nil, fmt.Errorf("health: open %s: %w", addr, err)
+	}
+	return m, nil
+}
+
+// complete waits until there is a result of every check.
+func (m *Monitor) complete(ctx context.Context) error {
+	for {
+		changed, results := m.Changed(), m.Results()
+		n := slices.IndexFunc(results, func(r Result) bool { return r.Status == "" })
+		if n < 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%s has no result yet: %w", results[n].Name, context.Cause(ctx))
+		}
+	}
+}
+
+// follow probes until ctx is done.
+func (m *Monitor) follow(ctx context.Context, n int) {
+	r := m.runs[n]
+	up, pause := false, min(firstPause, r.check.Interval)
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+		now := time.Now()
+		result, output := r.probe(ctx, m.addr)
+		if ctx.Err() != nil { // which may be why it failed
+			return
+		}
+		m.note(n, r.judge.hear(result), output)
+		switch {
+		case up:
+			again.Reset(time.Until(now.Add(r.check.Interval)))
+		case r.judge.status != Critical:
+			up = true
+			again.Reset(rand.N(r.check.Interval))
+		default:
+			again.Reset(pause/2 + rand.N(pause/2))
+			pause = min(2*pause, r.check.Interval)
+		}
+	}
+}
+
+// probe runs the probe once, for its Timeout at most. One that does not return then is left
+// behind, and no other is started before it has.
+func (r *run) probe(ctx context.Context, addr string) (Status, string) {
+	if r.late != nil {
+		select {
+		case <-r.late:
+			r.late = nil
+		default:
+			return Critical, fmt.Sprintf("still runs after %v", time.Since(r.began).Round(time.Millisecond))
+		}
+	}
+	r.began = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, r.check.Timeout)
+	defer cancel()
+	told := make(chan answer, 1)
+	go ask(ctx, r.check.Probe, addr, told) // ends with the probe
+	select {
+	case a := <-told:
+		return r.read(ctx, a)
+	case <-ctx.Done():
+		r.late = told
+		return r.read(ctx, answer{err: ctx.Err()})
+	}
+}
+
+// ask has a probe's answer told, whichever way it ends.
+func ask(ctx context.Context, probe Probe, addr string, told chan<- answer) {
+	a := answer{err: errors.New("it ended its goroutine")}
+	defer func() {
+		if v := recover(); v != nil {
+			a = answer{err: fmt.Errorf("panic: %v", v)}
+		}
+		told <- a
+	}()
+	a.output, a.err = probe(ctx, addr)
+}
+
+// read tells what an answer means.
+func (r *run) read(ctx context.Context, a answer) (Status, string) {
+	if a.err == nil {
+		return Passing, line(a.output)
+	}
+	text := a.output
+	if strings.TrimSpace(text) == "" {
+		text = strings.TrimPrefix(a.err.Error(), ErrWarning.Error()+": ")
+	}
+	switch {
+	case errors.Is(a.err, ErrWarning):
+		return Warning, line(text)
+	case ctx.Err() != nil: // the error says so in many ways
+		return Critical, fmt.Sprintf("no answer within %v", r.check.Timeout)
+	}
+	return Critical, line(text)
+}
+
+// note takes note of what a probe has led to.
+func (m *Monitor) note(n int, changed bool, output string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.results[n]
+	r.Output = output
+	if !changed && r.Status != "" {
+		return
+	}
+	r.Status, r.At = m.runs[n].judge.status, time.Now().UTC().Truncate(time.Second)
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// Results are those of the checks, in their order. Of a closed Monitor they are the last ones.
+func (m *Monitor) Results() []Result {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.results)
+}
+
+// Changed is closed when a status next changes, or the Monitor is closed. Take it before Results,
+// so that nothing falls between. Who is slow misses statuses, never the latest.
+func (m *Monitor) Changed() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
+}
+
+// Close ends the checks: no probe starts after it, and those under way are cancelled and waited
+// for. That takes 1 s at most; the error names a check that runs on, as it ignores its context.
+// Close is idempotent.
+func (m *Monitor) Close() error { return m.close() }
+
+func (m *Monitor) shutdown() error {
+	m.stop()
+	m.wg.Wait()
+	m.mu.Lock()
+	close(m.changed) // nobody is left who would close it again
+	m.mu.Unlock()
+	patience := time.NewTimer(closeWait)
+	defer patience.Stop()
+	for _, r := range m.runs {
+		if r.late == nil {
+			continue
+		}
+		select {
+		case <-r.late:
+		case <-patience.C:
+			return fmt.Errorf("health: close %s: %s still runs after %v: it ignores its context", m.addr, r.check.Name, time.Since(r.began).Round(time.Millisecond))
+		}
+	}
+	return nil
+}
