@@ -8,6 +8,8 @@ import (
 	"math"
 	"strings"
 	"unique"
+
+	"github.com/etcdkit/etcdkit/health"
 )
 
 // ErrValue: a value in etcd is not an instance.
@@ -28,6 +30,7 @@ type metadata struct {
 	Tags    []string          `json:"tags,omitempty"`
 	Status  Status            `json:"status,omitempty"`
 	Reason  string            `json:"reason,omitempty"`
+	Checks  []health.Result   `json:"checks,omitempty"`
 	Host    string            `json:"host,omitempty"`
 	PID     int               `json:"pid,omitempty"`
 	More    map[string]string `json:"metadata,omitempty"`
@@ -47,7 +50,7 @@ func (i *Instance) Encode() (string, error) {
 	}
 	b, err := json.Marshal(value{Addr: i.Addr, Metadata: &metadata{
 		Version: i.Version, Weight: max(1, i.Weight), Zone: i.Zone, Tags: i.Tags, Status: status, Reason: i.Reason,
-		Host: i.Host, PID: i.PID, More: i.Metadata,
+		Checks: i.Checks, Host: i.Host, PID: i.PID, More: i.Metadata,
 	}})
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -76,6 +79,10 @@ func Decode(prefix, key, val string) (Instance, error) {
 	}
 	for _, often := range []*string{&i.Version, &i.Zone, &i.Host, (*string)(&i.Status)} {
 		*often = unique.Make(*often).Value() // one copy for all instances that have it
+	}
+	for n := range i.Checks {
+		c := &i.Checks[n]
+		c.Name, c.Status, c.At = unique.Make(c.Name).Value(), unique.Make(c.Status).Value(), c.At.UTC()
 	}
 	return i, nil
 }
@@ -120,7 +127,7 @@ func (i *Instance) readOurs(val string) bool {
 		return false
 	}
 	m := v.Metadata
-	if m.Weight < 1 || m.Weight > math.MaxInt32 || !m.Status.known() {
+	if m.Weight < 1 || m.Weight > math.MaxInt32 || !m.Status.known() || validChecks(m.Checks) != nil {
 		return false
 	}
 	i.Addr, i.Weight, i.Status, i.Version, i.Zone, i.Reason = v.Addr, m.Weight, m.Status, m.Version, m.Zone, m.Reason
@@ -130,6 +137,9 @@ func (i *Instance) readOurs(val string) bool {
 	}
 	if len(m.More) > 0 {
 		i.Metadata = m.More
+	}
+	if len(m.Checks) > 0 {
+		i.Checks = m.Checks
 	}
 	return true
 }
@@ -154,6 +164,7 @@ func (i *Instance) readForeign(raw json.RawMessage) {
 	take(all, "tags", &i.Tags, func(t []string) bool { return len(t) > 0 })
 	take(all, "weight", &i.Weight, func(w int) bool { return w > 0 && w <= math.MaxInt32 })
 	take(all, "status", &i.Status, Status.known)
+	take(all, "checks", &i.Checks, func(c []health.Result) bool { return len(c) > 0 && validChecks(c) == nil })
 	take(all, "metadata", &i.Metadata, func(m map[string]string) bool { return len(m) > 0 })
 	for name, raw := range all {
 		text := plain(raw)

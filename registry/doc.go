@@ -15,6 +15,15 @@
 // client/v3/naming/resolver find it as it is. Many instances of one process go through a
 // Registrar: one worker, one lease for up to 1,000 keys, transactions of up to 128.
 //
+// With Options.Checks an instance is shown as it is, not as it was when it started:
+//
+//	opts := &registry.Options{Checks: []health.Check{health.HTTP("/healthz")}, AwaitServing: true}
+//
+// The worse of the instance's Status and of what its checks found is written, with the check as
+// the Reason and all results in Checks, whenever that changes and no more often. An instance that
+// is draining or in maintenance stays so. Update and Instance speak of what was asked for, State
+// of what is shown: nothing that a check found outlives it. See package health.
+//
 // # Guarantees
 //
 //   - A registration comes back by itself: after a lost or revoked lease, after its key was
@@ -30,10 +39,16 @@
 //   - A user without the right to write is told at once, with ErrUnauthorised. A registration
 //     whose right is taken away later stays as it is, and is tried again every 5 s when
 //     something is to be written.
+//   - The first record says what the checks found, and with AwaitServing there is none before
+//     the instance can serve. Close ends the checks before it says draining.
 //
 // # Limits
 //
 // Names have at most 200 bytes, values 64 KiB. The user must be allowed to read and write the
 // key. More than 8 instances of one service and registrar are watched by their service's
 // prefix: it then hears of other processes' instances, too.
+//
+// Checks run in this process: when it is stopped or gone, nothing turns critical, and the lease
+// ends. Beside a Raw value they are in State, and AwaitServing works; the value has no room for
+// them.
 package registry

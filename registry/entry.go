@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -20,8 +21,12 @@ type entry struct {
 	key      string
 	updating sync.Mutex // one Update at a time; taken before Registrar.mu
 	instance Instance
-	value    string // wanted
+	value    string // wanted: the instance, and what its checks found
 	leaving  bool   // nothing is wanted
+
+	monitor   *health.Monitor // of the instance's checks; nil: it has none
+	checks    []health.Result // as of the last change of a status
+	dismissal chan struct{}   // closed when there shall be no checks any more
 
 	written  bool         // the key is ours, on lease, with the value there
 	doubted  bool         // written, but somebody may have changed that unnoticed
@@ -50,20 +55,26 @@ type entry struct {
 	changed chan struct{}
 }
 
-func newEntry(prefix string, i Instance) (*entry, error) {
+func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) {
 	if i.Weight == 0 {
 		i.Weight = 1
 	}
 	if i.Status == "" {
 		i.Status = Passing
 	}
+	if len(checks) > 0 {
+		i.Checks = nil // theirs to say
+	}
 	value, err := i.Encode()
 	if err != nil {
 		return nil, err
 	}
+	if err := i.fits(checks); err != nil {
+		return nil, err
+	}
 	return &entry{
 		key: prefix + i.Service + "/" + i.ID, instance: i.clone(), value: value,
-		since: time.Now(), changed: make(chan struct{}),
+		since: time.Now(), changed: make(chan struct{}), dismissal: make(chan struct{}),
 	}, nil
 }
 
@@ -154,7 +165,7 @@ func (e *entry) goodbye() (string, bool) {
 		return "", false
 	}
 	e.farewell = true
-	last := e.instance
+	last := e.shown()
 	last.Status, last.Reason = Draining, "leaving"
 	value, err := last.Encode()
 	return value, err == nil && e.there != value && e.instance.Status != Draining

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/etcdkit/etcdkit/health"
 )
 
 // ErrInvalid: an instance or a name cannot be registered. Nothing was sent.
@@ -33,6 +35,10 @@ type Instance struct {
 	Status Status
 	// Reason says why Status is what it is.
 	Reason string
+	// Checks are what the instance's health checks found, each as of the last change of a status.
+	// Where Options has Checks, they are theirs to set; Status and Reason are then what follows
+	// from the worst of them, if they are not what was asked for.
+	Checks []health.Result
 	// Metadata is whatever else consumers need, at most some kilobytes.
 	Metadata map[string]string
 
@@ -48,7 +54,7 @@ type Instance struct {
 
 // clone shares nothing with i.
 func (i Instance) clone() Instance {
-	i.Tags, i.Metadata = slices.Clone(i.Tags), maps.Clone(i.Metadata)
+	i.Tags, i.Metadata, i.Checks = slices.Clone(i.Tags), maps.Clone(i.Metadata), slices.Clone(i.Checks)
 	return i
 }
 
@@ -101,7 +107,29 @@ func (i *Instance) Validate() error {
 	if i.Status != "" && !i.Status.known() {
 		return fmt.Errorf("%w: status %q: want passing, warning, critical, draining or maintenance", ErrInvalid, i.Status)
 	}
+	if err := validChecks(i.Checks); err != nil {
+		return err
+	}
 	return i.validTexts()
+}
+
+// validChecks checks results, whoever found them.
+func validChecks(results []health.Result) error {
+	for _, c := range results {
+		if c.Status != health.Passing && c.Status != health.Warning && c.Status != health.Critical {
+			return fmt.Errorf("%w: check %.40q: status %q: want passing, warning or critical", ErrInvalid, c.Name, c.Status)
+		}
+		if err := validText("name of a check", c.Name); err != nil {
+			return err
+		}
+		if err := validText("output of check "+c.Name, c.Output); err != nil {
+			return err
+		}
+		if year := c.At.UTC().Year(); year < 1 || year > 9999 {
+			return fmt.Errorf("%w: check %q: year %d: want 1 to 9999", ErrInvalid, c.Name, year)
+		}
+	}
+	return nil
 }
 
 func (i *Instance) validTexts() error {

@@ -7,7 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -16,6 +18,9 @@ func TestAnInstanceSurvivesItsValue(t *testing.T) {
 		{Service: "web", ID: "a", Addr: "10.0.0.1:80", Weight: 1, Status: registry.Passing},
 		{Service: "웹", ID: "서울-1", Addr: "[fd00::1]:8080", Version: "v1.2.3", Weight: 7, Zone: "kr-1", Tags: []string{"blue", "canary"},
 			Status: registry.Maintenance, Reason: "disk", Metadata: map[string]string{"team": "search"}, Host: "node7", PID: 42},
+		{Service: "web", ID: "b", Addr: "h:1", Weight: 1, Status: registry.Critical, Reason: "tcp: refused", Checks: []health.Result{
+			{Name: "tcp", Status: health.Critical, Output: "refused <좋>", At: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)},
+			{Name: "disk", Status: health.Passing}}},
 		{Service: "web", ID: "node1", Raw: "value-2379", Weight: 1, Status: registry.Passing},
 	} {
 		val, err := want.Encode()
@@ -46,6 +51,16 @@ func TestForeignValuesAreRead(t *testing.T) {
 		`{"Addr":"h:1","Metadata":{"tags":["x", 1]}}`: {Addr: "h:1", Metadata: map[string]string{"tags": `["x", 1]`}},
 		`{"Addr":"h:1","Metadata":{"region":"kr","weight":5,"metadata":{"a":"b"}}}`: {
 			Addr: "h:1", Weight: 5, Metadata: map[string]string{"region": "kr", "a": "b"}},
+		`{"Op":0,"Addr":"h:1","Metadata":{"weight":1,"status":"passing","checks":[{"name":"x","status":"passing","at":"2026-08-01T21:00:00+09:00"}]}}`: {
+			Addr: "h:1", Checks: []health.Result{{Name: "x", Status: health.Passing, At: time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)}}},
+		`{"Op":0,"Addr":"h:1","Metadata":{"weight":1,"status":"passing","checks":[{"name":"x","status":"UP"}]}}`: {
+			Addr: "h:1", Metadata: map[string]string{"checks": `[{"name":"x","status":"UP"}]`}},
+		// Checks that are not ours stay what they are.
+		`{"Addr":"h:1","Metadata":{"checks":"all"}}`:                            {Addr: "h:1", Metadata: map[string]string{"checks": "all"}},
+		`{"Addr":"h:1","Metadata":{"checks":[{"name":"x","status":"UP"}]}}`:     {Addr: "h:1", Metadata: map[string]string{"checks": `[{"name":"x","status":"UP"}]`}},
+		`{"Addr":"h:1","Metadata":{"weight":1,"status":"passing","checks":[]}}`: {Addr: "h:1"},
+		`{"Addr":"h:1","Metadata":{"new":"x","checks":[{"name":"x","status":"passing"}]}}`: {
+			Addr: "h:1", Metadata: map[string]string{"new": "x"}, Checks: []health.Result{{Name: "x", Status: health.Passing}}},
 	} {
 		want.Service, want.ID, want.Weight, want.Status = "web", "a", max(1, want.Weight), registry.Passing
 		got, err := registry.Decode("/", "/web/a", val)
@@ -92,6 +107,10 @@ func TestWhatCannotBeRegisteredIsNamed(t *testing.T) {
 		{"weight -1", func(i *registry.Instance) { i.Weight = -1 }},
 		{`status "up"`, func(i *registry.Instance) { i.Status = "up" }},
 		{"want at most 65536", func(i *registry.Instance) { i.Reason = strings.Repeat("x", 64<<10) }},
+		{`check "c": status "up"`, func(i *registry.Instance) { i.Checks = []health.Result{{Name: "c", Status: "up"}} }},
+		{"output of check c", func(i *registry.Instance) {
+			i.Checks = []health.Result{{Name: "c", Status: health.Passing, Output: "\xff"}}
+		}},
 		{"metadata k", func(i *registry.Instance) { i.Metadata = map[string]string{"k": "\x00"} }},
 	} {
 		i := good
@@ -130,6 +149,8 @@ func TestAMissingHostBecomesOneThatOthersCanDial(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add("/services/web/a", "10.0.0.1:80")
 	f.Add("/services/web/a", `{"Op":0,"Addr":"h:1","Metadata":{"weight":3,"tags":["x"],"status":"draining"}}`)
+	f.Add("/services/web/a", `{"Op":0,"Addr":"h:1","Metadata":{"weight":3,"status":"critical","checks":[{"name":"c","status":"critical","output":"x","at":"2026-08-01T12:00:00+09:00"}]}}`)
+	f.Add("/services/web/a", `{"Addr":"h:1","Metadata":{"x":1,"checks":[{"name":"c","status":"passing","at":"0000-01-01T00:00:00+09:00"}]}}`)
 	f.Add("/services//a", `{"Addr":"h:1"}`)
 	f.Add("/services/../a", "x")
 	f.Fuzz(func(t *testing.T, key, val string) {

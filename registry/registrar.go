@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -39,6 +41,14 @@ type Options struct {
 	TTL time.Duration
 	// Keeper is a shared one; it stays open. Default one of the registrar's own.
 	Keeper *lease.Keeper
+	// Checks are run for each instance, once before it is first written and then until Close. The
+	// worse of what they find and of the instance's own Status is what consumers see; an instance
+	// that is draining or in maintenance stays so.
+	Checks []health.Check
+	// AwaitServing has Register write nothing before no check is critical: an instance appears when
+	// it can serve. Register's ctx bounds that, and its error then tells which check stood in the
+	// way, and what it said. Without it an instance that cannot serve yet appears as critical.
+	AwaitServing bool
 	// Logger gets one line for each change of a registration's state. nil is silent.
 	Logger *slog.Logger
 }
@@ -50,12 +60,16 @@ type Registrar struct {
 	prefix string
 	keeper *lease.Keeper
 	own    bool // keeper is ours to close
+	checks []health.Check
+	await  bool // AwaitServing
 	log    *slog.Logger
 
-	wake  chan struct{} // something is to be done
-	stop  context.CancelFunc
-	ended chan struct{}
-	close func() error
+	wake      chan struct{} // something is to be done
+	stop      context.CancelFunc
+	closing   chan struct{} // closed when nothing may be added any more
+	ended     chan struct{}
+	attending sync.WaitGroup // whoever runs or hears checks; added to under mu, until closing
+	close     func() error
 
 	mu       sync.Mutex
 	entries  map[string]*entry // by key
@@ -79,12 +93,15 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 	if err := validPrefix(o.Prefix); err != nil {
 		return nil, err
 	}
+	if err := health.Validate(o.Checks...); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registrar{
-		cli: cli, prefix: o.Prefix, keeper: o.Keeper, log: o.Logger,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		cli: cli, prefix: o.Prefix, keeper: o.Keeper, checks: slices.Clone(o.Checks), await: o.AwaitServing, log: o.Logger,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
 		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool),
 		losses: make(map[Loss]uint64),
 	}
@@ -120,11 +137,37 @@ func Register(ctx context.Context, cli *clientv3.Client, instance Instance, opts
 }
 
 // Register registers instances, in transactions of up to 128, and returns when all of them are
-// in etcd, in the order given. On an error none is: what was written is withdrawn.
+// in etcd, in the order given. On an error none is: what was written is withdrawn. Their checks,
+// if Options has any, run once before that; see AwaitServing for what is waited for.
 //
 // An ID that a live process has is ErrExists. One whose process has died is waited for, until
 // its lease ends.
 func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Registration, error) {
+	all, err := r.prepare(instances)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.examine(ctx, all); err != nil {
+		return nil, err
+	}
+	if err := r.place(ctx, all); err != nil {
+		r.dismiss(entries(all)...)
+		return nil, err
+	}
+	return all, nil
+}
+
+// entries are those of registrations.
+func entries(all []*Registration) []*entry {
+	entries := make([]*entry, len(all))
+	for i, reg := range all {
+		entries[i] = reg.entry
+	}
+	return entries
+}
+
+// prepare makes entries of instances.
+func (r *Registrar) prepare(instances []Instance) ([]*Registration, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -136,7 +179,7 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 			return nil, err
 		}
 		instance.Host, instance.PID = host, os.Getpid()
-		e, err := newEntry(r.prefix, instance)
+		e, err := newEntry(r.prefix, instance, r.checks)
 		if err != nil {
 			return nil, err
 		}
@@ -146,16 +189,21 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 		seen[e.key] = true
 		all[i] = &Registration{registrar: r, entry: e}
 	}
+	return all, nil
+}
+
+// place makes entries the registrar's and waits until they are in etcd.
+func (r *Registrar) place(ctx context.Context, all []*Registration) error {
 	for {
 		leaving, err := r.admit(all)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if leaving == nil {
 			break
 		}
 		if err := r.settled(ctx, leaving, true); err != nil {
-			return nil, fmt.Errorf("registry: register %s: it is still being withdrawn: %w", leaving.key, err)
+			return fmt.Errorf("registry: register %s: it is still being withdrawn: %w", leaving.key, err)
 		}
 	}
 	for _, reg := range all {
@@ -166,17 +214,17 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 			for _, reg := range all { // unless ctx is done; the worker goes on anyway
 				_ = r.settled(ctx, reg.entry, true)
 			}
-			return nil, fmt.Errorf("registry: register %s: %w", reg.entry.key, err)
+			return fmt.Errorf("registry: register %s: %w", reg.entry.key, err)
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // admit makes entries the registrar's, unless one of their keys is still being withdrawn.
 func (r *Registrar) admit(all []*Registration) (leaving *entry, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.isClosing() {
 		return nil, ErrClosed
 	}
 	for _, reg := range all {
@@ -198,8 +246,21 @@ func (r *Registrar) admit(all []*Registration) (leaving *entry, err error) {
 		reg.entry.losses = r.losses
 		r.services[reg.entry.service()]++
 		r.touch(reg.entry)
+		if m := reg.entry.monitor; m != nil {
+			r.attend(reg.entry, m)
+		}
 	}
 	return nil, nil
+}
+
+// isClosing tells whether nothing may be added any more. r.mu is held.
+func (r *Registrar) isClosing() bool {
+	select {
+	case <-r.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // touch has the worker look at an entry now. r.mu is held.
@@ -273,12 +334,20 @@ func (r *Registrar) leave(e *entry) {
 }
 
 // Close withdraws all instances: they say draining first, then their keys are deleted. It is
-// idempotent and bounded: 5 s for the keys, and for a Keeper of its own half a TTL more. What
+// idempotent and bounded: 5 s for the keys, and for a Keeper of its own half a TTL more. Checks end
+// before that, within a moment; one that ignores its context is waited for for 1 s. What
 // could not be deleted by then is an error, and ends with its lease; on a shared Keeper, whose
 // leases live on, it is tried on in the background until it is gone or they are.
 func (r *Registrar) Close() error { return r.close() }
 
 func (r *Registrar) shutdown() error {
+	r.mu.Lock()
+	close(r.closing)
+	checked := slices.Collect(maps.Values(r.entries))
+	r.mu.Unlock()
+	r.dismiss(checked...)
+	r.attending.Wait()
+
 	r.mu.Lock()
 	r.closed = true
 	entries := make([]*entry, 0, len(r.entries))

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/health"
 )
 
 // Registration is one instance that is kept registered. Its methods may be called from any
@@ -18,6 +20,10 @@ type Registration struct {
 
 // State is what a Registration knows of itself.
 type State struct {
+	// Status is what consumers see: the worse of what was asked for and what the checks found.
+	Status Status
+	// Checks are the present results, with what the last probes said; nil without checks.
+	Checks []health.Result
 	// Registered: the key is there, as far as is known. Since when it is so, or not.
 	Registered bool
 	Since      time.Time
@@ -38,7 +44,10 @@ func (g *Registration) State() State {
 	g.registrar.mu.Lock()
 	defer g.registrar.mu.Unlock()
 	e := g.entry
-	s := State{Registered: e.written, Since: e.since, Reason: e.reason, Again: e.again, Key: e.key, Revision: e.revision}
+	s := State{Status: e.shown().Status, Registered: e.written, Since: e.since, Reason: e.reason, Again: e.again, Key: e.key, Revision: e.revision}
+	if e.monitor != nil {
+		s.Checks = e.monitor.Results()
+	}
 	if e.lease != nil {
 		s.Lease = e.lease.ID()
 		if e.lease.Err() != nil {
@@ -58,7 +67,7 @@ func (g *Registration) Changed() <-chan struct{} {
 	return g.entry.changed
 }
 
-// Instance is what is registered, as it was last asked for.
+// Instance is what is registered, as it was last asked for: without what the checks found.
 func (g *Registration) Instance() Instance {
 	g.registrar.mu.Lock()
 	defer g.registrar.mu.Unlock()
@@ -69,9 +78,12 @@ func (g *Registration) Instance() Instance {
 // other: change is given what the one before has left. The lease and the key stay: a change of
 // Service or ID is ErrInvalid. When ctx ends first, the change is still made as soon as it can
 // be.
+//
+// What the checks found is not in it, and is added to whatever it becomes. At a new Addr they run
+// once before that is written, and if ctx ends before they have, nothing is changed.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	e := g.entry
-	if err := g.wish(change); err != nil {
+	if err := g.wish(ctx, change); err != nil {
 		return err
 	}
 	if err := g.registrar.settled(ctx, e, false); err != nil {
@@ -81,27 +93,55 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 }
 
 // wish takes note of what the instance shall be.
-func (g *Registration) wish(change func(*Instance)) error {
+func (g *Registration) wish(ctx context.Context, change func(*Instance)) error {
 	r, e := g.registrar, g.entry
 	e.updating.Lock()
 	defer e.updating.Unlock()
 	next := g.Instance()
+	was := next.Addr
 	change(&next)
-	fresh, err := newEntry(r.prefix, next)
+	fresh, err := newEntry(r.prefix, next, r.checks)
 	if err != nil {
 		return err
 	}
 	if fresh.key != e.key {
 		return fmt.Errorf("%w: update of %s to %s: close it and register anew", ErrInvalid, e.key, fresh.key)
 	}
+	if len(r.checks) > 0 && fresh.instance.Addr != was {
+		end, err := r.begin()
+		if err != nil {
+			return err
+		}
+		defer end()
+		ctx, cancel := until(ctx, e.dismissal)
+		defer cancel()
+		if fresh.monitor, err = health.Open(ctx, fresh.instance.Addr, r.checks...); err != nil {
+			return fmt.Errorf("registry: update %s: %w", e.key, err)
+		}
+	}
+	unused, err := r.accept(e, fresh)
+	if unused != nil {
+		_ = unused.Close() // its results have told of a check that ignores its context
+	}
+	return err
+}
+
+// accept takes over what an entry shall be from a fresh one, and returns the monitor that is of
+// no use any more, if there is one.
+func (r *Registrar) accept(e, fresh *entry) (unused *health.Monitor, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e.leaving {
-		return ErrClosed
+	if e.leaving || e.dismissed() {
+		return fresh.monitor, ErrClosed
 	}
-	e.instance, e.value, e.trouble, e.verdict = fresh.instance, fresh.value, nil, nil
+	e.instance, e.trouble, e.verdict = fresh.instance, nil, nil
+	e.render()
 	r.touch(e)
-	return nil
+	if fresh.monitor != nil {
+		unused = e.monitor
+		r.attend(e, fresh.monitor)
+	}
+	return unused, nil
 }
 
 // Drain tells consumers to send no new requests. The instance stays registered until Close.
@@ -109,12 +149,13 @@ func (g *Registration) Drain(ctx context.Context, reason string) error {
 	return g.Update(ctx, func(i *Instance) { i.Status, i.Reason = Draining, reason })
 }
 
-// Close withdraws the instance: it says draining, then its key is deleted. It is idempotent and
-// bounded; a key that could not be deleted ends with its lease.
+// Close withdraws the instance: its checks end, it says draining, then its key is deleted. It is
+// idempotent and bounded; a key that could not be deleted ends with its lease.
 func (g *Registration) Close() error {
 	if g.alone {
 		return g.registrar.Close()
 	}
+	g.registrar.dismiss(g.entry)
 	g.registrar.withdraw(g.entry)
 	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
 	defer cancel()

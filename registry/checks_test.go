@@ -1,0 +1,557 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// patient is a check that says what the test sets, with another output each time.
+type patient struct {
+	err    atomic.Pointer[error]
+	probes atomic.Int64
+}
+
+func (p *patient) is(err error) { p.err.Store(&err) }
+
+func (p *patient) check() health.Check {
+	return health.Check{Name: "patient", Interval: 20 * time.Millisecond, Timeout: within, Probe: func(context.Context, string) (string, error) {
+		n := p.probes.Add(1)
+		if err := p.err.Load(); err != nil && *err != nil {
+			return "", fmt.Errorf("%w for the %dth time", *err, n)
+		}
+		return fmt.Sprint("fine for the ", n, "th time"), nil
+	}}
+}
+
+// probed waits until there were n probes more.
+func (p *patient) probed(t *testing.T, n int64) {
+	t.Helper()
+	limit := bounded(t)
+	for until := p.probes.Load() + n; p.probes.Load() < until; {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-limit.Done():
+			t.Fatal("no probes")
+		}
+	}
+}
+
+var errIll = errors.New("ill")
+
+// record is what stands under a key.
+func record(t *testing.T, cli *clientv3.Client, prefix, key string) (i registry.Instance, version int64) {
+	t.Helper()
+	kvs := get(t, cli, prefix+key).Kvs
+	if len(kvs) != 1 {
+		t.Fatalf("%s: got %v, want a record", key, kvs)
+	}
+	i, err := registry.Decode(prefix, prefix+key, string(kvs[0].Value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i, kvs[0].Version
+}
+
+// becomes waits until the record of web/a is in a status.
+func becomes(t *testing.T, cli *clientv3.Client, prefix string, status registry.Status) registry.Instance {
+	t.Helper()
+	changed := get(t, cli, prefix+"web/a")
+	i, _ := record(t, cli, prefix, "web/a")
+	if i.Status == status {
+		return i
+	}
+	eventually(t, cli, prefix+"web/a", changed.Header.Revision, func(ev *clientv3.Event) bool {
+		i, _ = registry.Decode(prefix, prefix+"web/a", string(ev.Kv.Value))
+		return i.Status == status
+	})
+	return i
+}
+
+func TestNothingIsWrittenBeforeAnInstanceCanServe(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	p.is(errIll)
+	before := get(t, cli, prefix).Header.Revision
+	type result struct {
+		reg *registry.Registration
+		err error
+	}
+	registered := make(chan result, 1)
+	go func() { // waited for below
+		reg, err := registry.Register(bounded(t), cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}, AwaitServing: true})
+		registered <- result{reg, err}
+	}()
+	p.probed(t, 20)
+	if after := get(t, cli, prefix).Header.Revision; after != before {
+		t.Errorf("revision %d, want %d: nothing was to be written", after, before)
+	}
+	p.is(nil)
+	r := <-registered
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	defer r.reg.Close()
+	if i, version := record(t, cli, prefix, "web/a"); i.Status != registry.Passing || i.Reason != "" || version != 1 {
+		t.Errorf("got %+v, version %d, want it passing from the first on", i, version)
+	}
+}
+
+func TestRegisterTellsWhichCheckDidNotPass(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	p.is(errIll)
+	before := get(t, cli, prefix).Header.Revision
+	fine := health.Func("fine", func(context.Context) error { return nil })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	reg, err := registry.Register(ctx, cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{fine, p.check()}, AwaitServing: true})
+	if reg != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), prefix+"web/a: ") ||
+		!strings.Contains(err.Error(), "patient: ill for the") || strings.Contains(err.Error(), "the 1th time") {
+		t.Errorf("got %v, %v, want the deadline, and what the check said last", reg, err)
+	}
+	if after := get(t, cli, prefix).Header.Revision; after != before {
+		t.Errorf("revision %d, want %d: nothing was to be written", after, before)
+	}
+	stuck := health.Func("silent", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := registry.Register(ctx, cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{stuck}}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "silent has no result yet") {
+		t.Errorf("got %v, want the deadline and the check's name", err)
+	}
+}
+
+func TestTheFirstRecordSaysWhatTheChecksFound(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	p.is(errIll)
+	log := make(lines, 10)
+	i := web("a")
+	i.Reason = "mine"
+	reg := register(t, cli, i, &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	kv := eventually(t, cli, prefix+"web/a", 0, isPut).Kv
+	first, err := registry.Decode(prefix, string(kv.Key), string(kv.Value))
+	if err != nil || kv.Version != 1 || first.Status != registry.Critical || first.Reason != "patient: ill for the 1th time" {
+		t.Errorf("version %d: got %+v, %v, want it critical and why", kv.Version, first, err)
+	}
+	if line := <-log; !strings.Contains(line, "from=passing to=critical because=\"patient: ill for the 1th time\"") {
+		t.Errorf("log: %s", line)
+	}
+	all, err := discovery.List(bounded(t), cli, "web", &discovery.Options{Prefix: prefix})
+	if err != nil || len(all) != 1 || len(all[0].Checks) != 1 {
+		t.Fatalf("discovery: got %v, %v", all, err)
+	}
+	if c := all[0].Checks[0]; c.Name != "patient" || c.Status != health.Critical || c.Output == "" || time.Since(c.At) > within {
+		t.Errorf("discovery: got %+v", c)
+	}
+	if s := reg.State(); s.Status != registry.Critical || len(s.Checks) != 1 || !s.Registered {
+		t.Errorf("state %+v", s)
+	}
+	p.is(nil)
+	if got := becomes(t, cli, prefix, registry.Passing); got.Reason != "mine" || got.Checks[0].Status != health.Passing {
+		t.Errorf("got %+v, want it passing for the reason given", got)
+	}
+}
+
+func TestARecordIsWrittenWhenAStatusChanges(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}})
+	first := reg.State().Revision
+	expect := func(status registry.Status, version int64) {
+		t.Helper()
+		becomes(t, cli, prefix, status)
+		p.probed(t, 20)
+		i, got := record(t, cli, prefix, "web/a")
+		if i.Status != status || got != version {
+			t.Errorf("after 20 probes: %s, version %d, want %s, version %d", i.Status, got, status, version)
+		}
+		if s := reg.State(); s.Status != status || !strings.HasSuffix(s.Checks[0].Output, "th time") || s.Checks[0].Output == i.Checks[0].Output {
+			t.Errorf("state %+v, record %+v: want %s, and what was said last", s, i, status)
+		}
+	}
+	expect(registry.Passing, 1)
+	p.is(errIll)
+	expect(registry.Critical, 3) // by way of warning
+	p.is(health.ErrWarning)
+	expect(registry.Warning, 4)
+	changed := reg.Changed()
+	p.is(nil)
+	<-changed
+	expect(registry.Passing, 5)
+	var seen []registry.Status
+	eventually(t, cli, prefix+"web/a", first-1, func(ev *clientv3.Event) bool {
+		i, _ := registry.Decode(prefix, prefix+"web/a", string(ev.Kv.Value))
+		seen = append(seen, i.Status)
+		return len(seen) == 5
+	})
+	if want := []registry.Status{"passing", "warning", "critical", "warning", "passing"}; !slices.Equal(seen, want) {
+		t.Errorf("written: %v, want %v", seen, want)
+	}
+}
+
+func TestWhatTheChecksFoundDoesNotStickToWhatIsWished(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	p.is(errIll)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}})
+	if err := reg.Update(bounded(t), func(i *registry.Instance) {
+		if i.Status != registry.Passing || i.Reason != "" || i.Checks != nil {
+			t.Errorf("given %+v, want what was asked for", i)
+		}
+		i.Weight = 7
+		i.Checks = []health.Result{{Name: "made up", Status: health.Passing}}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if i, _ := record(t, cli, prefix, "web/a"); i.Weight != 7 || i.Status != registry.Critical || len(i.Checks) != 1 || i.Checks[0].Name != "patient" {
+		t.Errorf("got %+v, want the new weight, and still critical", i)
+	}
+	if i := reg.Instance(); i.Status != registry.Passing || i.Weight != 7 || i.Checks != nil {
+		t.Errorf("got %+v, want what was asked for", i)
+	}
+	p.is(nil)
+	if i := becomes(t, cli, prefix, registry.Passing); i.Weight != 7 || i.Reason != "" {
+		t.Errorf("got %+v", i)
+	}
+}
+
+func TestTheWorseOfWishAndChecksIsShown(t *testing.T) {
+	ill, doubtful := errIll, health.ErrWarning
+	for _, tc := range []struct {
+		wish   registry.Status
+		err    error
+		want   registry.Status
+		reason string
+	}{
+		{registry.Passing, nil, registry.Passing, "wish"},
+		{registry.Passing, doubtful, registry.Warning, "patient: "},
+		{registry.Passing, ill, registry.Critical, "patient: "},
+		{registry.Warning, nil, registry.Warning, "wish"},
+		{registry.Warning, doubtful, registry.Warning, "wish"},
+		{registry.Warning, ill, registry.Critical, "patient: "},
+		{registry.Critical, nil, registry.Critical, "wish"},
+		{registry.Critical, doubtful, registry.Critical, "wish"},
+		{registry.Draining, ill, registry.Draining, "wish"},
+		{registry.Maintenance, ill, registry.Maintenance, "wish"},
+	} {
+		cli, prefix := etcdtest.New(t)
+		var p patient
+		p.is(tc.err)
+		i := web("a")
+		i.Status, i.Reason = tc.wish, "wish"
+		fine := health.Func("fine", func(context.Context) error { return nil })
+		reg := register(t, cli, i, &registry.Options{Prefix: prefix, Checks: []health.Check{fine, p.check()}})
+		got, _ := record(t, cli, prefix, "web/a")
+		if got.Status != tc.want || !strings.HasPrefix(got.Reason, tc.reason) || len(got.Checks) != 2 {
+			t.Errorf("wish %s, check %v: got %+v, want %s because of %s", tc.wish, tc.err, got, tc.want, tc.reason)
+		}
+		if err := reg.Drain(bounded(t), "deploy"); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := record(t, cli, prefix, "web/a"); got.Status != registry.Draining || got.Reason != "deploy" {
+			t.Errorf("wish %s, check %v: drained, got %+v", tc.wish, tc.err, got)
+		}
+		if err := reg.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestChecksEndBeforeDrainingIsSaid(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		cli, prefix := etcdtest.New(t)
+		var probes atomic.Int64
+		var said atomic.Pointer[registry.Status]
+		running := make(chan struct{})
+		c := health.Check{Name: "c", Interval: 10 * time.Millisecond, Timeout: within, Probe: func(ctx context.Context, _ string) (string, error) {
+			if probes.Add(1) != 3 {
+				return "", nil
+			}
+			close(running)
+			<-ctx.Done()
+			<-time.After(100 * time.Millisecond) // in which draining could be said
+			i, _ := record(t, cli, prefix, "web/a")
+			said.Store(&i.Status)
+			return "", ctx.Err()
+		}}
+		opts := &registry.Options{Prefix: prefix, Checks: []health.Check{c}}
+		var reg *registry.Registration
+		if alone {
+			reg = register(t, cli, web("a"), opts)
+		} else {
+			r, err := registry.New(cli, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			all, err := r.Register(bounded(t), web("a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			reg = all[0]
+		}
+		<-running
+		if err := reg.Close(); err != nil {
+			t.Error(err)
+		}
+		if s := said.Load(); s == nil || *s != registry.Passing {
+			t.Errorf("alone %v: when its check was ended it had said %v, want passing", alone, s)
+		}
+		if err := reg.Update(bounded(t), func(*registry.Instance) {}); !errors.Is(err, registry.ErrClosed) {
+			t.Errorf("update after Close: %v", err)
+		}
+		<-time.After(10 * c.Interval) // in which ten more would run
+		if n := probes.Load(); n != 3 {
+			t.Errorf("alone %v: %d probes after Close", alone, n-3)
+		}
+	}
+}
+
+func TestAStuckCheckDoesNotHoldCloseUp(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	release := make(chan struct{})
+	defer close(release)
+	var probes atomic.Int64
+	c := health.Func("stuck", func(context.Context) error {
+		if probes.Add(1) > 1 {
+			<-release
+		}
+		return nil
+	})
+	c.Interval, c.Timeout = 10*time.Millisecond, 10*time.Millisecond
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Checks: []health.Check{c}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 20 // each of them stuck, or about to be
+	var all []registry.Instance
+	for i := range n {
+		all = append(all, web(fmt.Sprint(i)))
+	}
+	if _, err := r.Register(bounded(t), all...); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, cli, prefix+"web/7", 0, func(ev *clientv3.Event) bool { return strings.Contains(string(ev.Kv.Value), `"status":"critical"`) })
+	begin := time.Now()
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("close took %v, want 1 s for the checks, and a moment", took)
+	}
+	if kvs := get(t, cli, prefix+"web/7").Kvs; len(kvs) != 0 {
+		t.Errorf("after Close: %v, want nothing", kvs)
+	}
+}
+
+func TestBadChecksSendNothing(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	before := get(t, cli, prefix).Header.Revision
+	for text, c := range map[string]health.Check{
+		"executable file not found": health.Command("no-such-command-here"),
+		"want a path":               health.HTTP("healthz"),
+		"it has no Probe":           {Name: "c"},
+	} {
+		reg, err := registry.Register(bounded(t), cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{c}})
+		if reg != nil || !errors.Is(err, registry.ErrInvalid) || !errors.Is(err, health.ErrInvalid) || !strings.Contains(err.Error(), text) {
+			t.Errorf("got %v, %v, want ErrInvalid with %q", reg, err, text)
+		}
+	}
+	// The value has room for the instance, and none for what the checks may say.
+	big := web("a")
+	big.Metadata = map[string]string{"big": strings.Repeat("x", 62<<10)}
+	fine := health.Func("fine", func(context.Context) error { return nil })
+	if _, err := registry.Register(bounded(t), cli, big, &registry.Options{Prefix: prefix, Checks: []health.Check{fine}}); !errors.Is(err, registry.ErrInvalid) || !strings.Contains(err.Error(), "what its checks may say") {
+		t.Errorf("got %v, want ErrInvalid", err)
+	}
+	if after := get(t, cli, prefix).Header.Revision; after != before {
+		t.Errorf("revision %d, want %d: nothing was to be sent", after, before)
+	}
+	register(t, cli, big, &registry.Options{Prefix: prefix})
+}
+
+func TestItComesBackAsItsChecksFoundIt(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}})
+	p.is(errIll)
+	becomes(t, cli, prefix, registry.Critical)
+	before := reg.State()
+	if _, err := cli.Revoke(t.Context(), before.Lease); err != nil {
+		t.Fatal(err)
+	}
+	gone := eventually(t, cli, prefix+"web/a", before.Revision, func(ev *clientv3.Event) bool { return ev.Type == clientv3.EventTypeDelete })
+	back := eventually(t, cli, prefix+"web/a", gone.Kv.ModRevision, isPut)
+	i, err := registry.Decode(prefix, prefix+"web/a", string(back.Kv.Value))
+	if err != nil || i.Status != registry.Critical || back.Kv.Version != 1 {
+		t.Errorf("came back as %+v, %v, want it critical at once", i, err)
+	}
+	p.is(nil)
+	becomes(t, cli, prefix, registry.Passing)
+}
+
+func TestEachInstanceOfARegistrarIsChecked(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var mu sync.Mutex
+	asked := make(map[string]int)
+	c := health.Check{Name: "c", Interval: time.Hour, Probe: func(_ context.Context, addr string) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if asked[addr]++; addr == "h:77" {
+			return "", errIll
+		}
+		return "", nil
+	}}
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Checks: []health.Check{c}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	const n = 600 // more than are begun with at once
+	var all []registry.Instance
+	for i := range n {
+		instance := web(fmt.Sprint("i", i+1))
+		instance.Addr = fmt.Sprint("h:", i+1)
+		all = append(all, instance)
+	}
+	if _, err := r.Register(bounded(t), all...); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	if len(asked) != n {
+		t.Errorf("%d instances were probed, want %d", len(asked), n)
+	}
+	mu.Unlock()
+	resp, err := cli.Get(bounded(t), prefix, clientv3.WithPrefix())
+	if err != nil || len(resp.Kvs) != n {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	for _, kv := range resp.Kvs {
+		i, err := registry.Decode(prefix, string(kv.Key), string(kv.Value))
+		if err != nil || (i.Status == registry.Critical) != (i.ID == "i77") || kv.Version != 1 {
+			t.Errorf("got %+v, %v, version %d", i, err, kv.Version)
+		}
+	}
+}
+
+func TestANewAddressIsCheckedBeforeItIsWritten(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var old, silent atomic.Int64
+	c := health.Check{Name: "c", Interval: 10 * time.Millisecond, Probe: func(ctx context.Context, addr string) (string, error) {
+		switch addr {
+		case "new:1":
+			return "", errIll
+		case "silent:1":
+			silent.Store(1)
+			<-ctx.Done()
+			silent.Store(2)
+			return "", ctx.Err()
+		}
+		old.Add(1)
+		return "", nil
+	}}
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{c}})
+	move := func(ctx context.Context, to string) error {
+		return reg.Update(ctx, func(i *registry.Instance) { i.Addr = to })
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := move(ctx, "silent:1"); !errors.Is(err, context.DeadlineExceeded) || reg.Instance().Addr != "10.0.0.1:80" {
+		t.Errorf("got %v at %s, want the deadline, and nothing changed", err, reg.Instance().Addr)
+	}
+	if err := move(bounded(t), "new:1"); err != nil {
+		t.Fatal(err)
+	}
+	if i, version := record(t, cli, prefix, "web/a"); i.Addr != "new:1" || i.Status != registry.Critical || version != 2 {
+		t.Errorf("got %+v, version %d, want it critical with the new address", i, version)
+	}
+	was := old.Load()
+	<-time.After(10 * c.Interval)
+	if n := old.Load() - was; n != 0 {
+		t.Errorf("%d probes of the old address", n)
+	}
+	moving := make(chan error, 1)
+	silent.Store(0)
+	go func() { moving <- move(bounded(t), "silent:1") }() // waited for below
+	for limit := bounded(t); silent.Load() == 0; {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-limit.Done():
+			t.Fatal("no probe")
+		}
+	}
+	if err := reg.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := silent.Load(); n != 2 {
+		t.Errorf("%d, want Close to have waited for the probe of the new address", n)
+	}
+	if err := <-moving; !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("an update that was under way: %v, want ErrClosed", err)
+	}
+}
+
+func TestCloseEndsARegistrationWhoseChecksDoNotPass(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	p.is(errIll)
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}, AwaitServing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() { // waited for below
+		_, err := r.Register(bounded(t), web("a"))
+		result <- err
+	}()
+	p.probed(t, 2)
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-result; !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+	was := p.probes.Load()
+	<-time.After(200 * time.Millisecond)
+	if n := p.probes.Load() - was; n != 0 {
+		t.Errorf("%d probes after Close", n)
+	}
+}
+
+func TestARawValueIsGatedToo(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	var p patient
+	p.is(errIll)
+	opts := &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}, AwaitServing: true}
+	raw := registry.Instance{Service: "web", ID: "a", Raw: "value-2379"}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := registry.Register(ctx, cli, raw, opts); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the deadline", err)
+	}
+	p.is(nil)
+	reg := register(t, cli, raw, opts)
+	p.is(errIll)
+	p.probed(t, 5)
+	if s := reg.State(); s.Status != registry.Critical {
+		t.Errorf("state %+v, want it critical", s)
+	}
+	if kv := get(t, cli, prefix+"web/a").Kvs[0]; string(kv.Value) != "value-2379" || kv.Version != 1 {
+		t.Errorf("got %v, want the value as it is, written once", kv)
+	}
+}
