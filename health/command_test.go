@@ -61,7 +61,7 @@ func TestACommandTakesWhatItStartedWithIt(t *testing.T) {
 		timeout         time.Duration
 	}{
 		"at the timeout":                     {"sleep 300 & echo $! >PID; sleep 300", "f", time.Second},
-		"at the timeout, heard or not":       {"sleep 300 >/dev/null 2>&1 & echo $! >PID; sleep 300", "f", time.Second},
+		"at the timeout, heard or not":       {"sleep 300 >/dev/null 2>&1 & echo $! >PID; wait", "f", time.Second},
 		"at the timeout, though it says no":  {"trap '' TERM; sleep 300 & echo $! >PID; sleep 300", "f", time.Second},
 		"when it has ended":                  {"sleep 300 & echo $! >PID", "p", within},
 		"when it has ended with a warning":   {"sleep 300 & echo $! >PID; exit 1", "w", within},

@@ -459,6 +459,7 @@ func TestANewAddressIsCheckedBeforeItIsWritten(t *testing.T) {
 		case "silent:1":
 			silent.Store(1)
 			<-ctx.Done()
+			<-time.After(100 * time.Millisecond) // longer than a Close that does not wait for it
 			silent.Store(2)
 			return "", ctx.Err()
 		}
