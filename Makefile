@@ -6,8 +6,8 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: tour
-tour: ## a three-member cluster and the six examples on it, checked
-	$(GO) run ./cmd/etcdkit tour
+tour: ## a three-member cluster, the six examples on it and a shop under faults, checked
+	$(GO) run ./cmd/etcdkit tour --shop
 
 .PHONY: test
 test: ## all tests, as the README says it

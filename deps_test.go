@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"examples/lease":         {"client"},
 	"examples/sr":            {"client", "registry"},
 	"examples/sd":            {"client", "discovery"},
+	"examples/shop":          {"client", "registry", "health", "discovery/grpcresolver", "discovery/httptransport"},
 	"examples/internal/race": {"client", "lease", "internal/plot"},
 	"examples/concurrency-by-distributed-lock": {"examples/internal/race", "lock"},
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 func newTour() *cobra.Command {
 	var output string
+	var shop bool
 	cmd := &cobra.Command{
 		Use:     "tour",
 		Short:   "a three-member cluster and the six examples on it, checked",
@@ -30,12 +32,16 @@ ETCDCTL_ENDPOINTS names, and otherwise starts one of its own with three members,
 if the usual ones are taken. Takes about 20 s, most of it waiting for leases to end. The exit
 code is 1 if any expectation failed.
 
+With --shop there is a seventh part, of some 15 s: three services under load, whose instances
+are killed, with a member of etcd.
+
 The examples are Go programs, and the tour compiles them: it needs the Go toolchain, and a
 checkout of etcdkit or a module that requires it around it, or to be a released version.`,
 		Args: usageArgs(needs("nothing", 0, 0)),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runTour(cmd, output) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runTour(cmd, output, shop) },
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object, when it is over)")
+	cmd.Flags().BoolVar(&shop, "shop", false, "the seventh part, too: examples/shop, with instances and a member killed")
 	return cmd
 }
 
@@ -45,6 +51,7 @@ type tour struct {
 	cli      *clientv3.Client
 	own      *cluster.Cluster // nil on a cluster of the environment
 	members  int
+	shop     bool
 	env      []string // of the programs that it runs
 	examples map[string]string
 
@@ -61,17 +68,21 @@ func since(begin time.Time) seconds {
 	return seconds(float64(time.Since(begin).Milliseconds()) / 1000)
 }
 
-func runTour(cmd *cobra.Command, output string) (err error) {
+func runTour(cmd *cobra.Command, output string, shop bool) (err error) {
 	if err := checkOutput(output, "text", "json"); err != nil {
 		return err
 	}
 	defer endOnSecondSignal()()
 	begin := time.Now()
 	ctx := cmd.Context()
-	t := &tour{ui: newUI(cmd.OutOrStdout(), output == "json")}
+	t := &tour{ui: newUI(cmd.OutOrStdout(), output == "json"), shop: shop}
 	t.ui.live = !t.ui.silent && isatty.IsTerminal(os.Stdout.Fd()) && cmd.OutOrStdout() == os.Stdout
 
-	source, err := examplesSource(ctx)
+	names, parts := exampleNames, walks()
+	if shop {
+		names, parts = append(slices.Clone(names), "shop"), append(parts, shopWalk())
+	}
+	source, err := examplesSource(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -84,7 +95,7 @@ func runTour(cmd *cobra.Command, output string) (err error) {
 	buildCtx, stopBuild := context.WithCancel(ctx)
 	go func() { // ends with the build, which ends with buildCtx
 		var err error
-		t.examples, err = buildExamples(buildCtx, source, bin)
+		t.examples, err = buildExamples(buildCtx, source, names, bin)
 		built <- err
 	}()
 	waited := false
@@ -104,14 +115,14 @@ func runTour(cmd *cobra.Command, output string) (err error) {
 
 	// The checks need no example, so the compiler has their time.
 	t.run(ctx, checks()...)
-	done := t.ui.waiting("compiling the six examples")
+	done := t.ui.waiting("compiling the examples")
 	err = <-built
 	waited = true
 	done()
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	t.run(ctx, walks()...)
+	t.run(ctx, parts...)
 	if ctx.Err() != nil {
 		return exitError(exitInterrupted)
 	}
@@ -245,11 +256,18 @@ var exampleKeys = []string{"sample_keys", "fooForLease", serviceKey}
 func (t *tour) untouched(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	for _, look := range []clientv3.Op{
+	looks := []clientv3.Op{
 		clientv3.OpGet(exampleKeys[0], clientv3.WithKeysOnly()),
 		clientv3.OpGet(exampleKeys[1], clientv3.WithKeysOnly()),
 		clientv3.OpGet("/web/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)), // sd lists all of it
-	} {
+	}
+	for _, service := range shopServices {
+		if !t.shop {
+			break
+		}
+		looks = append(looks, clientv3.OpGet("/services/"+service+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)))
+	}
+	for _, look := range looks {
 		resp, err := t.cli.Do(ctx, look)
 		if err != nil {
 			return fmt.Errorf("look whether %q is free: %w", look.KeyBytes(), err)

@@ -30,7 +30,7 @@ var exampleNames = []string{"basic", "watch", "lease", "sr", "sd", "concurrency-
 // examplesSource is what the go command is to install: the examples of the checkout that the
 // tour is run in, or of the module that requires etcdkit there, or else those of the version
 // that this program is.
-func examplesSource(ctx context.Context) (packages []string, err error) {
+func examplesSource(ctx context.Context, names []string) (packages []string, err error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return nil, errors.New("the tour compiles the examples and needs Go: install it from https://go.dev/dl and put it on PATH")
 	}
@@ -42,21 +42,21 @@ func examplesSource(ctx context.Context) (packages []string, err error) {
 		}
 		version = "@" + info.Main.Version
 	}
-	for _, name := range exampleNames {
+	for _, name := range names {
 		packages = append(packages, modulePath+"/examples/"+name+version)
 	}
 	return packages, nil
 }
 
 // buildExamples compiles the examples into dir and tells the program of each.
-func buildExamples(ctx context.Context, packages []string, dir string) (map[string]string, error) {
+func buildExamples(ctx context.Context, packages, names []string, dir string) (map[string]string, error) {
 	build := exec.CommandContext(ctx, "go", append([]string{"install"}, packages...)...)
 	build.Env = append(os.Environ(), "GOBIN="+dir)
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile the examples: %w\n%s", err, bytes.TrimSpace(out))
 	}
 	programs := make(map[string]string)
-	for _, name := range exampleNames {
+	for _, name := range names {
 		program := filepath.Join(dir, name)
 		if runtime.GOOS == "windows" {
 			program += ".exe"

@@ -40,7 +40,7 @@ func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.
 		t.Fatal(err)
 	}
 	dir := shortDir(t)
-	stdout, stderr, code := output(t, onCluster(etcdkit(t, dir, "tour", "-o", "json"), cli))
+	stdout, stderr, code := output(t, onCluster(etcdkit(t, dir, "tour", "--shop", "-o", "json"), cli))
 	var got tour
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || !got.OK {
 		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
@@ -52,7 +52,7 @@ func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.
 			t.Errorf("step %q checked nothing: %+v", s.Name, s)
 		}
 	}
-	want := "cluster: status, cluster: health, cluster: keys, 1 basic, 2 watch, 3 lease, 4 service register, 5 service discovery, 6 distributed lock"
+	want := "cluster: status, cluster: health, cluster: keys, 1 basic, 2 watch, 3 lease, 4 service register, 5 service discovery, 6 distributed lock, 7 shop"
 	if all := strings.Join(names, ", "); all != want {
 		t.Errorf("got steps %s, want %s", all, want)
 	}

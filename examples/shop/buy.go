@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/discovery/httptransport"
+)
+
+// perSecond is how many requests buy sends.
+const perSecond = 200
+
+// buy is the customers: it asks a front, and says each second how that went.
+func buy(ctx context.Context, cli *clientv3.Client) error {
+	transport := httptransport.New(cli, nil)
+	defer transport.Close()
+	web := &http.Client{Transport: transport, Timeout: bounded}
+	fronts, err := transport.View(ctx, "front")
+	if err != nil {
+		return err
+	}
+	for len(fronts.Instances()) == 0 && ctx.Err() == nil { // not opened yet
+		select {
+		case <-fronts.Changed():
+		case <-ctx.Done():
+		}
+	}
+	var asking sync.WaitGroup
+	var mu sync.Mutex
+	var answers, failed int
+	var example string
+	ask := time.NewTicker(time.Second / perSecond)
+	defer ask.Stop()
+	tell := time.NewTicker(time.Second)
+	defer tell.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ask.C:
+			asking.Go(func() {
+				text, err := get(web, "http://front/items/apple")
+				mu.Lock()
+				defer mu.Unlock()
+				answers, example = answers+1, text
+				if err != nil {
+					failed++
+					fmt.Println("failed:", err)
+				}
+			})
+		case <-tell.C:
+			mu.Lock()
+			fmt.Printf("%d answers, %d failed, %d asked again · %s\n", answers, failed, transport.Stats().Retries, example)
+			mu.Unlock()
+		case <-ctx.Done():
+		}
+	}
+	asking.Wait()
+	fmt.Printf("in all %d answers, %d failed\n", answers, failed)
+	return nil
+}
+
+func get(web *http.Client, url string) (string, error) {
+	resp, err := web.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return strings.TrimSpace(string(body)), err
+}
