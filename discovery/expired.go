@@ -27,8 +27,8 @@ func (v *View) left(i *Instance, c *mirror.Change) {
 		return
 	}
 	last, err := registry.Decode(v.opts.Prefix, c.Key, c.Last.Value) // what changes conflated may not show
-	if err != nil || !last.Status.Serving() {
-		return // it has said why, or took no requests anyway
+	if err != nil || last.PID == 0 || !last.Status.Serving() {
+		return // it cannot say that it leaves, or has said so, or took no requests anyway
 	}
 	v.gone[i.ID] = departure{instance: i, at: time.Now()}
 }

@@ -59,6 +59,9 @@ func untilStatuses(t testing.TB, v *discovery.View, want string) {
 	}
 }
 
+// ours is a record as package registry writes it.
+const ours = `{"Addr":"h:PORT","Metadata":{"weight":1,"status":"passing","host":"vm","pid":7}}`
+
 func names(prefix, ids, value string) map[string]string {
 	records := make(map[string]string)
 	for n, id := range strings.Fields(ids) {
@@ -70,7 +73,7 @@ func names(prefix, ids, value string) map[string]string {
 // Fault 16, with protection: what most instances lose at once stays listed, marked, for a while.
 func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
 	v, cli, prefix := view(t, discovery.Options{KeepExpired: 2 * time.Second}, nil)
-	l := leased(t, cli, names(prefix, "a b c", "h:PORT"))
+	l := leased(t, cli, names(prefix, "a b c", ours))
 	put(t, cli, prefix+"web/d", "h:9")
 	untilStatuses(t, v, "a:passing b:passing c:passing d:passing")
 	began := time.Now()
@@ -102,7 +105,7 @@ func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
 
 func TestFewThatVanishAreGone(t *testing.T) {
 	v, cli, prefix := view(t, discovery.Options{}, map[string]string{"x": "h:7", "y": "h:8", "z": "h:9"})
-	l := leased(t, cli, names(prefix, "a b c", "h:PORT"))
+	l := leased(t, cli, names(prefix, "a b c", ours))
 	untilStatuses(t, v, "a:passing b:passing c:passing x:passing y:passing z:passing")
 	revoke(t, cli, l)
 	untilStatuses(t, v, "x:passing y:passing z:passing") // half of them is not most
@@ -112,7 +115,7 @@ func TestFewThatVanishAreGone(t *testing.T) {
 
 func TestALonelyInstanceThatDiesIsGone(t *testing.T) {
 	v, cli, prefix := view(t, discovery.Options{}, nil)
-	l := leased(t, cli, names(prefix, "a", "h:PORT"))
+	l := leased(t, cli, names(prefix, "a", ours))
 	untilStatuses(t, v, "a:passing")
 	revoke(t, cli, l)
 	untilStatuses(t, v, "")
@@ -120,17 +123,27 @@ func TestALonelyInstanceThatDiesIsGone(t *testing.T) {
 
 func TestWithProtectionOffNobodyIsKept(t *testing.T) {
 	v, cli, prefix := view(t, discovery.Options{KeepExpired: -1}, nil)
-	l := leased(t, cli, names(prefix, "a b c", "h:PORT"))
+	l := leased(t, cli, names(prefix, "a b c", ours))
 	untilStatuses(t, v, "a:passing b:passing c:passing")
 	revoke(t, cli, l)
 	untilStatuses(t, v, "")
+}
+
+func TestWhoCannotSayThatItLeavesIsNotKept(t *testing.T) {
+	v, cli, prefix := view(t, discovery.Options{}, nil)
+	for _, value := range []string{"h:PORT", "value-PORT", `{"Op":0,"Addr":"h:PORT","Metadata":null}`} {
+		l := leased(t, cli, names(prefix, "a b c", value))
+		untilStatuses(t, v, "a:passing b:passing c:passing")
+		revoke(t, cli, l)
+		untilStatuses(t, v, "")
+	}
 }
 
 func TestLeasesThatEndOneAfterTheOtherCountTogether(t *testing.T) {
 	v, cli, prefix := view(t, discovery.Options{}, nil)
 	var leases []clientv3.LeaseID
 	for _, one := range []string{"a", "b", "c", "d", "e"} {
-		leases = append(leases, leased(t, cli, map[string]string{prefix + "web/" + one: "h:" + fmt.Sprint(len(leases)+1)}))
+		leases = append(leases, leased(t, cli, map[string]string{prefix + "web/" + one: strings.ReplaceAll(ours, "PORT", fmt.Sprint(len(leases)+1))}))
 	}
 	untilStatuses(t, v, "a:passing b:passing c:passing d:passing e:passing")
 	for _, l := range leases {

@@ -16,8 +16,8 @@ import (
 // minute without having said draining, it is less likely that they are dead than that etcd had
 // a bad minute, in which no lease could be renewed. So they stay, for Options.KeepExpired and
 // with this status, until they are registered again (or somebody else is at their address), and
-// Pick goes on choosing them: see Report for those that are dead indeed. Keys without a lease
-// cannot expire and are never kept.
+// Pick goes on choosing them: see Report for those that are dead indeed. Only what package registry
+// has registered is kept: raw values and other libraries' records cannot say draining.
 const Expired registry.Status = "expired"
 
 // Instance is an instance as a View lists it: what is registered, and how this process fares
