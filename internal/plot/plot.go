@@ -27,8 +27,9 @@ import (
 // A Chart is one pair of axes and the lines drawn in it. Empty labels take no room.
 type Chart struct {
 	Title          string
-	XLabel, YLabel string // with the unit: "seconds"
-	Steps          bool   // a value holds until the next point, as a counter's does; otherwise straight lines
+	XLabel, YLabel string  // with the unit: "seconds"
+	XTo            float64 // the x axis reaches at least so far: a line that grows keeps its scale
+	Steps          bool    // a value holds until the next point, as a counter's does; otherwise straight lines
 	Series         []Series
 }
 
@@ -99,6 +100,9 @@ func axes(charts []Chart, i, nx, ny int) (x, y axis, ok bool) {
 				}
 			}
 		}
+	}
+	if to := charts[i].XTo; xs.some && to > xs.hi && to <= limit {
+		xs.add(to)
 	}
 	return xs.axis(nx), ys.axis(ny), xs.some
 }

@@ -178,6 +178,53 @@ func TestChartsOfTheSameYLabelShareTheirScale(t *testing.T) {
 	}
 }
 
+func TestPanelsAreTheTerminalsPicturesAsBlocksOfOneSize(t *testing.T) {
+	charts := pictures()["panels"]
+	charts = append(charts, plot.Chart{Title: "empty"})
+	want := strings.Split(strings.TrimSuffix(plot.Terminal(40, 8, charts...), "\n"), "\n\n")
+	panels := plot.Panels(40, 8, charts...)
+	for i, lines := range panels {
+		if len(lines) != len(panels[0]) {
+			t.Errorf("panel %d has %d lines, the first %d", i, len(lines), len(panels[0]))
+		}
+		var got []string
+		for _, line := range lines {
+			if width := utf8.RuneCountInString(line); width != 40 {
+				t.Errorf("panel %d: %d columns, want 40: %q", i, width, line)
+			}
+			got = append(got, strings.TrimRight(line, " "))
+		}
+		if got, want := strings.TrimRight(strings.Join(got, "\n"), "\n"), trimmed(want[i]); got != want {
+			t.Errorf("panel %d: got\n%s\nwant\n%s", i, got, want)
+		}
+	}
+}
+
+func trimmed(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestALineThatGrowsKeepsItsScale(t *testing.T) {
+	axis := func(points []plot.Point, to float64) string {
+		lines := plot.Panels(40, 4, plot.Chart{XTo: to, Series: []plot.Series{{Name: "a", Points: points}}})[0]
+		return lines[len(lines)-1]
+	}
+	whole := walk(100, 100)
+	if got, want := axis(whole[:30], 100), axis(whole, 100); got != want {
+		t.Errorf("30 of 100: the x axis is %q, want that of the whole %q", got, want)
+	}
+	if got, want := axis(whole, 30), axis(whole, 0); got != want {
+		t.Errorf("a line longer than XTo: the x axis is %q, want %q", got, want)
+	}
+	if got, want := axis(whole, math.Inf(1)), axis(whole, 0); got != want {
+		t.Errorf("XTo without end: the x axis is %q, want %q", got, want)
+	}
+}
+
 func TestNothingToDrawIsSaid(t *testing.T) {
 	for name, series := range map[string][]plot.Series{
 		"no series":      nil,

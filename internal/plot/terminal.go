@@ -15,20 +15,44 @@ import (
 // picture in columns (at least 24), height that of each chart in rows, which gives way a little to let
 // every label fall on a row. Each line ends in a newline.
 func Terminal(width, height int, charts ...Chart) string {
-	var b strings.Builder
-	for i, c := range charts {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		heading(&b, c)
-		x, y, ok := axes(charts, i, max(width, 24)/8, max(height, 2))
-		if !ok {
-			b.WriteString("  (no data)\n")
-			continue
-		}
-		b.WriteString(body(c, x, y, max(width, 24), max(height, 2)))
-		b.WriteByte('\n')
+	var pictures []string
+	for i := range charts {
+		pictures = append(pictures, picture(charts, i, width, height))
 	}
+	return strings.Join(pictures, "\n")
+}
+
+// Panels draws the charts as Terminal does, each into lines of its own, for who lays them beside one
+// another or colours them. All have the same number of lines, each filled up to width.
+func Panels(width, height int, charts ...Chart) [][]string {
+	panels := make([][]string, len(charts))
+	rows := 0
+	for i := range charts {
+		panels[i] = strings.Split(strings.TrimSuffix(picture(charts, i, width, height), "\n"), "\n")
+		rows = max(rows, len(panels[i]))
+	}
+	for i, lines := range panels {
+		for range rows - len(lines) {
+			lines = append(lines, "")
+		}
+		for j, line := range lines {
+			lines[j] = line + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(line)))
+		}
+		panels[i] = lines
+	}
+	return panels
+}
+
+func picture(charts []Chart, i, width, height int) string {
+	var b strings.Builder
+	heading(&b, charts[i])
+	x, y, ok := axes(charts, i, max(width, 24)/8, max(height, 2))
+	if !ok {
+		b.WriteString("  (no data)\n")
+		return b.String()
+	}
+	b.WriteString(body(charts[i], x, y, max(width, 24), max(height, 2)))
+	b.WriteByte('\n')
 	return b.String()
 }
 
