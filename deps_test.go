@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"election":       {"lease", "mirror", "internal/queue"},
 	"discovery":      {"registry", "mirror"},
 	"etcdtest":       {"cluster"},
+	"internal/race":  {"client", "lease"},
 	"cmd/etcdkit":    {"client", "cluster"},
 
 	"discovery/grpcresolver":  {"discovery", "registry"},
@@ -40,14 +41,14 @@ var arrows = map[string][]string{
 
 	"internal/safety": {}, // a test
 
-	"examples/basic":         {"client"},
-	"examples/watch":         {"client"},
-	"examples/lease":         {"client"},
-	"examples/sr":            {"client", "registry"},
-	"examples/sd":            {"client", "discovery"},
-	"examples/shop":          {"client", "registry", "health", "discovery/grpcresolver", "discovery/httptransport"},
-	"examples/internal/race": {"client", "lease", "internal/plot"},
-	"examples/concurrency-by-distributed-lock": {"examples/internal/race", "lock"},
+	"examples/basic":            {"client"},
+	"examples/watch":            {"client"},
+	"examples/lease":            {"client"},
+	"examples/sr":               {"client", "registry"},
+	"examples/sd":               {"client", "discovery"},
+	"examples/shop":             {"client", "registry", "health", "discovery/grpcresolver", "discovery/httptransport"},
+	"examples/internal/compare": {"internal/plot", "internal/race"},
+	"examples/concurrency-by-distributed-lock": {"examples/internal/compare", "internal/race", "lock"},
 }
 
 // serverOwners alone may import etcd's server: it brings some 40 modules that no client needs.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -14,9 +13,6 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/etcdkit/etcdkit/client"
-	"github.com/etcdkit/etcdkit/cluster"
 )
 
 func newTour() *cobra.Command {
@@ -47,10 +43,8 @@ checkout of etcdkit or a module that requires it around it, or to be a released 
 
 // tour is one run.
 type tour struct {
+	*place
 	ui       *ui
-	cli      *clientv3.Client
-	own      *cluster.Cluster // nil on a cluster of the environment
-	members  int
 	shop     bool
 	env      []string // of the programs that it runs
 	examples map[string]string
@@ -170,71 +164,18 @@ func (t *tour) finish(begin time.Time, asJSON bool) error {
 	return nil
 }
 
-// connect finds the cluster of the environment, or starts one. The function it returns ends
-// what it began.
+// connect finds the cluster. The function it returns ends what it began.
 func (t *tour) connect(ctx context.Context) (end func() error, err error) {
-	end = func() error { return nil }
-	if !inEnvironment() {
-		if t.own, err = startOwn(ctx); err != nil {
-			return nil, err
-		}
-		end = t.own.Close
-	}
-	if err := t.dial(ctx); err != nil {
-		return nil, errors.Join(err, end())
+	if t.place, err = findPlace(ctx); err != nil {
+		return nil, err
 	}
 	if t.own == nil {
 		if err := t.untouched(ctx); err != nil {
-			return nil, errors.Join(err, t.cli.Close())
+			return nil, errors.Join(err, t.leave())
 		}
 	}
-	endCluster := end
-	return func() error { return errors.Join(t.tidy(ctx), t.cli.Close(), endCluster()) }, nil
-}
-
-// quorumTimeout is how long a cluster may take to answer with a quorum: a few elections.
-const quorumTimeout = 5 * time.Second
-
-func inEnvironment() bool {
-	return os.Getenv("ETCDKIT_ENDPOINTS") != "" || os.Getenv("ETCDCTL_ENDPOINTS") != ""
-}
-
-// startOwn starts a cluster on the usual ports, or on free ones if they are taken.
-func startOwn(ctx context.Context) (*cluster.Cluster, error) {
-	logger := slog.New(&lines{to: os.Stderr, least: slog.LevelError})
-	c, err := cluster.Start(ctx, &cluster.Options{Logger: logger})
-	if errors.Is(err, cluster.ErrPortTaken) {
-		return cluster.Start(ctx, &cluster.Options{Logger: logger, AnyPort: true})
-	}
-	return c, err
-}
-
-func (t *tour) dial(ctx context.Context) error {
-	var opts client.Options
-	if t.own != nil {
-		opts.Endpoints = t.own.Endpoints()
-	}
-	endpoints, err := client.Endpoints(&opts)
-	if err != nil {
-		return err
-	}
-	if t.cli, err = client.Dial(ctx, &opts); err != nil {
-		return err
-	}
-	listCtx, cancel := context.WithTimeout(ctx, quorumTimeout)
-	defer cancel()
-	members, err := t.cli.MemberList(listCtx)
-	if err != nil {
-		err = fmt.Errorf("the members at %s answer, but not with a quorum (%w); etcdkit dev status shows who is up", strings.Join(endpoints, ","), err)
-		return errors.Join(err, t.cli.Close())
-	}
-	t.members = len(members.Members)
-	t.env = environment(endpoints)
-	t.Cluster = fmt.Sprintf("the cluster of the environment at %s", strings.Join(endpoints, ","))
-	if t.own != nil {
-		t.Cluster = fmt.Sprintf("a new cluster of %d members at %s", t.members, strings.Join(endpoints, ","))
-	}
-	return nil
+	t.env, t.Cluster = environment(t.endpoints), t.describe()
+	return func() error { return errors.Join(t.tidy(ctx), t.leave()) }, nil
 }
 
 // environment is that of the examples and of etcdctl: both find the same cluster.

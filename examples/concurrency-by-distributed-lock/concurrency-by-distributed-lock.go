@@ -10,7 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/etcdkit/etcdkit/examples/internal/race"
+	"github.com/etcdkit/etcdkit/examples/internal/compare"
+	"github.com/etcdkit/etcdkit/internal/race"
 	"github.com/etcdkit/etcdkit/lock"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
@@ -66,11 +67,11 @@ func theirs(s *race.Side) (race.Change, error) {
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("lock: ")
-	r := race.Flags(flag.CommandLine) // -endpoints, -n, -impl and -svg
+	c := compare.Flags(flag.CommandLine) // -endpoints, -n, -impl and -svg
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err := r.Compare(ctx, race.Contest{Impl: "none", Join: unlocked}, race.Contest{Impl: "clientv3", Join: theirs}, race.Contest{Impl: "etcdkit", Join: locked})
+	err := c.Run(ctx, race.Contest{Impl: "none", Join: unlocked}, race.Contest{Impl: "clientv3", Join: theirs}, race.Contest{Impl: "etcdkit", Join: locked})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
-	"github.com/etcdkit/etcdkit/examples/internal/race"
+	"github.com/etcdkit/etcdkit/internal/race"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+
+func job(cli *clientv3.Client) *race.Job {
+	return &race.Job{Endpoints: cli.Endpoints(), Sides: 2, Rounds: 3}
+}
 
 func TestAnUpdateIsLostWhenTheFinalValueWasNotBuiltOnIt(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -34,11 +39,63 @@ func TestAnUpdateIsLostWhenTheFinalValueWasNotBuiltOnIt(t *testing.T) {
 	}
 }
 
+func TestALockThatChangesHandsIsSeenAndSoIsTheWorstWait(t *testing.T) {
+	r := race.Result{Updates: []race.Update{{Side: 0, Waited: 3}, {Side: 0, Waited: 9}, {Side: 2, Waited: 1}, {Side: 1}, {Side: 1}}}
+	if got := r.HandOvers(); got != 2 {
+		t.Errorf("%d hand-overs, want 2, of %+v", got, r.Updates)
+	}
+	if got := r.WorstWait(); got != 9 {
+		t.Errorf("the worst wait is %d, want 9, of %+v", got, r.Updates)
+	}
+}
+
+func TestARaceThatGoesOnLeavesOutWhatIsBuiltOnAnUpdateNotYetSeen(t *testing.T) {
+	all := []race.Update{{Read: 0, Wrote: 2, Value: 1}, {Read: 2, Wrote: 3, Value: 0}, {Read: 3, Wrote: 5, Value: 1}, {Read: 5, Wrote: 6, Value: 0}}
+	for name, c := range map[string]struct {
+		seen   []race.Update
+		counts int
+	}{
+		"all":                       {all, 4},
+		"not in order":              {[]race.Update{all[3], all[0], all[2], all[1]}, 4},
+		"the second is on its way":  {[]race.Update{all[0], all[2], all[3]}, 1},
+		"the first is on its way":   {all[1:], 0},
+		"the last is on its way":    {all[:3], 3},
+		"nothing has been seen yet": {nil, 0},
+	} {
+		r := race.SoFar("", c.seen)
+		if len(r.Updates) != c.counts || r.Lost() != 0 {
+			t.Errorf("%s: %d updates count and %d of them are lost, want %d and 0", name, len(r.Updates), r.Lost(), c.counts)
+		}
+	}
+}
+
+func TestTheRaceTellsOfEachUpdateWhenItIsMade(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	j := job(cli)
+	j.Sides = 4
+	var mu sync.Mutex
+	seen := map[int]int{}
+	j.Seen = func(u race.Update) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[u.Side] += u.Value
+	}
+	r, err := j.Run(t.Context(), race.Contest{Impl: "none", Join: func(*race.Side) (race.Change, error) {
+		return func(context.Context) (*clientv3.GetResponse, int64, error) { return new(clientv3.GetResponse), 2, nil }, nil
+	}})
+	if err != nil || len(r.Updates) != 12 {
+		t.Fatalf("%+v, %v, want 12 updates", r, err)
+	}
+	if want := (map[int]int{0: 3, 1: -3, 2: 3, 3: -3}); !maps.Equal(seen, want) {
+		t.Errorf("sums by side: %v, want %v", seen, want)
+	}
+}
+
 func TestEachWorkerHasAClientAndALeaseOfItsOwn(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	var mu sync.Mutex
 	clients, leases, calls := map[*clientv3.Client]int{}, map[clientv3.LeaseID]bool{}, 0
-	r, err := race.Run(t.Context(), cli.Endpoints(), 3, race.Contest{Impl: "none", Join: func(s *race.Side) (race.Change, error) {
+	r, err := job(cli).Run(t.Context(), race.Contest{Impl: "none", Join: func(s *race.Side) (race.Change, error) {
 		clients[s.Cli], leases[s.Lease] = s.Delta, true
 		return func(context.Context) (*clientv3.GetResponse, int64, error) {
 			mu.Lock()
@@ -66,7 +123,7 @@ func TestTheFirstErrorEndsTheRaceForBoth(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	broken := errors.New("broken")
 	var lease clientv3.LeaseID
-	_, err := race.Run(t.Context(), cli.Endpoints(), 3, race.Contest{Impl: "none", Join: func(s *race.Side) (race.Change, error) {
+	_, err := job(cli).Run(t.Context(), race.Contest{Impl: "none", Join: func(s *race.Side) (race.Change, error) {
 		return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
 			if s.Delta < 0 {
 				return nil, 0, broken
@@ -96,7 +153,7 @@ func TestTheFirstErrorEndsTheRaceForBoth(t *testing.T) {
 func TestACancelledRaceSaysWhy(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := race.Run(ctx, cli.Endpoints(), 3, race.Contest{Impl: "none", Join: func(*race.Side) (race.Change, error) {
+	_, err := job(cli).Run(ctx, race.Contest{Impl: "none", Join: func(*race.Side) (race.Change, error) {
 		return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
 			cancel(errors.New("enough"))
 			<-ctx.Done()
