@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 	"discovery":      {"registry", "mirror"},
 	"etcdtest":       {"cluster"},
 	"internal/race":  {"client", "lease"},
-	"cmd/etcdkit":    {"client", "cluster"},
+	"cmd/etcdkit":    {"client", "cluster", "lock", "internal/plot", "internal/race"},
 
 	"discovery/grpcresolver":  {"discovery", "registry"},
 	"discovery/httptransport": {"discovery"},

@@ -76,7 +76,7 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 	if err := checkOutput(f.output, "text", "json"); err != nil {
 		return err
 	}
-	if err := checkReadyFile(f.readyFile); err != nil {
+	if err := checkDirectory("ready file", f.readyFile); err != nil {
 		return err
 	}
 	sockets, err := makeControlDir() // before a cluster is there that it could not serve
@@ -130,7 +130,8 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-func checkReadyFile(name string) error {
+// checkDirectory tells early that a file cannot be written; what is the file in words.
+func checkDirectory(what, name string) error {
 	if name == "" {
 		return nil
 	}
@@ -139,7 +140,7 @@ func checkReadyFile(name string) error {
 		err = errors.New("not a directory")
 	}
 	if err != nil {
-		return fmt.Errorf("ready file %s: its directory: %w", name, err)
+		return fmt.Errorf("%s %s: its directory: %w", what, name, err)
 	}
 	return nil
 }

@@ -191,6 +191,17 @@ func TestHelpAndUsageErrors(t *testing.T) {
 		{"bad-latency", []string{"dev", "latency", "etcd1", "fast"}, 2},
 		{"run-without-command", []string{"dev", "run"}, 2},
 		{"no-cluster", []string{"dev", "status"}, 1},
+		{"help-race", []string{"race", "--help"}, 0},
+		{"race-odd-clients", []string{"race", "--clients", "3"}, 2},
+		{"race-no-clients", []string{"race", "--clients", "0"}, 2},
+		{"race-too-many-clients", []string{"race", "--clients", "102"}, 2},
+		{"race-no-rounds", []string{"race", "--rounds", "0"}, 2},
+		{"race-unknown-lock", []string{"race", "--only", "none,zookeeper"}, 2},
+		{"race-misspelt-lock", []string{"race", "--only", "etcdkti"}, 2},
+		{"race-lock-twice", []string{"race", "--only", "none,none"}, 2},
+		{"race-no-lock", []string{"race", "--only", ""}, 2},
+		{"race-bad-output", []string{"race", "-o", "svg"}, 2},
+		{"race-svg-nowhere", []string{"race", "--svg", "/nowhere/race.svg"}, 1},
 		{"ready-file-nowhere", []string{"dev", "--ready-file", "/nowhere/ready"}, 1},
 	} {
 		stdout, stderr, code := output(t, etcdkit(t, shortDir(t), tc.args...))

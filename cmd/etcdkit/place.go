@@ -53,13 +53,14 @@ func (p *place) leave() error {
 	return errors.Join(errs...)
 }
 
-func (p *place) describe() string {
-	at := strings.Join(p.endpoints, ",")
+func (p *place) kind() string {
 	if p.own != nil {
-		return fmt.Sprintf("a new cluster of %d members at %s", p.members, at)
+		return fmt.Sprintf("a new cluster of %d members", p.members)
 	}
-	return fmt.Sprintf("the cluster of the environment at %s", at)
+	return "the cluster of the environment"
 }
+
+func (p *place) describe() string { return p.kind() + " at " + strings.Join(p.endpoints, ",") }
 
 func inEnvironment() bool {
 	return os.Getenv("ETCDKIT_ENDPOINTS") != "" || os.Getenv("ETCDCTL_ENDPOINTS") != ""

@@ -93,7 +93,7 @@ func newRoot() *cobra.Command {
 	root.SetHelpCommandGroupID(groupMain)
 	root.SetCompletionCommandGroupID(groupMain)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newTour(), newDev())
+	root.AddCommand(newTour(), newRace(), newDev())
 	root.AddCommand(upstreamCommands()...)
 	return root
 }

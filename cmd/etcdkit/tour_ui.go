@@ -72,6 +72,7 @@ func (u *ui) summary(checks, failed int, took seconds) {
 	u.printf("\nAll %d checks passed in %.1fs.\n\n", checks, took)
 	u.printf("What next:\n")
 	for _, next := range [][2]string{
+		{"etcdkit race", "the sixth example live, with as many clients as you like"},
 		{"etcdkit dev", "a cluster that stays; the examples find it at localhost:2379"},
 		{"etcdkit dev kill leader", "in another terminal: watch it elect another, timed"},
 		{"etcdkit dev run -- go test ./...", "your own tests on a cluster of their own"},

@@ -1,0 +1,133 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sys/unix"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+)
+
+// openTerminal opens a pseudo-terminal of 80 by 24: what a user would have before him, and the program's
+// end of it.
+func openTerminal(t *testing.T) (users, programs *os.File) {
+	t.Helper()
+	users, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no pseudo-terminals here: %v", err)
+	}
+	t.Cleanup(func() { users.Close() })
+	fd := int(users.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: 80, Row: 24}); err != nil {
+		t.Fatal(err)
+	}
+	programs, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { programs.Close() })
+	return users, programs
+}
+
+// onTerminal runs the race on a pseudo-terminal and returns what it drew there. When clients race on
+// cli's cluster, the user does act.
+func onTerminal(t *testing.T, cli *clientv3.Client, env []string, act func(user *os.File), args ...string) (drawn string, code int) {
+	t.Helper()
+	users, programs := openTerminal(t)
+	events := cli.Watch(t.Context(), "counter-", clientv3.WithPrefix())
+	cmd := onCluster(etcdkit(t, shortDir(t), append([]string{"race"}, args...)...), cli)
+	cmd.Env = append(append(cmd.Env, "TERM=xterm", "NO_COLOR="), env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = programs, programs, programs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	programs.Close()
+	all := make(chan string)
+	go func() { // ends with the program, the terminal's only user
+		var b strings.Builder
+		for buf := make([]byte, 4096); ; {
+			n, err := users.Read(buf)
+			b.Write(buf[:n])
+			if err != nil { // EIO, when the other end is closed
+				break
+			}
+		}
+		all <- b.String()
+	}()
+	awaitRace(t, events, "etcdkit")
+	act(users)
+	_ = cmd.Wait()
+	return <-all, cmd.ProcessState.ExitCode()
+}
+
+var (
+	colours  = regexp.MustCompile("\033\\[[0-9]+m")
+	progress = regexp.MustCompile("0 of ([1-9][0-9]*)")
+)
+
+func TestOnATerminalTheRaceIsDrawnAsItHappensAndItsResultStays(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	for _, noColour := range []bool{false, true} {
+		var env []string
+		if noColour {
+			env = []string{"NO_COLOR=1"}
+		}
+		drawn, code := onTerminal(t, cli, env, func(*os.File) {}, "--only", "etcdkit", "--rounds", "150")
+		if code != 0 {
+			t.Fatalf("exit code %d\n%q", code, drawn)
+		}
+		_, drawn, entered := strings.Cut(drawn, enterScreen)
+		picture, result, left := strings.Cut(drawn, leaveScreen)
+		if !entered || !left || !strings.Contains(picture, "Ctrl-C ends it") || strings.Contains(result, "Ctrl-C ends it") {
+			t.Errorf("want a picture on the other screen and the result on this one: %q", drawn)
+		}
+		if !strings.Contains(colours.ReplaceAllString(result, ""), "\r\netcdkit         0       0 of 300 ") {
+			t.Errorf("the result does not stay: %q", result)
+		}
+		if got := colours.MatchString(drawn); got == noColour {
+			t.Errorf("NO_COLOR is %v, and there are colours: %v", env, got)
+		}
+		if seen := progress.FindAllStringSubmatch(picture, -1); !slices.ContainsFunc(seen, func(m []string) bool { return m[1] != "300" }) {
+			t.Errorf("nobody saw it happen: %v", seen)
+		}
+		for frame := range strings.SplitSeq(picture, "\033[H") {
+			if lines := strings.Count(frame, "\n") + 1; lines > 24 {
+				t.Errorf("a frame has %d lines, more than the terminal's 24: %q", lines, frame)
+			}
+		}
+	}
+}
+
+func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
+	cli := etcdtest.Client(t, etcdtest.NewCluster(t, nil))
+	drawn, code := onTerminal(t, cli, nil, func(user *os.File) {
+		if _, err := user.WriteString("\x03"); err != nil {
+			t.Fatal(err)
+		}
+	}, "--only", "etcdkit", "--rounds", "1000")
+	if code != exitInterrupted {
+		t.Errorf("exit code %d, want %d", code, exitInterrupted)
+	}
+	if !strings.HasSuffix(drawn, leaveScreen) || strings.Count(drawn, enterScreen) != 1 {
+		t.Errorf("the terminal is not given back: %q", drawn)
+	}
+	nothingLeft(t, cli)
+}

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/race"
+)
+
+// counters are the keys that a race has left.
+func counters(t *testing.T, cli *clientv3.Client) string {
+	t.Helper()
+	resp, err := cli.Get(t.Context(), "counter-", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, kv := range resp.Kvs {
+		all = append(all, string(kv.Key))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestTheRaceSaysWhatBecameOfTheCounterAndLeavesNothing(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	stdout, stderr, code := output(t, onCluster(etcdkit(t, shortDir(t), "race", "--clients", "4", "--rounds", "10", "-o", "json"), cli))
+	var got standing
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || stderr != "" || !got.OK {
+		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if got.Clients != 4 || got.Rounds != 10 || got.Put <= 0 || len(got.Arms) != 3 {
+		t.Errorf("got %d clients, %d rounds, %v ms a Put, %d arms; want 4, 10, some, 3", got.Clients, got.Rounds, got.Put, len(got.Arms))
+	}
+	for i, a := range got.Arms {
+		if want := implementations()[i]; a.Arm != want || a.Updates != 40 || len(a.Course) != 40 {
+			t.Errorf("arm %d is %s with %d updates and a course of %d; want %s, 40 and 40", i, a.Arm, a.Updates, len(a.Course), want)
+			continue
+		}
+		asTold(t, a, got.Put)
+		if a.Arm == "none" {
+			if a.HandOvers != nil {
+				t.Errorf("without a lock it changed hands %d times", *a.HandOvers)
+			}
+			continue
+		}
+		if a.Counter != 0 || a.Lost != 0 {
+			t.Errorf("%s: the counter ended at %d, %d lost; want 0, 0", a.Arm, a.Counter, a.Lost)
+		}
+		turns := 0
+		for i := 1; i < len(a.Course); i++ {
+			if a.Course[i].Client != a.Course[i-1].Client {
+				turns++
+			}
+		}
+		if a.HandOvers == nil || *a.HandOvers != turns || turns < 3 {
+			t.Errorf("%s: hand-overs %v, the course has %d", a.Arm, a.HandOvers, turns)
+		}
+	}
+	if left := counters(t, cli); left != "" {
+		t.Errorf("keys afterwards: %s, want none", left)
+	}
+}
+
+// asTold checks an arm's figures against its course.
+func asTold(t *testing.T, a *armStanding, put millis) {
+	t.Helper()
+	last := a.Course[len(a.Course)-1]
+	if a.Counter != last.Value {
+		t.Errorf("%s: the counter ended at %d, its course at %d", a.Arm, a.Counter, last.Value)
+	}
+	// What is left are additions and subtractions, and the counter is their difference.
+	if kept := a.Updates - a.Lost; max(a.Counter, -a.Counter) > kept || (a.Counter+kept)%2 != 0 {
+		t.Errorf("%s: the counter ended at %d with %d of %d updates lost: that cannot be", a.Arm, a.Counter, a.Lost, a.Updates)
+	}
+	var worst millis
+	by := map[int]int{}
+	for _, u := range a.Course {
+		worst = max(worst, u.Waited)
+		by[u.Client]++
+	}
+	if a.WorstWait != worst {
+		t.Errorf("%s: the worst wait is %v ms, that of its course %v", a.Arm, a.WorstWait, worst)
+	}
+	for client, n := range by {
+		if n != 10 {
+			t.Errorf("%s: client %d made %d updates, want 10", a.Arm, client, n)
+		}
+	}
+	if want := float64(a.Each / put); math.Abs(float64(a.Puts)/want-1) > 0.01 {
+		t.Errorf("%s: %v × one Put, want %v ÷ %v", a.Arm, a.Puts, a.Each, put)
+	}
+}
+
+func TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters(t *testing.T) {
+	dir := shortDir(t)
+	svg := filepath.Join(t.TempDir(), "race.svg")
+	stdout, stderr, code := output(t, etcdkit(t, dir, "race", "--rounds", "5", "--only", "etcdkit,none", "--svg", svg))
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	for _, want := range []string{
+		"etcdkit race on a new cluster of 3 members\n1 client adds and 1 subtracts, 5 times each\n",
+		"\nlock of etcdkit                          without lock\n",
+		"\netcdkit         0        0 of 10 ",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the result has no %q:\n%s", want, stdout)
+		}
+	}
+	for line := range strings.Lines(stdout) {
+		line = strings.TrimSuffix(line, "\n")
+		if width := utf8.RuneCountInString(line); width > 80 || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' }) {
+			t.Errorf("%d columns, or a control character: %q", width, line)
+		}
+	}
+	picture, err := os.ReadFile(svg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := xml.NewDecoder(strings.NewReader(string(picture))); err == nil; {
+		_, err = d.Token()
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Errorf("the SVG is not well-formed: %v\n%s", err, picture)
+	}
+	if !strings.Contains(string(picture), "lock of etcdkit: 0 of 10 lost, ") || strings.Count(string(picture), "<path ") != 2 {
+		t.Errorf("want an SVG with two curves that says how they came out:\n%s", picture)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind %v, %v", left, err)
+	}
+}
+
+func TestAnInterruptedRaceLeavesNothing(t *testing.T) {
+	for _, arm := range implementations() {
+		t.Run(arm, func(t *testing.T) {
+			c := etcdtest.NewCluster(t, nil)
+			cli := etcdtest.Client(t, c)
+			events := cli.Watch(t.Context(), "counter-", clientv3.WithPrefix())
+			cmd := onCluster(etcdkit(t, shortDir(t), "race", "--only", arm, "--clients", "4", "--rounds", "1000"), cli)
+			said := newTalk()
+			cmd.Stdout, cmd.Stderr = said, said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			awaitRace(t, events, arm)
+			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != exitInterrupted || said.String() != "" {
+				t.Errorf("exit code %d, want %d and not a word: %s", got, exitInterrupted, said)
+			}
+			nothingLeft(t, cli)
+		})
+	}
+}
+
+// awaitRace waits until clients race. The Puts to compare with have a counter of their own, that is
+// always 0.
+func awaitRace(t *testing.T, events clientv3.WatchChan, arm string) {
+	t.Helper()
+	timeout := time.After(time.Minute)
+	for {
+		select {
+		case resp := <-events:
+			if err := resp.Err(); err != nil || resp.Events == nil {
+				t.Fatalf("the watch ended: %v", err)
+			}
+			for _, ev := range resp.Events {
+				if locks := strings.Contains(string(ev.Kv.Key), "-lock/"); locks || arm == "none" && string(ev.Kv.Value) == "1" {
+					return
+				}
+			}
+		case <-timeout:
+			t.Fatal("nobody raced within a minute")
+		}
+	}
+}
+
+func nothingLeft(t *testing.T, cli *clientv3.Client) {
+	t.Helper()
+	if all := keys(t, cli); all != "" {
+		t.Errorf("keys afterwards: %q, want none", all)
+	}
+	leases, err := cli.Leases(t.Context())
+	if err != nil || len(leases.Leases) != 0 {
+		t.Errorf("leases afterwards: %v, %v, want none", leases, err)
+	}
+}
+
+func TestARaceWithoutAClusterSaysWhere(t *testing.T) {
+	cmd := etcdkit(t, shortDir(t), "race")
+	cmd.Env = append(cmd.Env, "ETCDKIT_ENDPOINTS=127.0.0.1:1")
+	stdout, stderr, code := output(t, cmd)
+	if want := "etcdkit: client: no member answered: 127.0.0.1:1: connection refused"; code != 1 || stdout != "" || !strings.HasPrefix(stderr, want) {
+		t.Errorf("got %q, exit code %d, want %q", stdout+stderr, code, want)
+	}
+}
+
+// halfway is a race with one arm that is over, one that goes on and one that has not begun.
+func halfway() *contest {
+	c := &contest{raceFlags: raceFlags{clients: 2, rounds: 4, output: "text"}, where: "a new cluster of 3 members", now: "lock of clientv3", puts: 25, spent: 50 * time.Millisecond}
+	for _, to := range contests {
+		c.arms = append(c.arms, &arm{Contest: to})
+	}
+	c.arms[0].result = &race.Result{Name: "without lock", Took: 16 * time.Millisecond}
+	value := 0
+	for i := range 8 {
+		value++
+		if i == 5 {
+			value = -1 // the other had read 0
+		}
+		read := int64(i + 1)
+		if i == 0 || i == 5 {
+			read = 0
+		}
+		c.arms[0].result.Updates = append(c.arms[0].result.Updates, race.Update{Side: i % 2, Read: read, Wrote: int64(i + 2), Value: value, Waited: 3 * time.Millisecond})
+	}
+	for i, ms := range []time.Duration{50, 103, 151} {
+		u := race.Update{Side: i % 2, Read: int64(i*3 + 11), Wrote: int64(i*3 + 14), Value: 1 - i%2, At: ms * time.Millisecond, Waited: 98 * time.Millisecond}
+		if i == 0 {
+			u.Read = 0
+		}
+		c.arms[1].seen = append(c.arms[1].seen, u)
+	}
+	return c
+}
+
+// Look at a changed picture before you commit it: cat testdata/race-*.golden
+func TestThePictureOfARaceLooksLikeItsGoldenFiles(t *testing.T) {
+	s := halfway().snapshot()
+	plain := s.picture(80, 24, false)
+	golden(t, "race-halfway", strings.Join(plain, "\n")+"\n")
+	golden(t, "race-halfway-wide", strings.Join(s.picture(120, 40, false), "\n")+"\n")
+	coloured := s.picture(80, 24, true)
+	golden(t, "race-halfway-coloured", strings.ReplaceAll(strings.Join(coloured, "\n"), "\033", "ESC")+"\n")
+	if len(plain)+2 > 24 || len(coloured) != len(plain) {
+		t.Errorf("the picture has %d lines, %d in colours; want at most 22 and the same", len(plain), len(coloured))
+	}
+}
+
+func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
+	c := halfway()
+	for _, a := range c.arms {
+		a.result = c.arms[0].result // as if no lock had done anything
+	}
+	var out strings.Builder
+	err := c.finish(&out, false)
+	want := "the lock of clientv3 did not protect the counter: it ended at 1, and 5 of 8 updates were lost\nthe lock of etcdkit did not protect the counter: it ended at 1, and 5 of 8 updates were lost"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got := out.String(); !strings.Contains(got, "\nclientv3    1 ≠ 0         5 of 8 ") {
+		t.Errorf("the result is not told:\n%s", got)
+	}
+}
+
+// The example is made to be copied and has to be one file; a command cannot import it.
+func TestTheRaceChangesTheCounterAsTheExampleDoes(t *testing.T) {
+	ours, theirs := functions(t, "race_ways.go"), functions(t, "../../examples/concurrency-by-distributed-lock/concurrency-by-distributed-lock.go")
+	if len(ours) != 3 || len(theirs) != 3 {
+		t.Fatalf("%d functions here and %d in the example, want 3 and 3", len(ours), len(theirs))
+	}
+	for name, text := range theirs {
+		if ours[name] != text {
+			t.Errorf("%s is here\n%s\nand in the example\n%s", name, ours[name], text)
+		}
+	}
+}
+
+// functions are those of a file that have a comment, with it, by name: all but main.
+func functions(t *testing.T, file string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := token.NewFileSet()
+	f, err := parser.ParseFile(files, file, text, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Doc != nil {
+			found[fn.Name.Name] = string(text[files.Position(fn.Doc.Pos()).Offset:files.Position(fn.End()).Offset])
+		}
+	}
+	return found
+}

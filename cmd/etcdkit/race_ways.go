@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+
+	"github.com/etcdkit/etcdkit/internal/race"
+	"github.com/etcdkit/etcdkit/lock"
+)
+
+// contests are what race can compare. How the counter is changed is the lock example's text, word for
+// word, and a test holds it so: the example has to be one file that can be copied, and a command cannot
+// import a program.
+var contests = []race.Contest{{Impl: "none", Join: unlocked}, {Impl: "clientv3", Join: theirs}, {Impl: "etcdkit", Join: locked}}
+
+// onePut is the floor: what nobody who writes can be faster than, by himself.
+var onePut = race.Contest{Impl: "put", Join: func(s *race.Side) (race.Change, error) {
+	return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
+		put, err := s.Cli.Put(ctx, s.Counter, "0", clientv3.WithLease(s.Lease))
+		if err != nil {
+			return nil, 0, err
+		}
+		return new(clientv3.GetResponse), put.Header.Revision, nil
+	}, nil
+}}
+
+// unlocked reads the counter and writes it back changed. What the other has written in between is lost.
+func unlocked(s *race.Side) (race.Change, error) {
+	return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
+		got, err := s.Cli.Get(ctx, s.Counter)
+		if err != nil {
+			return nil, 0, err
+		}
+		put, err := s.Cli.Put(ctx, s.Counter, s.Next(got), clientv3.WithLease(s.Lease))
+		if err != nil {
+			return nil, 0, err
+		}
+		return got, put.Header.Revision, nil
+	}, nil
+}
+
+// locked reads along with the lock, and writes and releases in one transaction, which fails if the lock was lost.
+func locked(s *race.Side) (race.Change, error) {
+	mutex := lock.New(s.Cli, s.Counter+"-lock", &lock.Options{TTL: race.TTL})
+	s.AtEnd(mutex.Close)
+	return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
+		hold, err := mutex.Acquire(ctx, clientv3.OpGet(s.Counter))
+		if err != nil {
+			return nil, 0, err
+		}
+		got := hold.Reads()[0]
+		put, err := hold.Commit(ctx, clientv3.OpPut(s.Counter, s.Next(got), clientv3.WithLease(s.Lease)))
+		if err != nil {
+			return nil, 0, err
+		}
+		return got, put.Header.Revision, nil
+	}, nil
+}
+
+// theirs is clientv3's lock around the change. Should its lease end, the lock is lost, but then the Put fails, too.
+func theirs(s *race.Side) (race.Change, error) {
+	change, _ := unlocked(s)
+	session, err := concurrency.NewSession(s.Cli, concurrency.WithLease(s.Lease))
+	mutex := concurrency.NewMutex(session, s.Counter+"-lock")
+	return func(ctx context.Context) (read *clientv3.GetResponse, wrote int64, err error) {
+		if err := mutex.Lock(ctx); err != nil {
+			return nil, 0, err
+		}
+		defer func() { err = errors.Join(err, mutex.Unlock(ctx)) }()
+		return change(ctx)
+	}, err
+}
