@@ -165,7 +165,7 @@ func runRace(cmd *cobra.Command, f raceFlags) (err error) {
 
 // putsAtATime are enough for a mean, and few enough to be made before and after each arm: a machine
 // that others use, too, is not equally fast all the time.
-const putsAtATime = 25
+const putsAtATime = 50
 
 func (c *contest) run(ctx context.Context, endpoints []string) error {
 	if err := c.measure(ctx, endpoints); err != nil {

@@ -38,9 +38,7 @@ func show(ctx context.Context, terminal *os.File, picture func(width, height int
 		defer tick.Stop()
 		for {
 			width, height := size(terminal)
-			lines := picture(width, height)
-			lines = lines[:min(len(lines), height)]
-			fmt.Fprint(terminal, "\033[H"+strings.Join(lines, "\033[K\r\n")+"\033[K\033[J")
+			fmt.Fprint(terminal, frame(picture(width, height), height))
 			select {
 			case <-tick.C:
 			case <-stop:
@@ -54,6 +52,16 @@ func show(ctx context.Context, terminal *os.File, picture func(width, height int
 		close(stop)
 		drawing.Wait()
 	}
+}
+
+// frame replaces what is on the screen. Each line is erased before it is written: afterwards the cursor
+// may stand on its last character.
+func frame(lines []string, height int) string {
+	f := "\033[H\033[K" + strings.Join(lines[:min(len(lines), height)], "\r\n\033[K")
+	if len(lines) < height {
+		f += "\r\n\033[J"
+	}
+	return f
 }
 
 // size is the terminal's, or a usual one's.
