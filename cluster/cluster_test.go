@@ -263,6 +263,7 @@ func TestLatencyHoldsEveryByteEachWay(t *testing.T) {
 }
 
 func TestHealEndsLatencyOnOpenConnectionsToo(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := at(t, c, "etcd1")
 	put(t, cli, "k", "v")

@@ -177,6 +177,7 @@ func TestARevokedLeaseIsNoticedWithTheNextKeepAlive(t *testing.T) {
 }
 
 func TestWithEveryMemberPausedItEndsAtItsDeadline(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	k := newKeeper(t, etcdtest.Client(t, c), &lease.Options{TTL: 5 * time.Second})
 	l := live(t, k)

@@ -297,6 +297,7 @@ func TestACommitWithoutAnAnswerIsSettled(t *testing.T) {
 
 // Fault 5: nobody answers.
 func TestAcquireEndsWithItsContextAndSaysWhere(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	m := mutex(t, etcdtest.Client(t, c), "lock")
 	release(t, acquire(t, m)) // it has a lease
@@ -368,6 +369,7 @@ func TestWhoIsCutOffIsToldBeforeTheLeaseEnds(t *testing.T) {
 
 // The member that all watches of the client are with stands still.
 func TestAWaiterHasItsTurnWhenItsMemberStandsStill(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	first := <-cli.Watch(clientv3.WithRequireLeader(t.Context()), "any", clientv3.WithCreatedNotify())

@@ -224,6 +224,7 @@ func TestALingeringEntryWhoseLeaseEndedIsNotTaken(t *testing.T) {
 }
 
 func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	// The first process is one that just stops: its Mutex is never closed, its client is.

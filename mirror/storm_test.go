@@ -81,6 +81,7 @@ func folding(t testing.TB, m *mirror.Mirror, opts mirror.ChangesOptions, until s
 // A random storm with cut connections and compactions: whatever is read at whatever moment, the
 // copy is what etcd had at that revision, and the changes lead there.
 func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	g := etcdtest.NewGate(t, cli.Endpoints()[0])
 	s := newStorm(t, cli, prefix, 40)
@@ -145,6 +146,7 @@ func wantSnapshot(t testing.TB, m *mirror.Mirror, cli *clientv3.Client, prefix s
 
 // Fault 18: a storm, a compaction, and the member that serves the watch blackholed meanwhile.
 func TestAStormWithABlackholeAndACompactionLosesNothing(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	// It notices when it is asked for a revision, and not before the compaction.
 	m := open(t, quickClient(t, c.Endpoints()...), "a/", &mirror.Options{ConfirmEvery: time.Hour})

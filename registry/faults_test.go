@@ -24,6 +24,7 @@ import (
 
 // Fault 15.
 func TestItComesBackAfterAnOutageOfTheWholeCluster(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	opts := &registry.Options{TTL: 2 * time.Second}
@@ -56,6 +57,7 @@ func TestItComesBackAfterAnOutageOfTheWholeCluster(t *testing.T) {
 
 // Fault 14: the member that serves the client falls silent, whichever it is. Nothing is reset.
 func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	const ttl = 5 * time.Second
@@ -99,6 +101,7 @@ func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
 
 // Fault 5: the caller gets ctx's end in time, with the endpoints and why.
 func TestRegisterEndsWithItsContextAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +140,7 @@ func TestRegisterEndsWithItsContextAndSaysWhy(t *testing.T) {
 
 // Fault 24: what is known of revisions is worth nothing any more.
 func TestItComesBackInAnotherHistory(t *testing.T) {
+	t.Parallel()
 	first, second := etcdtest.NewCluster(t, &cluster.Options{Members: 1}), etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	g := etcdtest.NewGate(t, first.Endpoints()[0])
 	var sent calls
@@ -172,6 +176,7 @@ func TestItComesBackInAnotherHistory(t *testing.T) {
 
 // A leader that takes over starts every lease anew: that makes nobody alive.
 func TestADeadOwnerStaysDeadWhenTheLeaderChanges(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	dead, err := cli.Grant(t.Context(), 6)
@@ -268,6 +273,7 @@ func TestAUserWithoutTheRightIsToldAtOnce(t *testing.T) {
 
 // Fault 30: a token that became invalid, and a role that is taken away and given back.
 func TestAChangeOfRightsIsToldAndSurvived(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	root := etcdtest.Auth(t, c)
 	var sent calls

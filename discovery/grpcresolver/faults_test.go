@@ -255,7 +255,8 @@ func TestMassExpiryCostsNoRPC(t *testing.T) {
 	for n := range 4 {
 		s := serve(t, "")
 		servers = append(servers, s)
-		if _, err := cli.Put(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n), s.addr, clientv3.WithLease(lease.ID)); err != nil {
+		record := fmt.Sprintf(`{"Addr":%q,"Metadata":{"weight":1,"status":"passing","host":"vm","pid":7}}`, s.addr)
+		if _, err := cli.Put(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n), record, clientv3.WithLease(lease.ID)); err != nil {
 			t.Fatal(err)
 		}
 	}
