@@ -14,8 +14,9 @@
 //	discovery  the reading side: List, Watch, View; below it grpcresolver and httptransport,
 //	           for clients of gRPC and net/http
 //	metrics    what these know of themselves, for Prometheus
-//	lock       a mutex: fair, fenced, loss-aware
-//	lock/fence refuses late writes in front of an SQL database or an HTTP service
+//	lock       locks that are fair, fenced and loss-aware: Mutex, RWMutex, Semaphore; below it
+//	           fence, which refuses late writes before an SQL database or an HTTP service
+//	election   Campaign, Run, Observe: one leader, and everybody knows who
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line
 //
