@@ -414,3 +414,47 @@ func TestAWaiterWhoseLeaseIsRevokedIsLost(t *testing.T) {
 		release(t, first)
 	}
 }
+
+// Fault 35.
+func TestAThousandRoundsLeaveNothingBehind(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	before, err := cli.Leases(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 1000 {
+		var h *lock.Hold
+		var err error
+		var closer interface{ Close() error }
+		switch name := prefix + string(rune('a'+n%7)); n % 3 {
+		case 0:
+			m := lock.New(cli, name+"mutex", &lock.Options{Linger: time.Hour, Local: lock.Local{For: time.Hour}})
+			h, err = m.Acquire(bounded(t))
+			closer = m
+		case 1:
+			m := lock.NewRW(cli, name+"rw", nil)
+			h, err = m.AcquireRead(bounded(t))
+			closer = m
+		case 2:
+			s := lock.NewSemaphore(cli, name+"sem", 3, nil)
+			h, err = s.AcquireN(bounded(t), 2)
+			closer = s
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%2 == 0 {
+			release(t, h)
+		}
+		if err := closer.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(t, cli, prefix); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+	after, err := cli.Leases(bounded(t))
+	if err != nil || len(after.Leases) > len(before.Leases) {
+		t.Errorf("%d leases, before %d, %v", len(after.Leases), len(before.Leases), err)
+	}
+}
