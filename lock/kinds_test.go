@@ -458,3 +458,21 @@ func TestAThousandRoundsLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d leases, before %d, %v", len(after.Leases), len(before.Leases), err)
 	}
 }
+
+// One stays for as long as it likes, and nobody who comes after it waits for that.
+func TestManyPassThroughASemaphoreBesideOneThatStays(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "sem"
+	stays := must(t)(semaphore(t, cli, name, 2).Acquire(bounded(t)))
+	first := must(t)(semaphore(t, cli, name, 2).Acquire(bounded(t)))
+	var waiting []*waiter
+	for n := range 12 {
+		s := semaphore(t, cli, name, 2)
+		waiting = append(waiting, queued(t, cli, name, int64(n+3), func(ctx context.Context) (*lock.Hold, error) { return s.Acquire(ctx) }))
+	}
+	release(t, first)
+	for _, w := range waiting {
+		release(t, w.gets(t))
+	}
+	release(t, stays)
+}
