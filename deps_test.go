@@ -83,7 +83,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 			return nil
 		}
 		if isTest {
-			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", pkg)
+			allowed = append(slices.Clone(allowed), "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", "election", pkg)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {

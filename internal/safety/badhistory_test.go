@@ -9,10 +9,18 @@ import (
 	"time"
 )
 
-// good is a small history in which everything is in order: w1 visits a register while w2 waits,
-// w2 increments, and w1 does, without an answer.
+// good is a small history in which everything is in order.
 func good() *evidence {
-	const a, b, register = lockName + "/a-0", lockName + "/b-0", registers + "0"
+	e := &evidence{}
+	for _, part := range []*evidence{goodMutex(), goodRW(), goodSemaphore(), goodElection()} {
+		e.ops, e.events = append(e.ops, part.ops...), append(e.events, part.events...)
+	}
+	return e
+}
+
+// goodMutex: w1 visits a register while w2 waits, w2 increments, and w1 does, without an answer.
+func goodMutex() *evidence {
+	a, b, register, counterKey := mutex.queue()+"a-0", mutex.queue()+"b-0", mutex.registers()+"0", mutex.counter()
 	return &evidence{
 		events: []event{
 			{Revision: 10, Key: a, Created: 10},
@@ -51,6 +59,11 @@ func (e *evidence) at(revision int64) *event {
 	return &e.events[slices.IndexFunc(e.events, func(ev event) bool { return ev.Revision == revision })]
 }
 
+// atKey finds the first event of a key to spoil.
+func (e *evidence) atKey(key string) *event {
+	return &e.events[slices.IndexFunc(e.events, func(ev event) bool { return ev.Key == key })]
+}
+
 // badHistory is one in which something is not in order.
 type badHistory struct {
 	name  string
@@ -77,8 +90,8 @@ func TestAGoodHistoryIsGood(t *testing.T) {
 
 func TestAWrongHolderIsFound(t *testing.T) {
 	eachIsFound(t, []badHistory{
-		{"a token that is no create revision", func(e *evidence) { e.of("w2", 1).Token = 13 }, []string{byTokens}},
-		{"a token for two", func(e *evidence) { *e.of("w1", 6) = *e.of("w1", 1) }, []string{byTokens}},
+		{"a token that is no create revision", func(e *evidence) { e.of("w2", 1).Token = 13 }, []string{byTokens, byHolder}},
+		{"a token for two", func(e *evidence) { *e.of("w1", 6) = *e.of("w1", 1) }, []string{byTokens, byHolder}},
 		{"a smaller token after a larger one", func(e *evidence) { e.of("w2", 1).Call, e.of("w2", 1).Return = 300, 310 }, []string{byTokens}},
 		{"a waiter that does not wait", func(e *evidence) { e.of("w2", 1).Revision = 12 }, []string{byTurn}},
 		{"a waiter whose entry is gone", func(e *evidence) { e.of("w2", 1).Revision = 14 }, []string{byTurn}},
@@ -89,41 +102,45 @@ func TestAWrongWriteIsFound(t *testing.T) {
 	eachIsFound(t, []badHistory{
 		{"a write of the one that waits", func(e *evidence) {
 			e.of("w1", 3).Value, e.of("w1", 4).Value, e.of("w2", 4).Value, e.at(12).Value = "0 w1.3 11", "0 w1.3 11", "0 w1.3 11", "0 w1.3 11"
-		}, []string{byWrites}},
+		}, []string{byAccepted, byHolder}},
 		{"a write after the end of its turn", func(e *evidence) {
 			e.at(12).Revision, e.of("w1", 3).Revision = 15, 15
-		}, []string{byWrites}},
+		}, []string{byAccepted}},
 		{"an acknowledged write that is not there", func(e *evidence) { e.events = slices.Delete(e.events, 2, 3) }, []string{byAnswers}},
 		{"a write that happened twice", func(e *evidence) {
 			e.events = slices.Insert(e.events, 3, *e.at(12))
 		}, []string{byAnswers}},
 		{"a refused write that happened", func(e *evidence) { e.of("w1", 7).Outcome = fail }, []string{byAnswers, byCount}},
-		{"a write that nobody asked for", func(e *evidence) { e.at(12).Value = "0 w9.3 10" }, []string{byAnswers}},
+		{"a write that nobody asked for", func(e *evidence) { e.at(12).Value = "0 w9.3 10" }, []string{byAnswers, byHolder}},
 		{"an increment that is lost", func(e *evidence) {
 			e.at(16).Value, e.of("w1", 7).Value = "1 w1.7 15", "1 w1.7 15"
 		}, []string{byCount}},
 	})
 }
 
+// underToken makes a read one of w1's second hold.
+func underToken(o *op) { o.Worker, o.N, o.Token, o.Revision = "w1", 8, 15, 15 }
+
 func TestAWrongRegisterIsFound(t *testing.T) {
 	eachIsFound(t, []badHistory{
 		{"a read of what was there before", func(e *evidence) { e.of("w1", 4).Value = "" }, []string{byRegister}},
 		{"a read of what a refused write was to write", func(e *evidence) { e.of("w2", 4).Value = "0 w2.3 11" }, []string{byRegister}},
 		{"an old token that is accepted after a newer one", func(e *evidence) {
-			e.of("w2", 4).Token = 15
-			e.ops = append(e.ops, op{Worker: "w2", N: 5, Op: read, Key: registers + "0", Token: 11, Call: 300, Return: 310, Outcome: ok, Value: "0 w1.3 10"})
+			underToken(e.of("w2", 4))
+			e.ops = append(e.ops, op{Worker: "w2", N: 5, Op: read, Key: mutex.registers() + "0", Token: 11, Revision: 13, Call: 300, Return: 310, Outcome: ok, Value: "0 w1.3 10"})
 		}, []string{byRegister}},
 		{"a write without an answer that is undone", func(e *evidence) {
 			e.of("w2", 3).Outcome, e.of("w2", 4).Value = info, "0 w2.3 11"
-			e.ops = append(e.ops, op{Worker: "w2", N: 5, Op: read, Key: registers + "0", Call: 300, Return: 310, Outcome: ok, Value: "0 w1.3 10"})
+			e.ops = append(e.ops, op{Worker: "w2", N: 5, Op: read, Key: mutex.registers() + "0", Call: 300, Return: 310, Outcome: ok, Value: "0 w1.3 10"})
 		}, []string{byRegister}},
 		{"nothing: a write without an answer may be refused late", func(e *evidence) {
-			e.of("w2", 3).Outcome, e.of("w2", 3).Call, e.of("w2", 4).Token = info, 176, 15
+			underToken(e.of("w2", 4))
+			e.of("w2", 3).Outcome, e.of("w2", 3).Call = info, 176
 		}, nil},
 		{"nothing: a write without an answer may happen late", func(e *evidence) {
 			e.of("w2", 3).Outcome = info
-			e.ops = append(e.ops, op{Worker: "w2", N: 5, Op: read, Key: registers + "0", Call: 300, Return: 310, Outcome: ok, Value: "0 w2.3 11"})
-			e.events = slices.Insert(e.events, 5, event{Revision: 13, Key: registers + "0", Value: "0 w2.3 11", Created: 12})
+			e.ops = append(e.ops, op{Worker: "w2", N: 5, Op: read, Key: mutex.registers() + "0", Call: 300, Return: 310, Outcome: ok, Value: "0 w2.3 11"})
+			e.events = slices.Insert(e.events, 5, event{Revision: 13, Key: mutex.registers() + "0", Value: "0 w2.3 11", Created: 12})
 		}, nil},
 	})
 }
@@ -132,9 +149,9 @@ func TestAWrongRegisterIsFound(t *testing.T) {
 func TestARegisterThatIsNotShownToBeLinearizableIsWrong(t *testing.T) {
 	hard := &evidence{}
 	for n := range 200 {
-		hard.ops = append(hard.ops, op{Worker: "w1", N: n, Op: write, Key: registers + "0", Call: 1, Outcome: info, Value: fmt.Sprint(n)})
+		hard.ops = append(hard.ops, op{Worker: "w1", N: n, Op: write, Key: mutex.registers() + "0", Call: 1, Outcome: info, Value: fmt.Sprint(n)})
 	}
-	hard.ops = append(hard.ops, op{Worker: "w2", Op: read, Key: registers + "0", Call: 2, Return: 3, Outcome: ok, Value: "never written"})
+	hard.ops = append(hard.ops, op{Worker: "w2", Op: read, Key: mutex.registers() + "0", Call: 2, Return: 3, Outcome: ok, Value: "never written"})
 	if err := linearizable(hard, time.Millisecond, ""); err == nil || !strings.Contains(err.Error(), "Unknown") {
 		t.Errorf("got %v, want Unknown", err)
 	}
@@ -158,8 +175,10 @@ func TestARunThatProvesNothingIsVoid(t *testing.T) {
 	e.ops = slices.DeleteFunc(e.ops, func(o op) bool { return o.Outcome == fail })
 	got := strings.Join(void(e), "\n")
 	for _, want := range []string{
-		"on etcd1 had no effect", "began while it was stopped", "there was no SIGKILL worker", `only 1 operations "write"`,
-		`only 1 operations "increment"`, "never had to refuse", "no Commit came late", "none of 0 increments without a guard was lost",
+		"on etcd1 had no effect", "began while it was stopped", "there was no SIGKILL worker", `mutex: only 1 operations "write"`,
+		`mutex: only 1 operations "increment"`, `rwmutex: only 4 operations "read"`, `semaphore: only 1 operations "commit"`,
+		`election: only 2 operations "proclaim"`, "semaphore: etcd never had to refuse", "election: no write came late",
+		"nobody was stopped while it waited", byAccepted + ": mutex: without the guard nothing is wrong", byCount + ": ", byReads + ": ", bySize + ": ",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("want %q among the reasons:\n%s", want, got)

@@ -25,21 +25,71 @@ type check struct {
 const (
 	byTokens   = "tokens increase"
 	byTurn     = "hand-over follows create revision"
-	byWrites   = "guarded writes lie in their token's turn"
+	byOrder    = "nobody overtakes"
+	byAccepted = "what etcd accepted lies in its token's turn"
+	byHolder   = "a token is one holder's"
 	byAnswers  = "acknowledged writes happened, refused ones did not"
 	byCount    = "the counter counts"
+	byReads    = "what one who shares reads does not change"
+	bySize     = "no more than the size is taken"
+	byLeader   = "who is said to lead does"
+	byObserver = "no observer goes back"
+	byCurrent  = "the current leader is not an old one"
 	byRegister = "the register is linearizable"
 )
 
 // checks are the properties, the cheapest first.
 func checks() []check {
 	return []check{
-		{byTokens, tokensIncrease},
-		{byTurn, handOver},
-		{byWrites, writesInTurn},
-		{byAnswers, writesAsSaid},
-		{byCount, counterCounts},
+		{byTokens, each(tokensIncrease, subjects...)},
+		{byTurn, each(handOver, subjects...)},
+		{byOrder, each(inOrder, subjects...)},
+		{byAccepted, each(acceptedInTurn, subjects...)},
+		{byHolder, each(acceptedOfHolder, subjects...)},
+		{byAnswers, each(writesAsSaid, subjects...)},
+		{byCount, each(counterCounts, mutex, rwmutex)},
+		{byReads, each(readsAgree, rwmutex)},
+		{bySize, each(notOverfull, semaphore)},
+		{byLeader, leadersAreReal},
+		{byObserver, leadersNeverGoBack},
+		{byCurrent, currentIsNew},
 		{byRegister, func(e *evidence) error { return linearizable(e, thinking, "") }},
+	}
+}
+
+// controls are those that must find something in the unfenced arm.
+func controls() []check {
+	return []check{
+		{byAccepted, eachFinds(acceptedInTurn, subjects...)},
+		{byCount, eachFinds(counterCounts, exclusive...)},
+		{byReads, eachFinds(readsAgree, rwmutex)},
+		{bySize, eachFinds(notOverfull, semaphore)},
+	}
+}
+
+// each makes a check of one for each subject.
+func each(f func(*evidence, subject) error, all ...subject) func(*evidence) error {
+	return func(e *evidence) error {
+		var errs []error
+		for _, s := range all {
+			if err := f(e, s); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", s, err))
+			}
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// eachFinds makes one that wants each open subject to be found wrong.
+func eachFinds(f func(*evidence, subject) error, all ...subject) func(*evidence) error {
+	return func(e *evidence) error {
+		var errs []error
+		for _, s := range all {
+			if f(e, s.open()) == nil {
+				errs = append(errs, fmt.Errorf("%s: without the guard nothing is wrong", s))
+			}
+		}
+		return errors.Join(errs...)
 	}
 }
 
@@ -57,20 +107,11 @@ func (f findings) err() error {
 	return errors.Join(f...)
 }
 
-// turns are the entries of the guarded lock by token.
-func turns(events []event) map[int64]*entry {
-	all := make(map[int64]*entry)
-	for _, e := range entries(events, lockName) {
-		all[e.created] = e
-	}
-	return all
-}
-
-// holds are the acquisitions of the guarded lock, in the order in which they were called.
-func holds(ops []op) []op {
+// holds are the acquisitions of a subject, in the order in which they were called.
+func holds(ops []op, s subject) []op {
 	var all []op
 	for _, o := range ops {
-		if o.Op == acquire && o.Outcome == ok && strings.HasPrefix(o.Key, lockName+"/") {
+		if o.Op == acquire && o.Outcome == ok && o.of() == s {
 			all = append(all, o)
 		}
 	}
@@ -80,10 +121,10 @@ func holds(ops []op) []op {
 
 // tokensIncrease: a token is the create revision of the hold's entry, nobody else's, and larger
 // than every one that was returned before it was asked for.
-func tokensIncrease(e *evidence) error {
+func tokensIncrease(e *evidence, s subject) error {
 	var found findings
-	all := holds(e.ops)
-	queue := turns(e.events)
+	all := holds(e.ops, s)
+	queue := turns(e.events, s)
 	seen := make(map[int64]op)
 	for _, o := range all {
 		if q := queue[o.Token]; q == nil || q.key != o.Key {
@@ -111,73 +152,110 @@ func tokensIncrease(e *evidence) error {
 	return found.err()
 }
 
-// handOver: at the revision at which a hold was told that it is one, its entry was there and no
-// older one was.
-func handOver(e *evidence) error {
+// handOver: at the revision at which a hold was told that it is one, its entry was there, and no
+// older one that it had to wait for.
+func handOver(e *evidence, s subject) error {
 	var found findings
-	queue := turns(e.events)
-	for _, o := range holds(e.ops) {
+	queue := turns(e.events, s)
+	for _, o := range holds(e.ops, s) {
 		q := queue[o.Token]
-		if q == nil {
-			continue // tokensIncrease says so
+		if q == nil || o.Revision == 0 {
+			continue // tokensIncrease says so; a Campaign does not tell when
 		}
-		if o.Revision < q.created || o.Revision < q.since || o.Revision >= q.deleted {
-			found.addf("%v: its entry's turn was from %d to %d", o, max(q.created, q.since), q.deleted)
+		if o.Revision < q.since || o.Revision >= q.deleted {
+			found.addf("%v: its entry's turn was from %d to %d", o, q.since, q.deleted)
 		}
 	}
 	return found.err()
 }
 
-// writesInTurn: etcd accepted a write under a token only after all older entries were deleted and
-// before its own was. A Commit is a write and the deletion of its entry at the same revision.
-func writesInTurn(e *evidence) error {
+// acceptance is something that etcd did under a token.
+type acceptance struct {
+	what   string
+	token  int64
+	by     string // worker
+	at     int64  // revision
+	leaves bool   // it ends the turn in the same transaction
+}
+
+// accepted is everything that etcd did under the tokens of a subject: writes as the truth has them,
+// and reads, which it has not.
+func accepted(e *evidence, s subject) (all []acceptance) {
+	for _, ev := range protectedWrites(e.events, s) {
+		m, _ := parseMark(ev.Value) // token 0 is nobody's
+		what := fmt.Sprintf("%s = %q", ev.Key, ev.Value)
+		all = append(all, acceptance{what, m.token, m.worker, ev.Revision, ev.Key == s.counter() && !s.isOpen()})
+	}
+	for _, o := range e.ops {
+		if o.Op == read && o.Outcome == ok && o.Token != 0 && o.of() == s {
+			all = append(all, acceptance{o.String(), o.Token, o.Worker, o.Revision, false})
+		}
+	}
+	return all
+}
+
+// acceptedInTurn: etcd accepted something under a token only while its entry was there, and none
+// that it had to wait for. A Commit is a write and the deletion of its entry at the same revision.
+func acceptedInTurn(e *evidence, s subject) error {
 	var found findings
-	queue := turns(e.events)
-	for _, ev := range guardedWrites(e.events) {
-		m, err := parseMark(ev.Value)
-		if err != nil {
-			found.addf("%s at revision %d: %w", ev.Key, ev.Revision, err)
-			continue
-		}
-		q := queue[m.token]
+	queue := turns(e.events, s)
+	for _, a := range accepted(e, s) {
+		q := queue[a.token]
 		if q == nil {
-			found.addf("%s = %q at revision %d: the token is not one", ev.Key, ev.Value, ev.Revision)
+			found.addf("%s at revision %d: the token is not one", a.what, a.at)
 			continue
 		}
-		last := q.deleted - 1
-		if ev.Key == counterKey {
-			last = q.deleted
+		inTurn := q.since <= a.at && a.at < q.deleted
+		if a.leaves {
+			inTurn = q.since < a.at && a.at == q.deleted
 		}
-		if ev.Revision < q.created || ev.Revision < q.since || ev.Revision > last {
-			found.addf("%s = %q at revision %d: the token's turn was from %d to %d", ev.Key, ev.Value, ev.Revision, max(q.created, q.since), q.deleted)
+		if !inTurn {
+			found.addf("%s at revision %d: the token's turn was from %d to %d", a.what, a.at, q.since, q.deleted)
 		}
 	}
 	return found.err()
 }
 
-// guardedWrites are the changes of what the lock protects.
-func guardedWrites(events []event) []event {
+// acceptedOfHolder: what etcd accepted under a token is of the worker that was given it.
+func acceptedOfHolder(e *evidence, s subject) error {
+	var found findings
+	holder := make(map[int64]string)
+	for _, o := range holds(e.ops, s) {
+		holder[o.Token] = o.Worker
+	}
+	for _, a := range accepted(e, s) {
+		if holder[a.token] != a.by {
+			found.addf("%s at revision %d: it is %s's, and the token %q's", a.what, a.at, a.by, holder[a.token])
+		}
+	}
+	return found.err()
+}
+
+// protectedWrites are the changes of what a subject protects. What a leader proclaims is in its
+// entry.
+func protectedWrites(events []event, s subject) []event {
 	return slices.DeleteFunc(slices.Clone(events), func(ev event) bool {
-		return ev.Key != counterKey && !strings.HasPrefix(ev.Key, registers)
+		proclaimed := s == leadership && strings.HasPrefix(ev.Key, s.queue()) && ev.Created != 0 && ev.Created < ev.Revision
+		return !s.protects(ev.Key) && !proclaimed
 	})
 }
 
-// writesAsSaid: an acknowledged write is in the data's history once, at its revision; a refused
-// one is not; and there is none that nobody asked for.
-func writesAsSaid(e *evidence) error {
+// writesAsSaid: an acknowledged write is in the data's history once, at its revision if that is
+// told; a refused one is not; and there is none that nobody asked for.
+func writesAsSaid(e *evidence, s subject) error {
 	var found findings
 	happened := make(map[string][]event)
-	for _, ev := range guardedWrites(e.events) {
+	for _, ev := range protectedWrites(e.events, s) {
 		happened[ev.Key+" "+ev.Value] = append(happened[ev.Key+" "+ev.Value], ev)
 	}
 	for _, o := range e.ops {
-		if !o.writes() || o.Key == openCounter {
+		if !o.writes() || o.of() != s {
 			continue
 		}
 		is := happened[o.Key+" "+o.Value]
 		delete(happened, o.Key+" "+o.Value)
 		switch {
-		case o.Outcome == ok && (len(is) != 1 || is[0].Revision != o.Revision):
+		case o.Outcome == ok && (len(is) != 1 || o.Revision != 0 && is[0].Revision != o.Revision):
 			found.addf("%v: it happened %d times: %v", o, len(is), is)
 		case o.Outcome == fail && len(is) > 0:
 			found.addf("%v: it happened all the same: %v; the error was: %s", o, is, o.Error)
@@ -193,12 +271,12 @@ func writesAsSaid(e *evidence) error {
 
 // counterCounts: each write adds one, and the last one is the number of the acknowledged ones and
 // of those without an answer that happened.
-func counterCounts(e *evidence) error {
+func counterCounts(e *evidence, s subject) error {
 	var found findings
 	applied := make(map[string]bool)
 	final := 0
 	for _, ev := range e.events {
-		if ev.Key != counterKey {
+		if ev.Key != s.counter() {
 			continue
 		}
 		m, err := parseMark(ev.Value)
@@ -211,7 +289,7 @@ func counterCounts(e *evidence) error {
 	acknowledged, unanswered := 0, 0
 	for _, o := range e.ops {
 		switch {
-		case o.Key != counterKey || o.Op != increment:
+		case o.Key != s.counter() || o.Op != increment:
 		case o.Outcome == ok:
 			acknowledged++
 		case o.Outcome == info && applied[o.Value]:
@@ -222,17 +300,4 @@ func counterCounts(e *evidence) error {
 		found.addf("the counter is %d, want %d: %d increments were acknowledged, and %d happened without an answer", final, acknowledged+unanswered, acknowledged, unanswered)
 	}
 	return found.err()
-}
-
-// lostOpenly is how many increments of the unfenced arm happened and are not in its counter.
-func lostOpenly(e *evidence) (missing, happened int) {
-	final := 0
-	for _, ev := range e.events {
-		if ev.Key == openCounter {
-			m, _ := parseMark(ev.Value) // a zero is a loss
-			final = m.count
-			happened++
-		}
-	}
-	return happened - final, happened
 }

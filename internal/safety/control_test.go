@@ -8,16 +8,21 @@ import (
 	"syscall"
 )
 
-// control drives the unfenced arm: workers that increment a counter under the same lock, and look
-// whether they hold it, but do not write with its guard.
+// control drives the unfenced arm: workers that hold what the others do, under names of its own,
+// and look whether they hold it, but do not write with its guard.
 type control struct {
 	workers *fleet
 	history *history
-	ready   chan *process // one that has read, and will write when it is told to
+	ready   chan readyOne // that have read, and will write when they are told to
+}
+
+type readyOne struct {
+	*process
+	reads bool // and will read once more what it holds to read
 }
 
 func newControl(h *history, workers *fleet) *control {
-	c := &control{workers: workers, history: h, ready: make(chan *process, careless)}
+	c := &control{workers: workers, history: h, ready: make(chan readyOne, careless)}
 	workers.hear = c.hear
 	return c
 }
@@ -25,62 +30,85 @@ func newControl(h *history, workers *fleet) *control {
 // hear is told of all operations of the arm.
 func (c *control) hear(p *process, o op) {
 	c.history.add(o)
-	if o.Op == read && o.Token == 0 && o.Outcome == ok {
-		c.ready <- p // there is room for all: none reads again before it was told to write
+	if o.Op == ready {
+		c.ready <- readyOne{p, o.Value == read} // there is room for all: none is ready again before it was told to write
 	}
 }
 
-// often is how many increments pass before one is held up.
-const often = 30
+// often is how many turns pass before one is held up.
+const often = 10
 
-// run lets workers write, until the time is over. Now and then, and once at least, it stops one
-// just before that, for so long that another one has the lock, and has written.
+// run lets workers write, until the time is over. Now and then it stops one just before that, for
+// so long that others had what it held, and have written. One that reads is stopped in turn with
+// one that writes, once each at least.
 func (c *control) run(ctx, faults context.Context, random *rand.Rand) error {
 	next, heldUp := 1+random.IntN(often), 0
-	for heldUp == 0 || faults.Err() == nil {
-		var p *process
-		select {
-		case p = <-c.ready:
-		case <-ctx.Done():
-			return fmt.Errorf("void: no worker gets to write without a guard: %w", ctx.Err())
-		}
-		act := func() error { return p.order(orderWrite) }
-		if next--; next < 0 {
-			act = func() error { return c.holdUp(ctx, p) }
-			next, heldUp = often+random.IntN(often), heldUp+1
-		}
-		if err := act(); err != nil {
+	for heldUp < 2 || faults.Err() == nil {
+		p, err := c.next(ctx)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// holdUp is a pause between reading and writing. It ends when others have incremented.
-func (c *control) holdUp(ctx context.Context, p *process) error {
-	f, err := stop(p)
-	if err != nil {
-		return err
-	}
-	err = c.others(ctx)
-	f.End, f.Effect = now(), "stopped between reading and writing, until others had written"
-	c.history.addFault(f)
-	return errors.Join(err, p.order(orderWrite), p.signal(syscall.SIGCONT)) // an order before SIGSTOP takes effect would be carried out
-}
-
-// others lets the workers that are not stopped write a few times.
-func (c *control) others(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	for range 2 * careless {
-		select {
-		case p := <-c.ready:
+		if next--; next >= 0 || p.reads != (heldUp%2 == 0) {
 			if err := p.order(orderWrite); err != nil {
 				return err
 			}
-		case <-ctx.Done():
-			return fmt.Errorf("void: nobody else got the lock of a stopped worker within %v", wait)
+			continue
+		}
+		done, err := c.holdUp(ctx, p)
+		if err != nil {
+			return err
+		}
+		if next = often + random.IntN(often); done {
+			heldUp++
 		}
 	}
 	return nil
+}
+
+// next is a worker that waits for its order.
+func (c *control) next(ctx context.Context) (readyOne, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	select {
+	case p := <-c.ready:
+		return p, nil
+	case <-ctx.Done():
+		return readyOne{}, fmt.Errorf("void: within %v no worker gets to write without a guard: %w", wait, ctx.Err())
+	}
+}
+
+// holdUp is a pause between reading and writing. It ends when others have incremented, and while
+// one of them holds everything. It is done when etcd has taken the late write.
+func (c *control) holdUp(ctx context.Context, p readyOne) (done bool, err error) {
+	f, err := stop(p.process)
+	if err != nil {
+		return false, err
+	}
+	for range 2 * careless { // each second turn is one to write
+		other, err := c.next(ctx)
+		if err != nil {
+			return false, err
+		}
+		if err := other.order(orderWrite); err != nil {
+			return false, err
+		}
+	}
+	holder, err := c.next(ctx)
+	if err != nil {
+		return false, err
+	}
+	f.End, f.Effect = now(), "stopped between reading and writing, until others had written"
+	if p.reads {
+		f.Effect = "stopped between reading and reading again, until others had written"
+	}
+	c.history.addFault(f)
+	before := c.history.acknowledged(semaphore.open())
+	if err := errors.Join(p.order(orderWrite), p.signal(syscall.SIGCONT)); err != nil { // an order before SIGSTOP takes effect would be carried out
+		return false, err
+	}
+	written, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = c.history.reach(written, before+1, semaphore.open())
+	c.ready <- holder
+	return err == nil, nil
 }

@@ -24,18 +24,21 @@ const (
 // nemesis does to the system what it must survive. Its two lines of work go on side by side, so
 // that a worker may be stopped while etcd elects.
 type nemesis struct {
-	cluster *cluster.Cluster
-	cli     *clientv3.Client
-	workers *fleet
-	history *history
+	cluster  *cluster.Cluster
+	cli      *clientv3.Client
+	workers  *fleet
+	history  *history
+	visitors map[subject]chan op // the last one to have begun a visit of a register
 
-	mu      sync.Mutex
-	newest  int64   // token
-	visitor chan op // the last one to have begun a visit of a register
+	mu     sync.Mutex
+	newest map[subject]int64 // token
 }
 
 func newNemesis(c *cluster.Cluster, cli *clientv3.Client, h *history, workers *fleet) *nemesis {
-	n := &nemesis{cluster: c, cli: cli, history: h, workers: workers, visitor: make(chan op, 1)}
+	n := &nemesis{cluster: c, cli: cli, history: h, workers: workers, visitors: make(map[subject]chan op), newest: make(map[subject]int64)}
+	for _, s := range subjects {
+		n.visitors[s] = make(chan op, 1)
+	}
 	workers.hear = func(_ *process, o op) {
 		h.add(o)
 		n.hear(o)
@@ -47,22 +50,24 @@ func newNemesis(c *cluster.Cluster, cli *clientv3.Client, h *history, workers *f
 func (n *nemesis) hear(o op) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if o.Op != read || o.Outcome != ok || o.Token <= n.newest || !strings.HasPrefix(o.Key, registers) {
+	s := o.of()
+	if o.Op != read || o.Outcome != ok || o.Token <= n.newest[s] || !strings.HasPrefix(o.Key, s.registers()) {
 		return
 	}
-	n.newest = o.Token
+	n.newest[s] = o.Token
+	visitor := n.visitors[s]
 	select {
-	case <-n.visitor:
+	case <-visitor:
 	default:
 	}
-	n.visitor <- o
+	visitor <- o
 }
 
 // line does faults in turn, at random moments, until the time for them is over and each was done.
 func (n *nemesis) line(ctx, faults context.Context, random *rand.Rand, turn ...func(context.Context, *rand.Rand) error) error {
 	first := random.IntN(len(turn))
 	for i := 0; i < len(turn) || faults.Err() == nil; i++ {
-		if err := n.calm(ctx, traffic); err != nil {
+		if err := n.calm(ctx, traffic, subjects...); err != nil {
 			return err
 		}
 		select {
@@ -77,75 +82,64 @@ func (n *nemesis) line(ctx, faults context.Context, random *rand.Rand, turn ...f
 }
 
 // calm waits until so many more writes were acknowledged.
-func (n *nemesis) calm(ctx context.Context, writes int) error {
+func (n *nemesis) calm(ctx context.Context, writes int, of ...subject) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if err := n.history.more(ctx, writes); err != nil {
-		return fmt.Errorf("void: within %v fewer than %d writes were acknowledged: %w", wait, writes, err)
+	if err := n.history.more(ctx, writes, of...); err != nil {
+		return fmt.Errorf("void: within %v fewer than %d writes of %v were acknowledged: %w", wait, writes, of, err)
 	}
 	return nil
 }
 
-// pauseAny stops a worker, whatever it does.
-func (n *nemesis) pauseAny(ctx context.Context, random *rand.Rand) error {
-	p := n.workers.take("", random.IntN)
-	if p == nil {
-		return errors.New("no worker is left to pause")
-	}
-	defer n.workers.giveBack(p)
-	f, err := stop(p)
-	if err != nil {
-		return err
-	}
-	linger(ctx, random)
-	return n.goOn(p, f)
-}
-
-// pauseHolder stops a worker that holds the lock and is about to write under it, at least until
-// others have had the lock and written.
-func (n *nemesis) pauseHolder(ctx context.Context, random *rand.Rand) error {
-	late := time.NewTimer(wait)
-	defer late.Stop()
-	select {
-	case <-n.visitor: // its visit may be over
-	default:
-	}
-	for {
-		var at op
+// pauseHolder stops workers that hold a subject and are about to write or read under it, at least
+// until the entry is gone and others have written.
+func (n *nemesis) pauseHolder(of subject) func(context.Context, *rand.Rand) error {
+	return func(ctx context.Context, random *rand.Rand) error {
+		late := time.NewTimer(wait)
+		defer late.Stop()
 		select {
-		case at = <-n.visitor:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-late.C:
-			return fmt.Errorf("void: within %v nobody could be stopped while it held the lock", wait)
+		case <-n.visitors[of]: // its visit may be over
+		default:
 		}
-		p := n.workers.take(at.Worker, nil)
-		if p == nil {
-			continue // something else is done to it
-		}
-		done, err := n.pauseIfHolding(ctx, random, p, at.Token)
-		n.workers.giveBack(p)
-		if done || err != nil {
-			return err
+		for {
+			var at op
+			select {
+			case at = <-n.visitors[of]:
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-late.C:
+				return fmt.Errorf("void: within %v nobody could be stopped while it held the %s", wait, of)
+			}
+			p := n.workers.take(at.Worker, nil)
+			if p == nil {
+				continue // something else is done to it
+			}
+			done, err := n.pauseIfHolding(ctx, random, p, of, at.Token)
+			n.workers.giveBack(p)
+			if done || err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func (n *nemesis) pauseIfHolding(ctx context.Context, random *rand.Rand, p *process, token int64) (done bool, err error) {
+func (n *nemesis) pauseIfHolding(ctx context.Context, random *rand.Rand, p *process, of subject, token int64) (done bool, err error) {
 	f, err := stop(p)
 	if err != nil {
 		return false, err
 	}
-	key := n.first(ctx, token)
+	key := n.entry(ctx, of, token)
 	if key == "" { // it was quicker, or etcd does not say
 		return false, p.signal(syscall.SIGCONT)
 	}
 	linger(ctx, random)
 	if err = n.gone(ctx, key, token); err == nil {
-		err = n.calm(ctx, 1)
+		err = n.calm(ctx, 1, of)
 	}
-	f.Effect = fmt.Sprintf("stopped, and lost the lock that it held with token %d", token)
-	return true, errors.Join(err, n.goOn(p, f))
+	if done = !n.history.leaves(of, token); done { // or it had been about to give it up
+		f.Effect = fmt.Sprintf("stopped, and lost the %s that it held with token %d", of, token)
+	}
+	return done, errors.Join(err, n.goOn(p, f))
 }
 
 func stop(p *process) (fault, error) {
@@ -167,12 +161,12 @@ func (n *nemesis) goOn(p *process, f fault) error {
 	return p.signal(syscall.SIGCONT)
 }
 
-// first is the key of the oldest entry, if its token is this one.
-func (n *nemesis) first(ctx context.Context, token int64) string {
+// entry is the key of the one with a token, if it is still there.
+func (n *nemesis) entry(ctx context.Context, of subject, token int64) string {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	resp, err := n.cli.Get(ctx, lockName+"/", clientv3.WithFirstCreate()...)
-	if err != nil || len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != token {
+	resp, err := n.cli.Get(ctx, of.queue(), clientv3.WithPrefix(), clientv3.WithMinCreateRev(token), clientv3.WithMaxCreateRev(token), clientv3.WithKeysOnly())
+	if err != nil || len(resp.Kvs) == 0 {
 		return ""
 	}
 	return string(resp.Kvs[0].Key)
@@ -209,7 +203,7 @@ func (n *nemesis) killAny(_ context.Context, random *rand.Rand) error {
 func (n *nemesis) killLeader(ctx context.Context, random *rand.Rand) error {
 	name := n.cluster.Leader()
 	for ; name == ""; name = n.cluster.Leader() { // the members do not agree yet, or say so later
-		if err := n.calm(ctx, 1); err != nil {
+		if err := n.calm(ctx, 1, subjects...); err != nil {
 			return err
 		}
 	}

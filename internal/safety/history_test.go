@@ -12,16 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is written. Everything is below prefix.
-const (
-	prefix      = "safety/"
-	lockName    = prefix + "lock"
-	counterKey  = prefix + "counter"
-	registers   = prefix + "register/" // several, one after another
-	openLock    = prefix + "open-lock"
-	openCounter = prefix + "open-counter" // incremented under openLock, and not guarded
-)
-
 // Outcomes of operations.
 const (
 	ok   = "ok"
@@ -31,13 +21,18 @@ const (
 
 // Operations of a worker.
 const (
-	acquire   = "acquire"
-	release   = "release"
-	lost      = "lost" // not an operation: the hold's Done was closed
+	acquire   = "acquire" // Campaign and Run are, too
+	release   = "release" // Resign is, too
+	lost      = "lost"    // not an operation: the hold's Done was closed
 	read      = "read"
 	write     = "write"
-	late      = "late"      // a Commit that comes once more
-	increment = "increment" // of a counter; of the guarded one with a release
+	late      = "late"      // a write that comes once more
+	increment = "increment" // of a counter; of a guarded one with a release
+	commit    = "commit"    // a write with a release
+	proclaim  = "proclaim"
+	current   = "current" // who leads, asked
+	observe   = "observe" // who leads, told
+	ready     = "ready"   // not an operation: a worker of the unfenced arm has read
 )
 
 // op is an operation as its worker saw it. A worker says it twice: when it begins, as info, and
@@ -47,7 +42,7 @@ type op struct {
 	N        int    `json:"n"` // of this worker's
 	Op       string `json:"op"`
 	Key      string `json:"key,omitempty"`
-	Token    int64  `json:"token,omitempty"` // 0: without the lock
+	Token    int64  `json:"token,omitempty"` // 0: under none
 	Call     int64  `json:"call"`            // CLOCK_MONOTONIC, in ns
 	Return   int64  `json:"return,omitempty"`
 	Outcome  string `json:"outcome"`
@@ -56,7 +51,17 @@ type op struct {
 	Error    string `json:"error,omitempty"`
 }
 
-func (o op) writes() bool { return o.Op == write || o.Op == increment }
+func (o op) of() subject { return of(o.Key) }
+
+// writes tells whether it is to change something, besides the queue.
+func (o op) writes() bool {
+	return o.Op == write || o.Op == increment || o.Op == commit || o.Op == proclaim
+}
+
+// ends tells whether a hold is given up with it.
+func (o op) ends() bool {
+	return o.Op == release || o.Op == commit || o.Op == increment && !o.of().isOpen()
+}
 
 func (o op) String() string {
 	return fmt.Sprintf("%s's operation %d: %s %s, token %d, %s, revision %d, value %q", o.Worker, o.N, o.Op, o.Key, o.Token, o.Outcome, o.Revision, o.Value)
@@ -119,12 +124,12 @@ type history struct {
 	ops     []op
 	at      map[string]int // index in ops by worker and number
 	faults  []fault
-	done    int           // writes that were acknowledged
-	changed chan struct{} // closed and replaced with each of them
+	done    map[subject]int // writes that were acknowledged
+	changed chan struct{}   // closed and replaced with each of them
 }
 
 func newHistory() *history {
-	return &history{at: make(map[string]int), changed: make(chan struct{})}
+	return &history{at: make(map[string]int), done: make(map[subject]int), changed: make(chan struct{})}
 }
 
 func (h *history) add(o op) {
@@ -138,7 +143,7 @@ func (h *history) add(o op) {
 		h.ops = append(h.ops, o)
 	}
 	if o.writes() && o.Outcome == ok {
-		h.done++
+		h.done[o.of()]++
 		close(h.changed)
 		h.changed = make(chan struct{})
 	}
@@ -157,20 +162,41 @@ func (h *history) all() ([]op, []fault) {
 	return slices.Clone(h.ops), slices.Clone(h.faults)
 }
 
-// more waits until so many more writes were acknowledged.
-func (h *history) more(ctx context.Context, n int) error {
+// more waits until so many more writes were acknowledged, of these subjects together.
+func (h *history) more(ctx context.Context, n int, of ...subject) error {
+	return h.reach(ctx, h.acknowledged(of...)+n, of...)
+}
+
+// acknowledged is how many writes were.
+func (h *history) acknowledged(of ...subject) (n int) {
 	h.mu.Lock()
-	want := h.done + n
-	for h.done < want {
+	defer h.mu.Unlock()
+	for _, s := range of {
+		n += h.done[s]
+	}
+	return n
+}
+
+// reach waits until so many were.
+func (h *history) reach(ctx context.Context, n int, of ...subject) error {
+	for {
+		h.mu.Lock()
 		changed := h.changed
 		h.mu.Unlock()
+		if h.acknowledged(of...) >= n {
+			return nil
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		h.mu.Lock()
 	}
-	h.mu.Unlock()
-	return nil
+}
+
+// leaves tells whether a hold's end was asked for.
+func (h *history) leaves(s subject, token int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.ContainsFunc(h.ops, func(o op) bool { return o.Token == token && o.ends() && o.of() == s })
 }

@@ -17,24 +17,36 @@ import (
 // longer is not one that was shown to be right.
 const thinking = 20 * time.Second
 
-// fencedState is a register that refuses tokens older than the newest it has seen.
-type fencedState struct {
-	value string
-	token int64
+// registerState is a register that refuses tokens which a newer one has ended.
+type registerState struct {
+	value  string
+	writer int64 // the newest token of a writer
+	newest int64 // the newest of any
 }
 
-// fencedRegister is its model. A refused operation has no part in it: etcd may refuse a token that
-// ended although there is no newer one yet. A read without a token sees the value.
+// registerOp is an operation on it. One under a token that shares is a read.
+type registerOp struct {
+	op
+	shared bool
+}
+
+// fencedRegister is its model. Who writes was alone: no newer token was seen before. Who shares may
+// come after newer ones that share, not after a newer writer. A refused operation has no part in it:
+// etcd may refuse a token that ended although there is no newer one yet. A read without a token sees
+// the value.
 func fencedRegister() porcupine.Model {
 	return porcupine.Model{
-		Init: func() any { return fencedState{} },
+		Init: func() any { return registerState{} },
 		Step: func(state, input, _ any) (bool, any) {
-			s, o := state.(fencedState), input.(op)
+			s, o := state.(registerState), input.(registerOp)
 			if o.Token != 0 {
-				if o.Token < s.token {
+				if o.Token < s.writer || o.Token < s.newest && !o.shared {
 					return o.Outcome == info, s // refused: right, unless somebody was told that it was not
 				}
-				s.token = o.Token
+				s.newest = max(s.newest, o.Token)
+				if !o.shared {
+					s.writer = o.Token
+				}
 			}
 			if o.Op == read {
 				return o.Value == s.value, s
@@ -43,7 +55,7 @@ func fencedRegister() porcupine.Model {
 			return true, s
 		},
 		DescribeOperation: func(input, _ any) string {
-			o := input.(op)
+			o := input.(registerOp)
 			return fmt.Sprintf("%s %s %q with %d: %s", o.Worker, o.Op, o.Value, o.Token, o.Outcome)
 		},
 		DescribeState: func(state any) string { return fmt.Sprintf("%+v", state) },
@@ -51,14 +63,18 @@ func fencedRegister() porcupine.Model {
 }
 
 // linearizable: each register's history is one of its model. thinking bounds the search in each.
-// Pictures of those that are not go to
-// the directory, if there is one.
+// Pictures of those that are not go to the directory, if there is one. (Those who hold a Semaphore
+// together write as they like.)
 func linearizable(e *evidence, thinking time.Duration, pictures string) error {
 	var found findings
-	byKey := make(map[string][]op)
-	for _, o := range e.ops {
-		if strings.HasPrefix(o.Key, registers) {
-			byKey[o.Key] = append(byKey[o.Key], o)
+	byKey := make(map[string][]registerOp)
+	for _, s := range exclusive {
+		queue := turns(e.events, s)
+		for _, o := range e.ops {
+			if strings.HasPrefix(o.Key, s.registers()) {
+				q := queue[o.Token]
+				byKey[o.Key] = append(byKey[o.Key], registerOp{o, q != nil && q.shared})
+			}
 		}
 	}
 	for key, ops := range byKey {
@@ -81,8 +97,8 @@ func linearizable(e *evidence, thinking time.Duration, pictures string) error {
 
 // operations are a register's as the checker takes them: a write without an answer may happen at
 // any time, and is a client by itself, as its worker goes on; a read without one says nothing.
-func operations(ops []op) []porcupine.Operation {
-	slices.SortFunc(ops, func(a, b op) int { return cmp.Compare(a.Call, b.Call) })
+func operations(ops []registerOp) []porcupine.Operation {
+	slices.SortFunc(ops, func(a, b registerOp) int { return cmp.Compare(a.Call, b.Call) })
 	clients := make(map[string]int)
 	client := func(name string) int {
 		if _, known := clients[name]; !known {

@@ -14,32 +14,49 @@ import (
 func report(t *testing.T, e *evidence) {
 	t.Helper()
 	count := make(map[string]int)
-	for _, o := range e.ops {
-		what := o.Op + " " + o.Outcome
-		if o.Key == openCounter {
-			what = "unguarded " + what
+	for _, s := range append(subjects, mutex.open(), rwmutex.open(), semaphore.open(), leadership.open()) {
+		clear(count)
+		for _, o := range e.ops {
+			if o.of() == s {
+				count[o.Op+" "+o.Outcome]++
+			}
 		}
-		count[what]++
+		t.Logf("%s: %s", s, figures(count))
+		b := believers(e, s)
+		t.Logf("%s: of %d who got it, so many while others believed that they held, by how much it was too much: %v; for %v at the longest", s, b.holders, b.excess, b.longest.Round(time.Millisecond))
 	}
-	t.Logf("operations: %s", figures(count))
 	clear(count)
 	for _, f := range e.faults {
 		count[f.Kind]++
 		t.Logf("%s %s for %v: %s", f.Kind, f.On, f.lasted().Round(time.Millisecond), f.Effect)
 	}
 	t.Logf("faults: %s", figures(count))
-	b := believers(e)
-	t.Logf("two workers at once believed that they held: %d holders, while %d others came and went, the longest for %v", b.holders, b.successors, b.longest.Round(time.Millisecond))
 	perRegister := make(map[string]int)
 	for _, o := range e.ops {
-		if strings.HasPrefix(o.Key, registers) {
+		if strings.HasPrefix(o.Key, o.of().registers()) {
 			perRegister[o.Key]++
 		}
 	}
 	t.Logf("operations of each register: %v", slices.Sorted(maps.Values(perRegister)))
+	t.Logf("waited while they were stopped: %d", waitedStopped(e))
 	t.Logf("told of the loss after SIGCONT: at the latest after %v", told(e).Round(time.Millisecond))
-	missing, happened := lostOpenly(e)
-	t.Logf("control: of %d increments without a guard %d were lost", happened, missing)
+	for _, s := range exclusive {
+		missing, happened := lostOpenly(e, s)
+		t.Logf("control: of %d increments without the guard of the %s %d were lost", happened, s, missing)
+	}
+}
+
+// lostOpenly is how many increments of the unfenced arm happened and are not in its counter.
+func lostOpenly(e *evidence, s subject) (missing, happened int) {
+	final := 0
+	for _, ev := range e.events {
+		if ev.Key == s.open().counter() {
+			m, _ := parseMark(ev.Value) // a zero is a loss
+			final = m.count
+			happened++
+		}
+	}
+	return happened - final, happened
 }
 
 func figures(count map[string]int) string {
@@ -52,9 +69,12 @@ func figures(count map[string]int) string {
 
 // belief is the time from the return of Acquire to the first of the call that gives the lock up,
 // the closing of Done and the worker's death.
-type belief struct{ from, to int64 }
+type belief struct {
+	from, to int64
+	entry    *entry
+}
 
-func beliefs(e *evidence) []belief {
+func beliefs(e *evidence, s subject) []belief {
 	end := make(map[int64]int64) // by token
 	sooner := func(token, at int64) {
 		if old, known := end[token]; !known || at < old {
@@ -62,7 +82,7 @@ func beliefs(e *evidence) []belief {
 		}
 	}
 	for _, o := range e.ops {
-		if o.Op == lost || o.Op == release || o.Op == increment {
+		if o.of() == s && (o.Op == lost || o.ends()) {
 			sooner(o.Token, o.Call)
 		}
 	}
@@ -72,48 +92,67 @@ func beliefs(e *evidence) []belief {
 			died[f.On] = f.Begin
 		}
 	}
+	queue := turns(e.events, s)
 	var all []belief
-	for _, o := range holds(e.ops) {
+	for _, o := range holds(e.ops, s) {
 		if at, dead := died[o.Worker]; dead {
 			sooner(o.Token, at)
 		}
-		all = append(all, belief{o.Return, end[o.Token]})
+		if q := queue[o.Token]; q != nil {
+			all = append(all, belief{o.Return, end[o.Token], q})
+		}
 	}
 	slices.SortFunc(all, func(a, b belief) int { return cmp.Compare(a.from, b.from) })
 	return all
 }
 
-// mistaken are the holders who believed to hold while others had the lock after them.
+// mistaken tells of those who believed to hold what others had got after them.
 type mistaken struct {
-	holders, successors int
-	longest             time.Duration
+	holders int
+	excess  map[int]int // how often somebody got it, by how much was held too much then
+	longest time.Duration
 }
 
-func believers(e *evidence) (m mistaken) {
-	all := beliefs(e)
+func believers(e *evidence, s subject) mistaken {
+	all := beliefs(e, s)
+	m := mistaken{holders: len(all), excess: make(map[int]int)}
 	for i, b := range all {
-		after := 0
-		for _, next := range all[i+1:] {
-			if next.from >= b.to {
-				break
+		var others []belief
+		for _, o := range all[:i] {
+			if o.to > b.from && !(o.entry.shared && b.entry.shared) {
+				others = append(others, o)
 			}
-			after++
 		}
-		if after > 0 {
-			m.holders++
-			m.successors += after
-			m.longest = max(m.longest, time.Duration(b.to-all[i+1].from))
+		if over := excess(b, others); over > 0 {
+			m.excess[over]++
+			for _, o := range others {
+				m.longest = max(m.longest, time.Duration(o.to-b.from))
+			}
 		}
 	}
 	return m
 }
 
+// excess is by how much one holds too much beside others.
+func excess(b belief, others []belief) int {
+	if b.entry.size == 0 {
+		return len(others)
+	}
+	taken := b.entry.weight
+	for _, o := range others {
+		taken += o.entry.weight
+	}
+	return taken - b.entry.size
+}
+
 // told is the longest time from the end of a pause to the closing of Done, for those who held when
 // they were stopped.
 func told(e *evidence) (latest time.Duration) {
-	held := make(map[int64]op)
-	for _, o := range holds(e.ops) {
-		held[o.Token] = o
+	held := make(map[int64]op) // revisions differ between subjects, too
+	for _, s := range subjects {
+		for _, o := range holds(e.ops, s) {
+			held[o.Token] = o
+		}
 	}
 	for _, f := range e.faults {
 		for _, o := range e.ops {

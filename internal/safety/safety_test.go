@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
@@ -37,7 +35,7 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-func TestWhatTheLockProtectsIsSafeWhateverIsPausedOrKilled(t *testing.T) {
+func TestWhatIsGuardedIsSafeWhateverIsPausedOrKilled(t *testing.T) {
 	s := seed(t)
 	e := run(t, s)
 	report(t, e)
@@ -97,7 +95,12 @@ func disturb(ctx context.Context, s uint64, n *nemesis, c *control) error {
 	faults, cancel := context.WithTimeout(ctx, faultTime)
 	defer cancel()
 	lines := []func(*rand.Rand) error{
-		func(r *rand.Rand) error { return n.line(ctx, faults, r, n.pauseHolder, n.pauseAny) },
+		func(r *rand.Rand) error {
+			return n.line(ctx, faults, r, n.pauseHolder(mutex), n.pauseHolder(semaphore))
+		},
+		func(r *rand.Rand) error {
+			return n.line(ctx, faults, r, n.pauseHolder(rwmutex), n.pauseHolder(leadership))
+		},
 		func(r *rand.Rand) error { return n.line(ctx, faults, r, n.killLeader, n.killAny) },
 		func(r *rand.Rand) error { return c.run(ctx, faults, r) },
 	}
@@ -110,74 +113,6 @@ func disturb(ctx context.Context, s uint64, n *nemesis, c *control) error {
 		errs = append(errs, <-ends)
 	}
 	return errors.Join(errs...)
-}
-
-// void are the reasons why a run proves nothing.
-func void(e *evidence) []string {
-	reasons := append(weak(e), idle(e)...)
-	if missing, happened := lostOpenly(e); missing <= 0 {
-		reasons = append(reasons, fmt.Sprintf("none of %d increments without a guard was lost: the faults are too weak to tell", happened))
-	}
-	return reasons
-}
-
-// weak tells which faults had no effect.
-func weak(e *evidence) (reasons []string) {
-	kinds := make(map[string]int)
-	for _, f := range e.faults {
-		kinds[f.Kind]++
-		if f.Effect == "" {
-			reasons = append(reasons, fmt.Sprintf("%s on %s had no effect", f.Kind, f.On))
-		}
-		if f.Kind == pauseWorker {
-			reasons = append(reasons, stirred(e, f)...)
-		}
-	}
-	for _, kind := range []string{pauseWorker, killWorker, killLeader} {
-		if kinds[kind] == 0 {
-			reasons = append(reasons, "there was no "+kind)
-		}
-	}
-	return reasons
-}
-
-// idle tells what happened too seldom.
-func idle(e *evidence) (reasons []string) {
-	done, refused, copies := make(map[string]int), 0, 0
-	for _, o := range e.ops {
-		switch {
-		case o.Key == openCounter:
-		case o.writes() && o.Outcome == ok:
-			done[o.Op]++
-		case strings.HasPrefix(o.Key, registers) && o.Outcome == fail:
-			refused++
-		case o.Op == late && o.Outcome != info:
-			copies++
-		}
-	}
-	for _, what := range []string{write, increment} {
-		if done[what] < fewest {
-			reasons = append(reasons, fmt.Sprintf("only %d operations %q were acknowledged, want %d", done[what], what, fewest))
-		}
-	}
-	if refused == 0 {
-		reasons = append(reasons, "etcd never had to refuse anything under an old token")
-	}
-	if copies == 0 {
-		reasons = append(reasons, "no Commit came late")
-	}
-	return reasons
-}
-
-// stirred tells of operations that a stopped worker began all the same.
-func stirred(e *evidence, f fault) (reasons []string) {
-	const settling = int64(100 * time.Millisecond) // a signal takes its time
-	for _, o := range e.ops {
-		if o.Worker == f.On && o.Call > f.Begin+settling && o.Call < f.End {
-			reasons = append(reasons, fmt.Sprintf("%v began while it was stopped", o))
-		}
-	}
-	return reasons
 }
 
 // keep saves what a failed run leaves to look at.

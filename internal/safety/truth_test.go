@@ -3,8 +3,6 @@ package safety_test
 import (
 	"context"
 	"fmt"
-	"math"
-	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -97,36 +95,4 @@ func (w *truth) finish(ctx context.Context) ([]event, error) {
 func (w *truth) end() {
 	w.stop()
 	<-w.done
-}
-
-// entry is one that was in a lock's queue.
-type entry struct {
-	key              string
-	created, deleted int64 // revisions
-	since            int64 // that of the deletion of the last older entry: when its turn came
-}
-
-const never = math.MaxInt64
-
-// entries are those of a lock's queue, in the order in which they came.
-func entries(events []event, name string) []*entry {
-	var all []*entry
-	there := make(map[string]*entry)
-	for _, ev := range events {
-		switch e := there[ev.Key]; {
-		case !strings.HasPrefix(ev.Key, name+"/"):
-		case e == nil && ev.Created != 0:
-			e = &entry{key: ev.Key, created: ev.Created, deleted: never}
-			there[ev.Key], all = e, append(all, e)
-		case e != nil && ev.Created == 0:
-			e.deleted = ev.Revision
-			delete(there, ev.Key)
-		}
-	}
-	var since int64
-	for _, e := range all {
-		e.since = since
-		since = max(since, e.deleted)
-	}
-	return all
 }

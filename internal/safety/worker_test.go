@@ -6,17 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"github.com/etcdkit/etcdkit/election"
+	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
 )
 
@@ -28,9 +28,7 @@ const ttl = 2 * time.Second
 
 const (
 	patience = 15 * time.Second // with one request, longer than a pause
-	wait     = time.Minute      // for the lock
-	// span is how many revisions a register is used for. Some 200 operations on it pass meanwhile.
-	span = 320
+	wait     = time.Minute      // for a turn
 )
 
 // job is what a worker is told.
@@ -47,23 +45,19 @@ const (
 	unfenced = "unfenced"
 )
 
-// worker says what it does on stdout.
+// worker is a process. It says what it does on stdout.
 type worker struct {
 	job
 	cli   *clientv3.Client
-	mutex *lock.Mutex
-	rand  *rand.Rand
-	seen  int64 // the last revision
+	hands map[subject]*hand
 
 	orders  chan struct{} // to write; closed when there is an order to end
 	ended   atomic.Bool
 	holding sync.WaitGroup
 
-	mu   sync.Mutex
-	n    int
-	out  *json.Encoder
-	sent *pb.TxnRequest // the last Commit
-	copy *pb.TxnRequest // of an acknowledged Commit, to be sent once more
+	mu  sync.Mutex
+	n   int
+	out *json.Encoder
 }
 
 func runWorker() int {
@@ -72,7 +66,7 @@ func runWorker() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	w := &worker{job: j, rand: rand.New(rand.NewPCG(j.Seed, 0)), orders: make(chan struct{}), out: json.NewEncoder(os.Stdout)}
+	w := &worker{job: j, orders: make(chan struct{}), out: json.NewEncoder(os.Stdout)}
 	var err error
 	w.cli, err = clientv3.New(clientv3.Config{
 		Endpoints: j.Endpoints, Logger: zap.NewNop(),
@@ -83,22 +77,51 @@ func runWorker() int {
 		return 1
 	}
 	defer w.cli.Close()
-	name, turn := lockName, (*worker).turn
-	if j.Arm == unfenced {
-		name, turn = openLock, (*worker).incrementOpenly
-	}
-	w.mutex = lock.New(w.cli, name, &lock.Options{TTL: ttl})
 	go w.listen() // as long as the process
-	for !w.ended.Load() {
-		turn(w)
+	keeper := lease.NewKeeper(w.cli, &lease.Options{TTL: ttl})
+	if j.Arm == unfenced {
+		w.careless(keeper)
+	} else {
+		w.careful(keeper)
 	}
-	err = w.mutex.Close()
+	err = keeper.Close()
 	w.holding.Wait()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// careful works on all subjects side by side, each time with the guard. Whoever stops the process
+// while it holds one thing stops it while it waits for another, as a rule.
+func (w *worker) careful(keeper *lease.Keeper) {
+	locks := &lock.Options{Keeper: keeper}
+	m, rw, sem := lock.New(w.cli, mutex.name(), locks), lock.NewRW(w.cli, rwmutex.name(), locks), lock.NewSemaphore(w.cli, semaphore.name(), size, locks)
+	el := election.New(w.cli, leadership.name(), &election.Options{Keeper: keeper})
+	w.hands = w.handsOn(subjects)
+	observing, end := context.WithCancel(context.Background())
+	var working, watching sync.WaitGroup
+	for s, turn := range map[subject]func(*hand){
+		mutex:      func(h *hand) { h.mutexTurn(m) },
+		rwmutex:    func(h *hand) { h.rwTurn(rw) },
+		semaphore:  func(h *hand) { h.semaphoreTurn(sem) },
+		leadership: func(h *hand) { h.electionTurn(el) },
+	} {
+		working.Go(func() {
+			for !w.ended.Load() {
+				turn(w.hands[s])
+			}
+		})
+	}
+	watching.Go(func() { w.observe(observing, el) })
+	working.Wait()
+	end()
+	watching.Wait()
+	if err := errors.Join(m.Close(), rw.Close(), sem.Close(), el.Close()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // Orders of the driver, a line each.
@@ -134,34 +157,25 @@ func (w *worker) say(o op) {
 	}
 }
 
-// do carries an operation out and says so before and after.
-func (w *worker) do(o op, most time.Duration, f func(context.Context, *op) error) error {
-	o.Call, o.Outcome = now(), info
+// tell says something that took no time.
+func (w *worker) tell(o op) {
+	o.Call, o.Outcome = now(), ok
+	o.Return = o.Call
 	w.say(o)
-	ctx, cancel := context.WithTimeout(context.Background(), most)
-	defer cancel()
-	err := f(ctx, &o)
-	o.Return, o.Outcome = now(), outcome(o, err)
-	if err != nil {
-		o.Error = err.Error()
-	}
-	w.seen = max(w.seen, o.Revision)
-	w.say(o)
-	return err
 }
 
 var errRefused = errors.New("refused by etcd: not the holder any longer")
 
-// outcome takes the documentation of package lock at its word.
+// outcome takes the documentation of the packages at its word.
 func outcome(o op, err error) string {
 	switch {
 	case err == nil:
 		return ok
 	case errors.Is(err, lock.ErrUnknown):
 		return info
-	case errors.Is(err, lock.ErrLost), errors.Is(err, errRefused):
+	case errors.Is(err, lock.ErrLost), errors.Is(err, election.ErrLost), errors.Is(err, errRefused):
 		return fail
-	case o.Key == counterKey && o.Op == increment: // a Commit
+	case o.ends() && o.writes(): // a Commit
 		return fail
 	}
 	return info
