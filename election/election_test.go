@@ -194,7 +194,7 @@ func TestObserveYieldsEachLeaderAndVacancies(t *testing.T) {
 			t.Fatal(err)
 		}
 		if l.Value != want || l.Vacant() != (want == "") {
-			t.Errorf("got %+v, want %q", l, want)
+			t.Fatalf("got %+v, want %q", l, want)
 		}
 	}
 	expect("")
@@ -274,7 +274,7 @@ func TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := term.Proclaim(bounded(t), "still a"); !errors.Is(err, election.ErrLost) {
-		t.Errorf("Proclaim: %v, want ErrLost", err)
+		t.Fatalf("Proclaim: %v, want ErrLost", err)
 	}
 	<-term.Done()
 	candidates(t, cli, prefix+"jobs", 0)

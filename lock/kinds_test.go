@@ -93,9 +93,9 @@ func (w *waiter) waits(t testing.TB) {
 	t.Helper()
 	select {
 	case h := <-w.held:
-		t.Errorf("%s is held, want it to wait", h.Key())
+		t.Fatalf("%s is held, want it to wait", h.Key())
 	case err := <-w.err:
-		t.Error(err)
+		t.Fatal(err)
 	case <-time.After(50 * time.Millisecond):
 	}
 }
