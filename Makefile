@@ -22,11 +22,15 @@ long: ## the tests that take their time: a minute's sleep, a slow network, a min
 	$(GO) test -count=1 -tags long -run 'Slow|Sleeping' ./mirror
 	$(GO) test -count=1 -tags long -v -run WhatIsGuarded ./internal/safety
 
+.PHONY: mutants
+mutants: ## the guarantees broken one by one, and each found out by its test
+	$(GO) test -count=1 -tags long -v ./internal/mutants
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck (pinned in tools/go.mod)
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags long ./mirror ./internal/safety
+	$(GO) vet -tags long ./mirror ./election ./internal/safety ./internal/mutants
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
 .PHONY: bench

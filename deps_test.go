@@ -39,7 +39,8 @@ var arrows = map[string][]string{
 	"discovery/httptransport": {"discovery"},
 	"metrics":                 {"lease", "mirror", "registry", "discovery", "discovery/httptransport"},
 
-	"internal/safety": {}, // a test
+	"internal/safety":  {}, // a test
+	"internal/mutants": {}, // a test of tests
 
 	"examples/basic":            {"client"},
 	"examples/watch":            {"client"},
