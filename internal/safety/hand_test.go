@@ -206,7 +206,7 @@ func (h *hand) peek() {
 
 // remember is told of all requests, and keeps guarded writes.
 func (w *worker) remember(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, send grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if txn, is := req.(*pb.TxnRequest); is && len(txn.Compare) > 0 && len(txn.Success) > 0 {
+	if txn, is := req.(*pb.TxnRequest); is && len(txn.Success) > 0 {
 		key := string(txn.Success[0].GetRequestPut().GetKey())
 		if h := w.hands[of(key)]; h != nil && h.on.protects(key) {
 			w.mu.Lock()
