@@ -78,7 +78,7 @@ func (c *control) next(ctx context.Context) (readyOne, error) {
 }
 
 // holdUp is a pause between reading and writing. It ends when others have incremented, and while
-// one of them holds everything. It is done when etcd has taken the late write.
+// one of them holds everything. It is done when etcd has taken what is late.
 func (c *control) holdUp(ctx context.Context, p readyOne) (done bool, err error) {
 	f, err := stop(p.process)
 	if err != nil {
@@ -102,13 +102,42 @@ func (c *control) holdUp(ctx context.Context, p readyOne) (done bool, err error)
 		f.Effect = "stopped between reading and reading again, until others had written"
 	}
 	c.history.addFault(f)
-	before := c.history.acknowledged(semaphore.open())
+	before := c.progress(p)
 	if err := errors.Join(p.order(orderWrite), p.signal(syscall.SIGCONT)); err != nil { // an order before SIGSTOP takes effect would be carried out
 		return false, err
 	}
-	written, cancel := context.WithTimeout(ctx, patience)
+	ended, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	err = c.history.reach(written, before+1, semaphore.open())
+	if err := c.history.until(ended, func() bool { return c.turns(p) > before.turns }); err != nil {
+		return false, fmt.Errorf("void: a worker without a guard does not get to its end within %v: %w", wait, err)
+	}
+	late := c.progress(p).written - before.written // nobody else writes meanwhile
 	c.ready <- holder
-	return err == nil, nil
+	return late == len(subjects) || p.reads && late == len(subjects)-1, nil
+}
+
+// progress is what a worker has done so far.
+type progress struct {
+	turns   int // that have ended
+	written int // by all workers of the arm, as acknowledged
+}
+
+func (c *control) progress(p readyOne) progress {
+	c.history.mu.Lock()
+	defer c.history.mu.Unlock()
+	now := progress{turns: c.turns(p)}
+	for _, s := range subjects {
+		now.written += c.history.acknowledged(s.open())
+	}
+	return now
+}
+
+// turns are those of a worker that have ended: it gives up leadership last. history.mu is held.
+func (c *control) turns(p readyOne) (n int) {
+	for _, o := range c.history.ops {
+		if o.Worker == p.id && o.Op == release && o.Return != 0 && o.of() == leadership.open() {
+			n++
+		}
+	}
+	return n
 }

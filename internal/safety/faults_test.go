@@ -91,8 +91,8 @@ func (n *nemesis) calm(ctx context.Context, writes int, of ...subject) error {
 	return nil
 }
 
-// pauseHolder stops workers that hold a subject and are about to write or read under it, at least
-// until the entry is gone and others have written.
+// pauseHolder stops workers that hold a subject, at least until the entry is gone and others have
+// written, until one of them wanted to read or write under it all the same.
 func (n *nemesis) pauseHolder(of subject) func(context.Context, *rand.Rand) error {
 	return func(ctx context.Context, random *rand.Rand) error {
 		late := time.NewTimer(wait)
@@ -136,10 +136,13 @@ func (n *nemesis) pauseIfHolding(ctx context.Context, random *rand.Rand, p *proc
 	if err = n.gone(ctx, key, token); err == nil {
 		err = n.calm(ctx, 1, of)
 	}
-	if done = !n.history.leaves(of, token); done { // or it had been about to give it up
-		f.Effect = fmt.Sprintf("stopped, and lost the %s that it held with token %d", of, token)
+	f.Effect = fmt.Sprintf("stopped, and went on when the %s had gone on from token %d", of, token)
+	if err := errors.Join(err, n.goOn(p, f)); err != nil {
+		return false, err
 	}
-	return done, errors.Join(err, n.goOn(p, f))
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return n.history.refused(ctx, of, token) // not if it had been about to give it up
 }
 
 func stop(p *process) (fault, error) {

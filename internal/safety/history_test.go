@@ -58,6 +58,9 @@ func (o op) writes() bool {
 	return o.Op == write || o.Op == increment || o.Op == commit || o.Op == proclaim
 }
 
+// refused tells whether etcd did not accept the guard any longer.
+func (o op) refused() bool { return o.Outcome == fail && (o.Op == read || o.Op == write) }
+
 // ends tells whether a hold is given up with it.
 func (o op) ends() bool {
 	return o.Op == release || o.Op == commit || o.Op == increment && !o.of().isOpen()
@@ -125,7 +128,7 @@ type history struct {
 	at      map[string]int // index in ops by worker and number
 	faults  []fault
 	done    map[subject]int // writes that were acknowledged
-	changed chan struct{}   // closed and replaced with each of them
+	changed chan struct{}   // closed and replaced with each operation
 }
 
 func newHistory() *history {
@@ -144,9 +147,9 @@ func (h *history) add(o op) {
 	}
 	if o.writes() && o.Outcome == ok {
 		h.done[o.of()]++
-		close(h.changed)
-		h.changed = make(chan struct{})
 	}
+	close(h.changed)
+	h.changed = make(chan struct{})
 }
 
 func (h *history) addFault(f fault) {
@@ -162,28 +165,13 @@ func (h *history) all() ([]op, []fault) {
 	return slices.Clone(h.ops), slices.Clone(h.faults)
 }
 
-// more waits until so many more writes were acknowledged, of these subjects together.
-func (h *history) more(ctx context.Context, n int, of ...subject) error {
-	return h.reach(ctx, h.acknowledged(of...)+n, of...)
-}
-
-// acknowledged is how many writes were.
-func (h *history) acknowledged(of ...subject) (n int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, s := range of {
-		n += h.done[s]
-	}
-	return n
-}
-
-// reach waits until so many were.
-func (h *history) reach(ctx context.Context, n int, of ...subject) error {
+// until waits until something is so. f is called with h.mu held.
+func (h *history) until(ctx context.Context, f func() bool) error {
 	for {
 		h.mu.Lock()
-		changed := h.changed
+		changed, is := h.changed, f()
 		h.mu.Unlock()
-		if h.acknowledged(of...) >= n {
+		if is {
 			return nil
 		}
 		select {
@@ -194,9 +182,32 @@ func (h *history) reach(ctx context.Context, n int, of ...subject) error {
 	}
 }
 
-// leaves tells whether a hold's end was asked for.
-func (h *history) leaves(s subject, token int64) bool {
+// acknowledged is how many writes were, of these subjects together. h.mu is held.
+func (h *history) acknowledged(of ...subject) (n int) {
+	for _, s := range of {
+		n += h.done[s]
+	}
+	return n
+}
+
+// more waits until so many more were.
+func (h *history) more(ctx context.Context, n int, of ...subject) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.ContainsFunc(h.ops, func(o op) bool { return o.Token == token && o.ends() && o.of() == s })
+	want := h.acknowledged(of...) + n
+	h.mu.Unlock()
+	return h.until(ctx, func() bool { return h.acknowledged(of...) >= want })
+}
+
+// leaves tells whether a hold's end was asked for. h.mu is held.
+func (h *history) leaves(s subject, token int64) bool {
+	return slices.ContainsFunc(h.ops, func(o op) bool { return o.Token == token && o.of() == s && o.ends() })
+}
+
+// refused waits until etcd has refused something under a token, or its hold's end is asked for.
+func (h *history) refused(ctx context.Context, s subject, token int64) (refused bool, err error) {
+	err = h.until(ctx, func() bool {
+		refused = slices.ContainsFunc(h.ops, func(o op) bool { return o.Token == token && o.of() == s && o.refused() })
+		return refused || h.leaves(s, token)
+	})
+	return refused, err
 }

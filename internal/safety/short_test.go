@@ -6,6 +6,6 @@ import "time"
 
 // How long faults go on, and what a run must have seen at least to count.
 const (
-	faultTime = 12 * time.Second
+	faultTime = 8 * time.Second
 	fewest    = 5 // acknowledged operations of each kind, on each subject
 )

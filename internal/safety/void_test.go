@@ -55,7 +55,7 @@ func idle(e *evidence) (reasons []string) {
 		case s.isOpen():
 		case o.Op == late && o.Outcome != info:
 			copies[s]++
-		case s.protects(o.Key) && o.Outcome == fail && !o.ends():
+		case o.refused():
 			refused[s]++
 		case o.Outcome == ok:
 			done[s][o.Op]++
