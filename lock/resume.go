@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
@@ -21,8 +20,8 @@ type handle struct {
 	Nonce    string `json:"nonce"`
 }
 
-// Handle is a text by which a process that is started again, within the TTL, can take this hold
-// back: see Mutex.Resume. Save it where the next process finds it and nobody else does.
+// Handle is a text by which a process that is started again, within the TTL, can take this hold of
+// a Mutex back: see Mutex.Resume. Save it where the next process finds it and nobody else does.
 func (h *Hold) Handle() string {
 	var o owner
 	_ = json.Unmarshal([]byte(h.on.Value), &o) // of this process
@@ -49,8 +48,8 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	if err := json.Unmarshal([]byte(saved), &was); err != nil {
 		return nil, fmt.Errorf("%w: %.60q: %w", ErrHandle, saved, err)
 	}
-	if !strings.HasPrefix(was.Key, m.name+"/") || was.Nonce == "" {
-		return nil, fmt.Errorf("%w: its key is %q: want one of %q", ErrHandle, was.Key, m.name)
+	if !m.queue.Excludes(was.Key) || was.Nonce == "" { // who reads, or counts, does not keep others out
+		return nil, fmt.Errorf("%w: its key is %q: want one of a Mutex %q", ErrHandle, was.Key, m.name)
 	}
 	m.mu.Lock()
 	busy := m.busy

@@ -181,3 +181,19 @@ func TestOfTwoThatResumeAtOnceOneHasIt(t *testing.T) {
 	}
 	release(t, h)
 }
+
+// A read hold that became a Mutex's would let other readers in.
+func TestAHandleOfAnotherKindIsRefused(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for kind, acquire := range map[string]func(name string) (*lock.Hold, error){
+		"to read":     func(name string) (*lock.Hold, error) { return rwmutex(t, cli, name).AcquireRead(bounded(t)) },
+		"a semaphore": func(name string) (*lock.Hold, error) { return semaphore(t, cli, name, 3).Acquire(bounded(t)) },
+	} {
+		name := prefix + kind
+		h := must(t)(acquire(name))
+		if got, err := mutex(t, cli, name).Resume(bounded(t), h.Handle()); got != nil || !errors.Is(err, lock.ErrHandle) {
+			t.Errorf("%s: %v, %v, want ErrHandle", kind, got, err)
+		}
+		release(t, h)
+	}
+}

@@ -92,17 +92,19 @@ func (q *Queue) Resume(ctx context.Context, found *KeyValue, value string) (*Ent
 		err = ErrLost
 	}
 	if err == nil {
+		q.mu.Lock()
+		q.order(e, resp.Responses[1].GetResponseRange().Kvs, resp.Header.Revision)
+		if !e.clear() {
+			err = ErrLost // it never had its turn, and ends with its lease
+		}
+		q.mu.Unlock()
+	}
+	if err == nil {
 		e.Lease, err = q.keeper.Adopt(ctx, clientv3.LeaseID(found.Lease))
 	}
 	if err != nil {
 		q.free(e)
 		return nil, err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.order(e, resp.Responses[1].GetResponseRange().Kvs, resp.Header.Revision)
-	if !e.clear() {
-		return nil, ErrLost // it never had its turn
 	}
 	return e, nil
 }

@@ -59,6 +59,13 @@ func (k Kind) key(prefix string, lease int64, slot int) string {
 	return fmt.Sprintf("%s%s%x-%d%s", prefix, mark, lease, slot, count)
 }
 
+// Excludes tells whether a key is of an entry of the queue that waits for everybody else, and
+// everybody else for it.
+func (q *Queue) Excludes(key string) bool {
+	last, ours := strings.CutPrefix(key, q.prefix)
+	return ours && !strings.HasPrefix(last, sharedMark) && !strings.Contains(last, ".")
+}
+
 // takes is how much a key of the queue takes of a size, and whether it counts with another size.
 func (k Kind) takes(key string) (weight, other int) {
 	if k.Size == 0 {
