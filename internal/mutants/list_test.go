@@ -69,6 +69,9 @@ var mutants = []mutant{
 	{"two resume one hold", "internal/queue/keep.go", []string{
 		`clientv3.Compare(clientv3.ModRevision(e.Key), "=", found.ModRevision)`, `e.Guard()`,
 	}, "lock", "TestOfTwoThatResumeAtOnceOneHasIt"},
+	{"a hold to read is resumed as one that excludes", "internal/queue/kind.go", []string{
+		"	return ours && !strings.HasPrefix(last, sharedMark) && ", "	return ours && ",
+	}, "lock", "TestAHandleOfAnotherKindIsRefused"},
 	{"a leader proclaims without its guard", "internal/queue/hold.go", []string{
 		"	resp, err := h.Txn(ctx).Then(", "	resp, err := h.q.cli.Txn(ctx).Then(",
 	}, "election", "TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites"},
