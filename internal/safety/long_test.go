@@ -7,5 +7,5 @@ import "time"
 // How long faults go on, and what a run must have seen at least to count.
 const (
 	faultTime = 60 * time.Second
-	fewest    = 50 // acknowledged operations of each kind, on each subject
+	fewest    = 20 // acknowledged operations of each kind, on each subject
 )
