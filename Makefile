@@ -19,7 +19,7 @@ race: ## all tests under the race detector
 
 .PHONY: long
 long: ## the tests that take their time: a minute's sleep, a slow network, a minute of faults
-	$(GO) test -count=1 -tags long -run 'Slow|Sleeping' ./mirror
+	$(GO) test -count=1 -tags long -run 'Slow|Sleeping|TermsIncrease' ./mirror ./election
 	$(GO) test -count=1 -tags long -v -run WhatIsGuarded ./internal/safety
 
 .PHONY: mutants
