@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -93,14 +94,20 @@ func (e *Election) Campaign(ctx context.Context, value string) (*Term, error) {
 // explain makes an error of the queue one of the election.
 func (e *Election) explain(what string, err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrLost):
-		return err
 	case errors.Is(err, queue.ErrLost):
 		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, e.name, err)
 	case e.queue.Closed() != nil && !errors.Is(err, ErrClosed):
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return fmt.Errorf("election: %s %q at %q: %w", what, e.name, e.cli.Endpoints(), err)
+}
+
+// ended makes an error of the end of a term one of the election. It knows its name if the term was lost.
+func (e *Election) ended(what string, err error) error {
+	if err == nil || errors.Is(err, ErrLost) {
+		return err
+	}
+	return e.explain(what, err)
 }
 
 // Run campaigns and calls f for each term, until f returns while its term goes on: then it resigns
@@ -110,14 +117,26 @@ func (e *Election) explain(what string, err error) error {
 func (e *Election) Run(ctx context.Context, value string, f func(context.Context, *Term) error) error {
 	for {
 		t, err := e.Campaign(ctx, value)
+		lost := err
 		if err == nil {
-			err = t.do(ctx, f)
+			lost, err = t.held.During(ctx, func(ctx context.Context) error { return f(ctx, t) }, t.Resign)
 		}
-		if !errors.Is(err, ErrLost) || ctx.Err() != nil || e.queue.Closed() != nil {
+		if !errors.Is(lost, ErrLost) {
 			return err
+		}
+		select {
+		case <-time.After(rand.N(runPause)):
+		case <-ctx.Done():
+			return errors.Join(err, context.Cause(ctx))
+		}
+		if e.queue.Closed() != nil {
+			return ErrClosed
 		}
 	}
 }
+
+// runPause is the longest one after a term that was lost: somebody may be taking them all.
+const runPause = 100 * time.Millisecond
 
 // Close ends the election for this process: who campaigns is ErrClosed, and withdraws. Terms are to
 // be resigned before: one that is not ends with its lease, which is revoked unless the Keeper is a

@@ -280,6 +280,20 @@ func TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites(t *testing.T) {
 	candidates(t, cli, prefix+"jobs", 0)
 }
 
+// Another election's loss is not this one's.
+func TestRunEndsWithItsFunctionsErrorWhateverItIs(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	e := newElection(t, cli, prefix+"jobs")
+	calls := 0
+	err := e.Run(bounded(t), "a", func(context.Context, *election.Term) error {
+		calls++
+		return fmt.Errorf("the other one: %w", election.ErrLost)
+	})
+	if calls != 1 || !errors.Is(err, election.ErrLost) {
+		t.Errorf("%d calls, %v: want one, and its error", calls, err)
+	}
+}
+
 func TestRunCampaignsAgainAndNeverCallsTwiceAtOnce(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	e := newElection(t, cli, prefix+"jobs")

@@ -35,7 +35,7 @@ func (e *Election) Current(ctx context.Context) (Leader, error) {
 	defer cancel()
 	resp, err := e.cli.Get(ctx, e.keys(), clientv3.WithFirstCreate()...)
 	if err != nil {
-		return Leader{}, e.explain("ask for the leader of", err)
+		return Leader{}, fmt.Errorf("election: ask for the leader of %q at %q: %w", e.name, e.cli.Endpoints(), err)
 	}
 	if len(resp.Kvs) == 0 {
 		return Leader{}, fmt.Errorf("%w of %q", ErrVacant, e.name)
@@ -55,7 +55,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 		}
 		m, err := mirror.Open(ctx, e.cli, e.keys(), nil)
 		if err != nil {
-			yield(Leader{}, e.explain("observe", err))
+			yield(Leader{}, fmt.Errorf("election: observe %q at %q: %w", e.name, e.cli.Endpoints(), err))
 			return
 		}
 		defer m.Close()
@@ -69,7 +69,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 				if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 					err = errors.Join(cause, err)
 				}
-				yield(Leader{}, e.explain("observe", err))
+				yield(Leader{}, fmt.Errorf("election: observe %q: %w", e.name, err))
 				return
 			}
 			now := leader(b.Snapshot)

@@ -2,7 +2,6 @@ package election
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -46,7 +45,7 @@ func (t *Term) Deadline() time.Time { return t.held.Deadline() }
 // Proclaim changes the leader's value. The error is ErrLost, and nothing is changed, if this is the
 // leader no longer; after another error the value may be either.
 func (t *Term) Proclaim(ctx context.Context, value string) error {
-	return t.e.explain("proclaim in", t.held.Say(ctx, value))
+	return t.e.ended("proclaim in", t.held.Say(ctx, value))
 }
 
 // Resign ends the term, and the next candidate is elected at once. It is idempotent. What is not
@@ -57,30 +56,5 @@ func (t *Term) Resign(ctx context.Context) error {
 		return nil
 	}
 	_, err := t.held.Leave(ctx, nil, nil)
-	return t.e.explain("resign from", err)
-}
-
-// do calls f while the term lasts. Its error is ErrLost when the term was lost, f's otherwise.
-func (t *Term) do(ctx context.Context, f func(context.Context, *Term) error) (err error) {
-	leading, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	watching := make(chan struct{})
-	go func() { // ends with the term
-		defer close(watching)
-		<-t.Done()
-		if err := t.Err(); errors.Is(err, ErrLost) {
-			end(err)
-		}
-	}()
-	defer func() { // of a panic, too
-		lost := t.Err()
-		if err := t.Resign(context.WithoutCancel(ctx)); lost == nil { // bounded
-			lost = err
-		}
-		<-watching
-		if errors.Is(lost, ErrLost) {
-			err = errors.Join(lost, err)
-		}
-	}()
-	return f(leading, t)
+	return t.e.ended("resign from", err)
 }

@@ -158,7 +158,7 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 			k.mu.Unlock()
 			return l, nil
 		}
-		if err := ctx.Err(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			k.mu.Unlock()
 			return nil, notGranted(err, nil, k.etcd.endpoints())
 		}
@@ -188,7 +188,7 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 				return nil, g.err
 			}
 		default:
-			return nil, notGranted(ctx.Err(), g.lastCause(), k.etcd.endpoints())
+			return nil, notGranted(context.Cause(ctx), g.lastCause(), k.etcd.endpoints())
 		}
 	}
 }

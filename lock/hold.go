@@ -67,7 +67,7 @@ func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRes
 		return nil, fmt.Errorf("lock: commit under %q: %w", h.lock.name, ErrReleased)
 	}
 	resp, err := h.leave(ctx, ops)
-	return resp, h.lock.explain("commit under", err)
+	return resp, h.lock.ended("commit under", err)
 }
 
 // Release gives the lock to the next one. Every hold ends with it, or with Commit, a lost one too:
@@ -82,7 +82,7 @@ func (h *Hold) Release(ctx context.Context) error {
 		return nil
 	}
 	_, err := h.leave(ctx, nil)
-	return h.lock.explain("release", err)
+	return h.lock.ended("release", err)
 }
 
 // leave ends the hold in etcd, and brings the next waiter of this process into the queue in the
@@ -114,26 +114,29 @@ func (h *Hold) leave(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnRespo
 }
 
 // do calls f while the lock is held, and releases it.
-func (h *Hold) do(ctx context.Context, f func(context.Context, *Hold) error) (err error) {
-	held, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	watching := make(chan struct{})
-	go func() { // ends with the hold
-		defer close(watching)
-		<-h.Done()
-		if err := h.Err(); errors.Is(err, ErrLost) {
-			end(err)
-		}
-	}()
-	defer func() { // of a panic, too
-		lost := h.Err()
-		if err := h.Release(context.WithoutCancel(ctx)); lost == nil { // bounded
-			lost = err
-		}
-		<-watching
-		if errors.Is(lost, ErrLost) {
-			err = errors.Join(err, lost)
-		}
-	}()
-	return f(held, h)
+func (h *Hold) do(ctx context.Context, to purpose, f func(context.Context, *Hold) error) error {
+	ctx = context.WithValue(ctx, within{h.lock}, to)
+	lost, err := h.held.During(ctx, func(ctx context.Context) error { return f(ctx, h) }, h.Release)
+	if lost != nil && !errors.Is(err, ErrUnknown) { // ErrLost says that nothing was written
+		err = errors.Join(err, lost)
+	}
+	return err
+}
+
+// within is the key of contexts within Do and DoRead of a lock, and its value what it is held for.
+type within struct{ of *lock }
+
+type purpose int
+
+const (
+	toWrite purpose = iota + 1
+	toRead
+)
+
+// nested tells whether the caller would wait for itself.
+func (l *lock) nested(ctx context.Context) error {
+	if ctx.Value(within{l}) == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %q", ErrNested, l.name)
 }

@@ -1,7 +1,6 @@
 package lock
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -14,15 +13,21 @@ import (
 // the next one of them without a word to etcd, for so long and so many times, and then it is the
 // other processes' turn. (Commit always tells etcd, and so passes the turn on as it comes.)
 //
-// It gives up two things. Holds that are handed on share one token: what is fenced by it is safe
-// from other processes, not from a goroutine of this one that goes on after its Release. And
-// other processes wait longer, by For at the most.
+// It gives up three things. Holds that are handed on share one token: what is fenced by it is safe
+// from other processes, not from a goroutine of this one that goes on after its Release. Other
+// processes wait longer, by For at the most. And nobody looks whether somebody has deleted the key by
+// hand: for that long this process goes on while another one has the lock.
 type Local struct {
 	For   time.Duration // since the first of these holds was acquired; 0: never
-	Times int           // default 100
+	Times int           // default 100, which 0 or less is, too
 }
 
-const defaultTimes = 100
+func (l Local) times() int {
+	if l.Times <= 0 {
+		return 100
+	}
+	return l.Times
+}
 
 // kept is what a Mutex with Local or Linger knows of the entry that it has in etcd.
 type kept struct {
@@ -40,7 +45,7 @@ func (m *Mutex) hold(e *queue.Entry) {
 	if m.local.For <= 0 && m.linger <= 0 || m.kept.entry == e {
 		return
 	}
-	m.kept = kept{entry: e, until: time.Now().Add(m.local.For), times: cmp.Or(m.local.Times, defaultTimes)}
+	m.kept = kept{entry: e, until: time.Now().Add(m.local.For), times: m.local.times()}
 }
 
 // handOn gives an entry that is released to the next of this process, or keeps it for a while. It
@@ -93,7 +98,8 @@ func (m *Mutex) lingering() *queue.Entry {
 	}
 	k.linger.Stop()
 	k.idle = false
-	k.times, k.until = cmp.Or(m.local.Times, defaultTimes), time.Now().Add(m.local.For)
+	k.times, k.until = m.local.times(), time.Now().Add(m.local.For)
+	k.entry.Reads = nil // of the one before
 	return k.entry
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/lease"
@@ -227,17 +228,19 @@ func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
-	// The first process is one that just stops: its Mutex is never closed, its client is.
-	gone, err := clientv3.New(clientv3.Config{Endpoints: cli.Endpoints()})
+	// The first process is one that is cut off for good: its lease ends unless somebody else renews it.
+	gate := etcdtest.NewGate(t, strings.TrimPrefix(cli.Endpoints()[0], "http://"))
+	gone, err := clientv3.New(clientv3.Config{Endpoints: []string{gate.Addr()}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := lease.NewKeeper(gone, &lease.Options{TTL: 5 * time.Second})
-	first := lock.New(gone, name, &lock.Options{Keeper: k})
+	k := lease.NewKeeper(gone, &lease.Options{TTL: 2 * time.Second})
+	first, other := lock.New(gone, name, &lock.Options{Keeper: k}), lock.New(gone, prefix+"other", &lock.Options{Keeper: k})
 	was := acquire(t, first)
+	acquire(t, other)
 	saved := was.Handle()
-	gone.Close()
-	t.Cleanup(func() { k.Close(); first.Close() })
+	gate.Lead("")
+	t.Cleanup(func() { gone.Close(); k.Close(); first.Close(); other.Close() })
 
 	m, late := mutex(t, cli, name), mutex(t, cli, name)
 	w := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return mutex(t, cli, name).Acquire(ctx) })
@@ -251,9 +254,13 @@ func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
 	if again, err := late.Resume(bounded(t), saved); again != nil || !errors.Is(err, lock.ErrLost) || !strings.Contains(err.Error(), "resumed by") {
 		t.Errorf("a second time: %v, %v, want ErrLost and by whom", again, err)
 	}
-	<-time.After(6 * time.Second) // its lease outlives the TTL of the first process
+	for ctx := bounded(t); count(t, cli, prefix+"other/") > 0; { // what else the first one had ends with its lease
+		if ctx.Err() != nil {
+			t.Fatal("what else the first process had does not end")
+		}
+	}
 	w.waits(t)
-	if err := h.Err(); err != nil {
+	if err := h.Err(); err != nil || count(t, cli, name+"/") != 2 {
 		t.Errorf("after the TTL: %v, want it held", err)
 	}
 	release(t, h)

@@ -37,6 +37,9 @@ var (
 	ErrOp = errors.New("lock: bad operation")
 	// ErrSize: a Semaphore of this name counts to another size somewhere. The error names both.
 	ErrSize = errors.New("lock: different sizes")
+	// ErrNested: the lock was asked for within Do or DoRead of the same lock, with its context: it
+	// would wait for itself.
+	ErrNested = errors.New("lock: held by the caller already")
 	// ErrClosed: the lock was closed.
 	ErrClosed = errors.New("lock: closed")
 )
@@ -52,8 +55,9 @@ type Options struct {
 	Local Local
 	// Linger is for how long a Mutex keeps its entry in etcd after a Release, if nobody waits: the
 	// next Acquire of this process has the lock at once, without a request, and with the same token.
-	// As soon as somebody else comes the entry is given up; to hear of that the queue is watched
-	// meanwhile. Commit releases it as ever. Default off.
+	// As soon as somebody else waits the entry is given up; to hear of that the queue is watched
+	// meanwhile. (A TryAcquire does not wait, and finds the lock taken.) Commit releases it as ever.
+	// Default off.
 	Linger time.Duration
 }
 
@@ -105,8 +109,6 @@ func (l *lock) begin(ctx context.Context, reads []clientv3.Op) (_ context.Contex
 // explain makes an error of the queue one of the lock.
 func (l *lock) explain(what string, err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrLost):
-		return err
 	case errors.Is(err, queue.ErrLost):
 		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, l.name, err)
 	case errors.Is(err, queue.ErrSize):
@@ -155,6 +157,7 @@ func (l *lock) enter(ctx context.Context, kind queue.Kind) (*queue.Entry, error)
 		e := l.prepare(on, kind, nil)
 		owner, err := l.queue.TryEnter(ctx, e)
 		switch {
+		case errors.Is(err, queue.ErrLost) && !again:
 		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
 			_ = on.Confirm(ctx) // it was revoked, and the next one is another
 		case err != nil:
@@ -165,6 +168,14 @@ func (l *lock) enter(ctx context.Context, kind queue.Kind) (*queue.Entry, error)
 			return e, nil
 		}
 	}
+}
+
+// ended makes an error of the end of a hold one of the lock. It knows its name if the hold was lost.
+func (l *lock) ended(what string, err error) error {
+	if err == nil || errors.Is(err, ErrLost) && !errors.Is(err, ErrUnknown) {
+		return err
+	}
+	return l.explain(what, err)
 }
 
 // prepare makes an entry on a lease.

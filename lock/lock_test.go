@@ -99,7 +99,7 @@ func TestNoIncrementIsLost(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer cli.Close()
+				t.Cleanup(func() { cli.Close() }) // after the Mutex
 				m := mutex(t, cli, prefix+"lock")
 				for range test.goroutines {
 					working.Go(func() {

@@ -58,10 +58,14 @@ func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
 //
 // When ctx ends first, the place in the queue is given up in the background, and the error wraps
 // its cause. A lease that is lost while waiting is ErrLost: the lock is never taken anew for a
-// caller who believes to have waited all the time.
+// caller who believes to have waited all the time. Within Do of this lock, with its context, it is
+// ErrNested.
 func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
 	if h := m.quick(ctx, reads); h != nil {
 		return h, nil
+	}
+	if err := m.nested(ctx); err != nil {
+		return nil, err
 	}
 	ctx, done, err := m.begin(ctx, reads)
 	if err != nil {
@@ -181,5 +185,5 @@ func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) er
 	if err != nil {
 		return err
 	}
-	return h.do(ctx, f)
+	return h.do(ctx, toWrite, f)
 }

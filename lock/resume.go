@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
@@ -19,6 +20,9 @@ type handle struct {
 	Revision int64  `json:"revision"`
 	Nonce    string `json:"nonce"`
 }
+
+// resumeTimeout bounds a Resume whose context has no end.
+const resumeTimeout = 10 * time.Second
 
 // Handle is a text by which a process that is started again, within the TTL, can take this hold of
 // a Mutex back: see Mutex.Resume. Save it where the next process finds it and nobody else does.
@@ -44,6 +48,8 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 		return nil, err
 	}
 	defer done()
+	ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
+	defer cancel()
 	var was handle
 	if err := json.Unmarshal([]byte(saved), &was); err != nil {
 		return nil, fmt.Errorf("%w: %.60q: %w", ErrHandle, saved, err)
@@ -54,6 +60,9 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	m.mu.Lock()
 	busy := m.busy
 	m.busy = true
+	if m.kept.idle {
+		m.remove()
+	}
 	m.mu.Unlock()
 	if busy {
 		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())

@@ -29,15 +29,21 @@ func NewRW(cli *clientv3.Client, name string, opts *Options) *RWMutex {
 // Acquire waits until nobody else holds the lock. It is otherwise as [Mutex.Acquire]. Within DoRead
 // of this lock, with its context, it is ErrUpgrade.
 func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
-	if ctx.Value(reading{&m.lock}) != nil {
+	if ctx.Value(within{&m.lock}) == toRead {
 		return nil, fmt.Errorf("%w: %q: release it and acquire to write, and read again: somebody may have written in between", ErrUpgrade, m.name)
+	}
+	if err := m.nested(ctx); err != nil {
+		return nil, err
 	}
 	return m.acquire(ctx, queue.Kind{}, reads)
 }
 
 // AcquireRead waits until nobody who writes holds the lock or has come before. It is otherwise as
-// [Mutex.Acquire].
+// [Mutex.Acquire]; within DoRead it is ErrNested, too, as a writer may stand between the two.
 func (m *RWMutex) AcquireRead(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
+	if err := m.nested(ctx); err != nil {
+		return nil, err
+	}
 	return m.acquire(ctx, queue.Kind{Shared: true}, reads)
 }
 
@@ -59,7 +65,7 @@ func (m *RWMutex) Do(ctx context.Context, f func(context.Context, *Hold) error) 
 	if err != nil {
 		return err
 	}
-	return h.do(ctx, f)
+	return h.do(ctx, toWrite, f)
 }
 
 // DoRead is [Mutex.Do], to read.
@@ -68,8 +74,5 @@ func (m *RWMutex) DoRead(ctx context.Context, f func(context.Context, *Hold) err
 	if err != nil {
 		return err
 	}
-	return h.do(context.WithValue(ctx, reading{&m.lock}, true), f)
+	return h.do(ctx, toRead, f)
 }
-
-// reading is the key of contexts within DoRead.
-type reading struct{ of *lock }

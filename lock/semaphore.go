@@ -73,5 +73,5 @@ func (s *Semaphore) Do(ctx context.Context, f func(context.Context, *Hold) error
 	if err != nil {
 		return err
 	}
-	return h.do(ctx, f)
+	return h.do(ctx, toWrite, f)
 }

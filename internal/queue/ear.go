@@ -49,17 +49,15 @@ type value struct {
 
 // hears takes note of a deletion. Queue.mu is held.
 func (e *Entry) hears(key string, revision int64) {
-	if revision <= e.at {
-		return
-	}
-	if weight, ok := e.ahead[key]; ok {
+	e.gone = e.gone || key == e.Key && revision > e.Revision
+	if weight, ok := e.ahead[key]; ok && revision > e.at {
 		delete(e.ahead, key)
+		e.heard = max(e.heard, revision) // what came before the wait is heard in any order
 		was := e.clear()
 		if e.taken -= weight; !was && e.clear() {
-			e.at, e.fresh = revision, false
+			e.at, e.fresh = e.heard, false
 		}
 	}
-	e.gone = e.gone || key == e.Key
 	if e.gone || e.clear() {
 		select {
 		case e.moved <- struct{}{}:

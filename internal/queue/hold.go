@@ -28,6 +28,7 @@ const long = time.Second
 type Hold struct {
 	q     *Queue
 	entry *Entry
+	reads []*clientv3.GetResponse
 	words *Words
 	note  *time.Timer // nil: none
 
@@ -40,7 +41,7 @@ type Hold struct {
 // Hold makes the hold of an entry whose turn it is. If it lasts, noted is what people shall read of
 // the entry from then on; nil leaves it as it is.
 func (q *Queue) Hold(e *Entry, words *Words, noted func() string) *Hold {
-	h := &Hold{q: q, entry: e, words: words}
+	h := &Hold{q: q, entry: e, reads: e.Reads, words: words}
 	if noted != nil {
 		h.note = time.AfterFunc(long, func() { q.note(e, noted()) })
 	}
@@ -52,7 +53,7 @@ func (q *Queue) Hold(e *Entry, words *Words, noted func() string) *Hold {
 func (h *Hold) Token() int64 { return h.entry.Revision }
 
 // Reads are the answers to what was to be read when the turn came.
-func (h *Hold) Reads() []*clientv3.GetResponse { return h.entry.Reads }
+func (h *Hold) Reads() []*clientv3.GetResponse { return h.reads }
 
 // Key is the key in etcd whose being there is the hold.
 func (h *Hold) Key() string { return h.entry.Key }
@@ -157,6 +158,7 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
+	defer context.AfterFunc(h.q.tidying, cancel)()
 	resp, err := h.q.Leave(ctx, h.entry, ops, next)
 	done := true
 	if err != nil && !errors.Is(err, ErrLost) {
@@ -188,4 +190,30 @@ func (h *Hold) Say(ctx context.Context, value string) error {
 		return h.lose(errGone)
 	}
 	return err
+}
+
+// During calls f while it is held, and then leave, also when f panics. f's ctx ends with the loss as
+// its cause; lost is that loss, or nil.
+func (h *Hold) During(ctx context.Context, f, leave func(context.Context) error) (lost, err error) {
+	held, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watching := make(chan struct{})
+	go func() { // ends with the hold
+		defer close(watching)
+		<-h.Done()
+		if err := h.Err(); errors.Is(err, h.words.Lost) {
+			end(err)
+		}
+	}()
+	defer func() {
+		ended := h.Err()
+		if err := leave(context.WithoutCancel(ctx)); ended == nil { // bounded
+			ended = err
+		}
+		<-watching
+		if errors.Is(ended, h.words.Lost) {
+			lost = ended
+		}
+	}()
+	return nil, f(held)
 }

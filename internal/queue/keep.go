@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -27,33 +29,59 @@ func (q *Queue) Company(ctx context.Context, e *Entry, f func()) {
 	})
 }
 
-// company watches until it is known, or the watch ends.
+// company watches until it is known, or there is a reason to watch anew.
 func (q *Queue) company(ctx context.Context, e *Entry) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	q.mu.Lock()
 	watching := q.watching(ctx)
+	opened := make(chan clientv3.WatchChan, 1)
+	q.start(func() { // ends with ctx: it waits for an answer
+		opened <- q.cli.Watch(watching, q.prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	})
 	q.mu.Unlock()
-	for resp := range q.cli.Watch(watching, q.prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify()) {
-		if resp.Created && !resp.Canceled {
-			try, end := context.WithTimeout(ctx, tryTimeout)
-			got, err := q.cli.Get(try, q.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(2))
-			end()
-			if err != nil {
+	silent, look := time.NewTimer(tryTimeout), time.NewTimer(lookEvery)
+	defer silent.Stop()
+	defer look.Stop()
+	var watch clientv3.WatchChan
+	for {
+		select {
+		case watch = <-opened:
+			silent.Stop()
+		case resp, ok := <-watch:
+			if !ok || resp.Canceled {
 				return false
 			}
-			if len(got.Kvs) != 1 || string(got.Kvs[0].Key) != e.Key {
+			if resp.Created && !q.alone(ctx, e) {
 				return true
 			}
-		}
-		for _, ev := range resp.Events {
-			own := string(ev.Kv.Key) == e.Key
-			if own && ev.Type == mvccpb.DELETE && ev.Kv.ModRevision > e.Revision || !own && ev.IsCreate() {
+			for _, ev := range resp.Events {
+				own := string(ev.Kv.Key) == e.Key
+				if own && ev.Type == mvccpb.DELETE && ev.Kv.ModRevision > e.Revision || !own && ev.IsCreate() {
+					return true
+				}
+			}
+		case <-silent.C:
+			q.renew(nil)
+			return !q.alone(ctx, e)
+		case <-look.C: // should the watch be silent
+			if !q.alone(ctx, e) {
+				q.renew(nil)
 				return true
 			}
+			look.Reset(lookEvery)
+		case <-ctx.Done():
+			return false
 		}
 	}
-	return false
+}
+
+// alone tells whether the entry is known to be all there is in the queue.
+func (q *Queue) alone(ctx context.Context, e *Entry) bool {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	got, err := q.cli.Get(ctx, q.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(2))
+	return err == nil && len(got.Kvs) == 1 && string(got.Kvs[0].Key) == e.Key
 }
 
 // Renew makes an entry whose turn it is the next caller's of this process: what that wants to read
@@ -76,35 +104,53 @@ func (q *Queue) Renew(ctx context.Context, e *Entry, wanted []clientv3.Op) error
 	return nil
 }
 
-// Resume makes an entry of an earlier process, as it was found in etcd, this one's: its value is
-// replaced, so that nobody can do so again, and then its lease is kept alive here. ErrLost says that
-// it is there no longer, or has changed.
+// Resume makes an entry of an earlier process, as it was found in etcd, this one's: in one step its
+// value is replaced, so that nobody can do so again, and it goes on a lease of this process; the
+// earlier one's, and what else is on it, ends as it would have. ErrLost says that it is there no
+// longer, or has changed.
 func (q *Queue) Resume(ctx context.Context, found *KeyValue, value string) (*Entry, error) {
 	e := &Entry{Key: string(found.Key), Revision: found.CreateRevision, Value: value, moved: make(chan struct{}, 1)}
 	if !q.keeper.Claim(e.Key) {
-		return nil, ErrLost // it is this process's own
+		return nil, fmt.Errorf("%w: %s is this process's own", ErrLost, e.Key)
 	}
-	put := clientv3.OpPut(e.Key, value, clientv3.WithLease(clientv3.LeaseID(found.Lease)))
-	resp, err := q.cli.Txn(ctx).
-		If(clientv3.Compare(clientv3.ModRevision(e.Key), "=", found.ModRevision)).
-		Then(put, e.Kind.before(q.prefix, clientv3.WithMaxCreateRev(e.Revision))).Commit()
-	if err == nil && !resp.Succeeded || errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		err = ErrLost
-	}
-	if err == nil {
-		q.mu.Lock()
-		q.order(e, resp.Responses[1].GetResponseRange().Kvs, resp.Header.Revision)
-		if !e.clear() {
-			err = ErrLost // it never had its turn, and ends with its lease
+	for p := (pause{}); ; p.wait(ctx) {
+		if ctx.Err() != nil {
+			q.free(e)
+			return nil, context.Cause(ctx)
 		}
-		q.mu.Unlock()
+		l, err := q.keeper.Lease(ctx)
+		if err != nil {
+			q.free(e)
+			return nil, err
+		}
+		e.Lease = l
+		done, err := q.takeOver(ctx, e, found.ModRevision)
+		switch {
+		case done:
+			return e, nil
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			_ = l.Confirm(ctx) // its end is what matters, and Err tells
+		case errors.Is(err, ErrLost), hopeless(err) != nil:
+			q.free(e)
+			return nil, err
+		}
 	}
-	if err == nil {
-		e.Lease, err = q.keeper.Adopt(ctx, clientv3.LeaseID(found.Lease))
+}
+
+// takeOver is one try.
+func (q *Queue) takeOver(ctx context.Context, e *Entry, found int64) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	resp, err := q.cli.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(e.Key), "=", found)).
+		Then(clientv3.OpPut(e.Key, e.Value, clientv3.WithLease(e.Lease.ID()))).
+		Else(clientv3.OpGet(e.Key)).Commit()
+	if err != nil || resp.Succeeded {
+		return err == nil, err
 	}
-	if err != nil {
-		q.free(e)
-		return nil, err
+	kvs := resp.Responses[0].GetResponseRange().Kvs
+	if len(kvs) > 0 && string(kvs[0].Value) == e.Value && kvs[0].Lease == int64(e.Lease.ID()) {
+		return true, nil // by an earlier try
 	}
-	return e, nil
+	return false, fmt.Errorf("%w: %s has changed meanwhile", ErrLost, e.Key)
 }

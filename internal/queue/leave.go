@@ -22,6 +22,10 @@ type KeyValue = mvccpb.KeyValue
 // in the way, and has written nothing; but of two that count, and come at the same time, one may have
 // entered and left.
 func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
+	if ctx.Err() != nil {
+		q.free(e)
+		return nil, context.Cause(ctx)
+	}
 	if e.Kind.Size > 0 {
 		return q.enterRoom(ctx, e)
 	}
@@ -106,6 +110,7 @@ func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 	cmps := []clientv3.Cmp{e.Guard()}
 	then := append(ops[:len(ops):len(ops)], clientv3.OpDelete(e.Key))
 	if next != nil {
+		next.sent = true
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(next.Key), "=", 0))
 		then = append(then, q.put(next)...)
 	}
@@ -125,7 +130,7 @@ func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 		q.free(e)
 		return nil, ErrLost
 	}
-	q.free(e)
+	q.retire(e)
 	if next != nil {
 		q.entered(next, resp.Header.Revision, resp.Responses[len(ops)+1:])
 	}
@@ -149,7 +154,8 @@ func (q *Queue) Settle(ctx context.Context, e *Entry, ops []clientv3.Op, cause e
 	}
 	for p := (pause{}); ; p.wait(ctx) {
 		if err := context.Cause(ctx); err != nil {
-			return giveUp(errors.Join(err, cause))
+			// What ended ctx is told, but not as what this error is: it may be another lock's loss.
+			return giveUp(fmt.Errorf("%w (%v); last: %w", ctx.Err(), err, cause))
 		}
 		try := ops
 		if bad != nil {

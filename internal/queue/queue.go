@@ -66,10 +66,14 @@ type Entry struct {
 	taken int            // by all of them
 	last  predecessor
 	at    int64
+	heard int64 // the last deletion of one ahead
 	clash error // ErrSize
 	fresh bool  // Reads are of when nobody was ahead any more
 	gone  bool  // somebody deleted it
 	freed bool  // its key is another one's
+
+	sent    bool      // a write of it is under way, or was: it may be there
+	unheard time.Time // when one was given up that may still come
 }
 
 // predecessor is the entry just before another one.
@@ -93,6 +97,16 @@ func (q *Queue) name(e *Entry) {
 			return
 		}
 	}
+}
+
+// retire is free for an entry that was deleted: a try of entering that was not answered, and was
+// done again, may still come, and then it is to go as well.
+func (q *Queue) retire(e *Entry) {
+	if e.unheard.IsZero() || time.Since(e.unheard) > lateness {
+		q.free(e)
+		return
+	}
+	q.Remove(&Entry{Key: e.Key, Value: e.Value, Kind: e.Kind, Lease: e.Lease})
 }
 
 // free gives the key back, once the entry is not there and will not come.
@@ -146,9 +160,8 @@ func (q *Queue) Reach(ctx context.Context, e *Entry, prepare func(*lease.Lease) 
 // Enter brings the entry to the end of the queue. A try whose outcome is unknown is settled by
 // the nonce in its value. When ctx ends first, the entry is removed in the background.
 func (q *Queue) Enter(ctx context.Context, e *Entry) error {
-	unknown := false // whether a try was carried out
 	leave := func() {
-		if unknown {
+		if e.sent || e.Revision != 0 {
 			q.Remove(e)
 		} else {
 			q.free(e)
@@ -159,6 +172,10 @@ func (q *Queue) Enter(ctx context.Context, e *Entry) error {
 		if err := e.Lease.Err(); err != nil {
 			q.free(e) // what comes late finds no lease
 			return fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		if ctx.Err() != nil {
+			leave()
+			return context.Cause(ctx)
 		}
 		done, err := q.enter(ctx, e)
 		switch {
@@ -171,11 +188,13 @@ func (q *Queue) Enter(ctx context.Context, e *Entry) error {
 			continue // under another key
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			_ = e.Lease.Confirm(ctx) // its end is what matters, and Err tells
-		case Refused(err):
+		case hopeless(err) != nil:
 			leave()
 			return err
 		}
-		unknown = unknown || !errors.Is(err, rpctypes.ErrTooManyRequests)
+		if !Refused(err) {
+			e.sent, e.unheard = true, time.Now()
+		}
 		p.wait(ctx)
 		if ctx.Err() != nil {
 			leave()

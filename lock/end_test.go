@@ -1,0 +1,147 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lease"
+	"github.com/etcdkit/etcdkit/lock"
+)
+
+// The entry ahead and the waiter's own go in one revision: it has no turn then.
+func TestAWaiterThatIsDeletedWithTheOneAheadIsLost(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for what, delete := range map[string]func(name string, on clientv3.LeaseID) error{
+		"all keys": func(name string, _ clientv3.LeaseID) error {
+			_, err := cli.Delete(bounded(t), name+"/", clientv3.WithPrefix())
+			return err
+		},
+		"their lease": func(_ string, on clientv3.LeaseID) error {
+			_, err := cli.Revoke(bounded(t), on)
+			return err
+		},
+	} {
+		for round := range 5 {
+			name := prefix + what + string(rune('0'+round))
+			k := lease.NewKeeper(cli, nil)
+			m := lock.NewRW(cli, name, &lock.Options{Keeper: k})
+			first := must(t)(m.Acquire(bounded(t)))
+			w := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return m.Acquire(ctx) })
+			l, err := k.Lease(bounded(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := delete(name, l.ID()); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case h := <-w.held:
+				t.Errorf("%s: held, with the key %s that is gone", what, h.Key())
+			case err := <-w.err:
+				if !errors.Is(err, lock.ErrLost) {
+					t.Errorf("%s: got %v, want ErrLost", what, err)
+				}
+			case <-bounded(t).Done():
+				t.Fatalf("%s: it waits on", what)
+			}
+			_ = first.Release(bounded(t)) // is lost, too
+			m.Close()
+			k.Close()
+		}
+	}
+}
+
+func TestACallWithAContextThatHasEndedSendsNothing(t *testing.T) {
+	shared, prefix := etcdtest.New(t)
+	var sent atomic.Int64
+	cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), DialOptions: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, send grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			sent.Add(1)
+			return send(ctx, method, req, reply, cc, opts...)
+		}),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cli.Close() })
+	m := mutex(t, cli, prefix+"lock")
+	release(t, acquire(t, m))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("why")
+	cancel(why)
+	before := sent.Load()
+	for range 100 {
+		if _, err := m.Acquire(ctx); !errors.Is(err, why) {
+			t.Fatalf("Acquire: %v, want the cause", err)
+		}
+		if _, err := m.TryAcquire(ctx); !errors.Is(err, why) {
+			t.Fatalf("TryAcquire: %v, want the cause", err)
+		}
+	}
+	<-time.After(100 * time.Millisecond) // what would tidy up does so soon
+	if n := sent.Load() - before; n != 0 {
+		t.Errorf("%d requests, want none", n)
+	}
+}
+
+func TestWhoHoldsTheLockIsToldBeforeItWaitsForItself(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m, rw := mutex(t, cli, prefix+"lock"), rwmutex(t, cli, prefix+"rw")
+	err := m.Do(bounded(t), func(ctx context.Context, _ *lock.Hold) error {
+		if _, err := m.Acquire(ctx); !errors.Is(err, lock.ErrNested) {
+			t.Errorf("Mutex: %v, want ErrNested", err)
+		}
+		return rw.Do(ctx, func(ctx context.Context, _ *lock.Hold) error {
+			for what, acquire := range map[string]func(context.Context, ...clientv3.Op) (*lock.Hold, error){"read": rw.AcquireRead, "write": rw.Acquire} {
+				if _, err := acquire(ctx); !errors.Is(err, lock.ErrNested) {
+					t.Errorf("RWMutex, %s: %v, want ErrNested", what, err)
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	err = rw.DoRead(bounded(t), func(ctx context.Context, _ *lock.Hold) error {
+		_, err := rw.AcquireRead(ctx)
+		return err
+	})
+	if !errors.Is(err, lock.ErrNested) {
+		t.Errorf("read within read: %v, want ErrNested", err)
+	}
+}
+
+func TestReadsAreThoseOfTheirHold(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := withOptions(t, cli, prefix+"lock", lock.Options{Linger: time.Hour})
+	h := acquire(t, m, clientv3.OpGet(prefix+"key"))
+	release(t, h)
+	again := acquire(t, m)
+	if len(h.Reads()) != 1 || len(again.Reads()) != 0 {
+		t.Errorf("%d answers, then %d: want the first hold's one, and none", len(h.Reads()), len(again.Reads()))
+	}
+	release(t, again)
+}
+
+func TestATryOnALeaseThatWasRevokedTakesAnotherOne(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	s := semaphore(t, cli, prefix+"sem", 2)
+	h := must(t)(s.Acquire(bounded(t)))
+	resp, err := cli.Get(bounded(t), h.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+		t.Fatal(err)
+	}
+	release(t, must(t)(s.TryAcquire(bounded(t))))
+	_ = h.Release(bounded(t)) // is lost
+}
