@@ -32,7 +32,7 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 			l.fresh = append(l.fresh, i)
 		}
 	}
-	v.complain(nil, l)
+	v.change(func() { v.complain(nil, l) })
 	return l.fresh, nil
 }
 

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -33,13 +34,17 @@ func (v *View) left(i *Instance, c *mirror.Change) {
 	v.gone[i.ID] = departure{instance: i, at: time.Now()}
 }
 
-// came takes note of an instance that is new, or back. v.mu is held.
+// came takes note of an instance that is new, or back: then who has picked it goes on with it, and
+// what it failed at before is forgotten. v.mu is held.
 func (v *View) came(i *Instance) {
+	d, back := v.gone[i.ID]
+	if !back {
+		return
+	}
 	delete(v.gone, i.ID)
-	for id, d := range v.gone {
-		if d.instance.Addr == i.Addr && i.Addr != "" {
-			delete(v.gone, id)
-		}
+	if d.instance.Addr == i.Addr {
+		i.load = d.instance.load
+		i.load.succeeded()
 	}
 }
 
@@ -48,22 +53,22 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 	if len(v.gone) == 0 {
 		return fresh
 	}
+	serving, at := 0, make(map[string]bool, len(fresh))
+	for _, i := range fresh {
+		at[i.Addr] = true
+		if i.Status.Serving() {
+			serving++
+		}
+	}
 	now, vanished := time.Now(), 0
 	for id, d := range v.gone {
 		switch age := now.Sub(d.at); {
+		case at[d.instance.Addr]: // it is there, under another name
+			delete(v.gone, id)
 		case d.kept != nil && age >= v.opts.KeepExpired, d.kept == nil && age > atOnce:
 			delete(v.gone, id)
-			if d.kept != nil {
-				d.kept.load.now.Store(nil)
-			}
 		case age <= atOnce:
 			vanished++
-		}
-	}
-	serving := 0
-	for _, i := range fresh {
-		if i.Status.Serving() {
-			serving++
 		}
 	}
 	if vanished >= 2 && vanished > serving {
@@ -81,7 +86,9 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 	}
 	if len(all) > len(fresh) {
 		slices.SortFunc(all, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })
-		v.release.Reset(next)
+		if v.life.Err() == nil {
+			v.release.Reset(next)
+		}
 	}
 	return all
 }
@@ -101,18 +108,18 @@ func (v *View) keep() {
 		kept++
 	}
 	if kept > 0 {
-		v.log.Warn("most instances vanished at once, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
+		v.note(slog.LevelWarn, "most instances vanished at once, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
 	}
 }
 
 // releaseKept ends the time of those that were kept long enough.
 func (v *View) releaseKept() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.life.Err() != nil {
-		return
-	}
-	next := *v.now.Load()
-	next.changed = make(chan struct{})
-	v.publish(&next)
+	v.change(func() {
+		if v.life.Err() != nil {
+			return
+		}
+		next := *v.now.Load()
+		next.changed = make(chan struct{})
+		v.publish(&next)
+	})
 }

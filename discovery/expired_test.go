@@ -180,3 +180,67 @@ func TestWhoHasSaidDrainingLeavesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAnInstanceWhoseAddressIsTakenIsNotKept(t *testing.T) {
+	v, cli, prefix := view(t, discovery.Options{}, nil)
+	l := leased(t, cli, names(prefix, "a b c", ours))
+	again := leased(t, cli, map[string]string{ // the first two were started again, under other names
+		prefix + "web/a2": strings.ReplaceAll(ours, "PORT", "1"), prefix + "web/b2": strings.ReplaceAll(ours, "PORT", "2"),
+	})
+	untilStatuses(t, v, "a:passing a2:passing b:passing b2:passing c:passing")
+	revoke(t, cli, l)
+	untilStatuses(t, v, "a2:passing b2:passing") // one is missing, of three
+	revoke(t, cli, again)
+	untilStatuses(t, v, "a2:expired b2:expired c:expired")
+}
+
+func TestAValueThatTurnsIntoGarbageHasNotExpired(t *testing.T) {
+	v, cli, prefix := view(t, discovery.Options{}, nil)
+	leased(t, cli, names(prefix, "a b c", ours))
+	untilStatuses(t, v, "a:passing b:passing c:passing")
+	for _, id := range []string{"a", "b"} {
+		resp, err := cli.Get(bounded(t), prefix+"web/"+id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cli.Put(bounded(t), prefix+"web/"+id, `{"Addr":`, clientv3.WithLease(clientv3.LeaseID(resp.Kvs[0].Lease))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	untilStatuses(t, v, "c:passing")
+	if s := v.State(); len(s.Bad) != 2 || s.Kept != 0 {
+		t.Errorf("state %+v, want two bad values and none kept", s)
+	}
+}
+
+func TestAKeyNeverGoesToWhoIsNotListed(t *testing.T) {
+	v, cli, prefix := view(t, discovery.Options{}, nil)
+	for round := range 5 {
+		l := leased(t, cli, names(prefix, "a b c", ours))
+		untilStatuses(t, v, "a:passing b:passing c:passing")
+		if _, err := v.PickFor("key"); err != nil { // there is a table
+			t.Fatal(err)
+		}
+		revoke(t, cli, l)
+		untilStatuses(t, v, "a:expired b:expired c:expired")
+		<-time.After(100 * time.Millisecond) // the table has them
+		var ops []clientv3.Op
+		for n, id := range []string{"a", "b", "c"} {
+			ops = append(ops, clientv3.OpPut(prefix+"web/"+id, fmt.Sprintf("h:%d", 100*(round+1)+n)))
+		}
+		changed := v.Changed()
+		if _, err := cli.Txn(bounded(t)).Then(ops...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+		<-changed
+		for n := range 20 {
+			if i, err := v.PickFor(fmt.Sprint(n)); err != nil || i.Status == discovery.Expired {
+				t.Fatalf("got %v, %v: it is in no list", i, err)
+			}
+		}
+		if _, err := cli.Delete(bounded(t), prefix, clientv3.WithPrefix()); err != nil {
+			t.Fatal(err)
+		}
+		untilStatuses(t, v, "")
+	}
+}

@@ -52,7 +52,7 @@ func registerMany(endpoints []string) error {
 	}
 	instances := make([]registry.Instance, many)
 	for n := range instances {
-		instances[n] = registry.Instance{Service: "web", ID: fmt.Sprintf("%04d", n), Addr: "10.0.0.1:80"}
+		instances[n] = registry.Instance{Service: "web", ID: fmt.Sprintf("%04d", n), Addr: fmt.Sprintf("10.0.%d.%d:80", n/250, n%250)}
 	}
 	_, err = r.Register(context.Background(), instances...)
 	return err

@@ -3,6 +3,8 @@ package discovery
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -32,12 +34,22 @@ func newInstance(i registry.Instance, l *load) *Instance {
 	return &Instance{i, l, int64(max(1, i.Weight))}
 }
 
+// String names the instance for people.
+func (i *Instance) String() string {
+	where := i.Addr
+	if i.Raw != "" {
+		where = strconv.Quote(i.Raw)
+	}
+	return fmt.Sprintf("%s/%s at %s, %s", i.Service, i.ID, where, i.Status)
+}
+
 // load is how a view's users fare with an instance. It stays through changes of the record.
 type load struct {
-	pending atomic.Int32 // picked by LeastPending, and not yet reported
-	warm    atomic.Int64 // when it has cooled down, on uptime; 0: it need not
-	fails   atomic.Int32 // in a row, each after the pause of the one before
-	now     atomic.Pointer[Instance]
+	pending atomic.Int32             // picked by LeastPending, and not yet reported
+	warm    atomic.Int64             // when it has cooled down, on uptime; 0: it need not
+	fails   atomic.Int32             // in a row, each after the pause of the one before
+	now     atomic.Pointer[Instance] // what PickFor gives; nil: nothing
+	list    uint64                   // the last one that it was to be picked from; guarded by View.mu
 }
 
 // Pauses of an instance that failed grow from the first to the second.

@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -51,9 +53,11 @@ func (v *View) read(s *mirror.Snapshot) *list {
 // apply brings a batch of changes into the list. It copies one pointer for each instance, and
 // decodes what has changed.
 func (v *View) apply(b *mirror.Batch) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	was := v.now.Load()
+	v.change(func() { v.publish(v.after(v.now.Load(), b)) })
+}
+
+// after makes the list that a batch leads to. v.mu is held.
+func (v *View) after(was *list, b *mirror.Batch) *list {
 	next := &list{
 		fresh: make([]*Instance, 0, len(was.fresh)+len(b.Changes)),
 		bad:   maps.Clone(was.bad), snapshot: b.Snapshot, changed: make(chan struct{}),
@@ -79,23 +83,52 @@ func (v *View) apply(b *mirror.Batch) {
 	if len(b.Changes) == 0 { // they cancelled one another out
 		next.changed = was.changed
 	}
-	v.publish(next)
+	return next
 }
 
 // replace takes note of what became of an instance. Either may be nil.
 func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	switch {
 	case now == nil && old == nil:
+	case now == nil && c.New != nil: // garbage, which State tells of
 	case now == nil:
 		v.left(old, c)
-		old.load.now.Store(nil)
 	case old == nil:
 		v.came(now)
-	case old.Addr == now.Addr:
-		now.load = old.load
-	default: // another process, as far as loads go
-		old.load.now.Store(nil)
+	default:
+		now.inherit(old)
 	}
+}
+
+// inherit takes over how users fare with an instance, unless it is another process, as far as that goes.
+func (i *Instance) inherit(old *Instance) {
+	if i.Addr == old.Addr && i.Raw == old.Raw {
+		i.load = old.load
+	}
+}
+
+// change makes a list under v.mu, and writes the log without it: a handler may ask the view.
+func (v *View) change(f func()) {
+	v.mu.Lock()
+	f()
+	notes := v.notes
+	v.notes = nil
+	v.mu.Unlock()
+	for _, n := range notes {
+		v.log.Log(context.Background(), n.level, n.text, n.attrs...)
+	}
+}
+
+// note is a line for the log.
+type note struct {
+	level slog.Level
+	text  string
+	attrs []any
+}
+
+// note keeps a line until change writes it. v.mu is held.
+func (v *View) note(level slog.Level, text string, attrs ...any) {
+	v.notes = append(v.notes, note{level, text, attrs})
 }
 
 // publish makes a list the view's, and adds what is kept. v.mu is held.
@@ -104,15 +137,24 @@ func (v *View) publish(next *list) {
 	next.instances = v.withKept(next.fresh)
 	next.choices = v.opts.choices(next.instances)
 	v.now.Store(next)
-	for _, i := range next.instances {
-		if i.takesRequests() && i.load.now.Load() != i {
+	v.lists++
+	for _, i := range next.choices.all.of { // what PickFor may give
+		i.load.list = v.lists
+		if i.load.now.Load() != i {
 			i.load.now.Store(i)
-		} else if !i.takesRequests() {
+		}
+	}
+	if was == nil {
+		v.complain(nil, next)
+		return
+	}
+	for _, i := range was.choices.all.of {
+		if i.load.list != v.lists {
 			i.load.now.Store(nil)
 		}
 	}
 	v.complain(was, next)
-	if was != nil && was.changed != next.changed {
+	if was.changed != next.changed {
 		close(was.changed)
 	}
 }
@@ -145,11 +187,11 @@ func (v *View) decode(l *list, key, value string) *Instance {
 	return nil
 }
 
-// complain logs the values that are no instances, each of them once.
+// complain logs the values that are no instances, each of them once. v.mu is held.
 func (v *View) complain(was, now *list) {
 	for key, err := range now.bad {
 		if was == nil || was.bad[key] != err {
-			v.log.Warn("not an instance", "key", key, "error", err)
+			v.note(slog.LevelWarn, "not an instance", "key", key, "error", err)
 		}
 	}
 }

@@ -33,26 +33,24 @@ func newMaglev(of []*Instance) *maglev {
 		size = largeTable
 	}
 	type turn struct{ at, skip uint64 }
-	turns, heaviest := make([]turn, len(of)), int64(1)
+	turns, total := make([]turn, len(of)), int64(0)
 	for n, i := range of {
 		hash := xxhash.Sum64String(i.ID)
 		turns[n] = turn{at: hash % size, skip: mix(hash)%(size-1) + 1}
-		heaviest = max(heaviest, i.weight)
+		total += i.weight
 	}
 	slots, due := make([]*load, size), make([]int64, len(of))
 	for filled := uint64(0); ; {
 		for n, i := range of {
-			if due[n] += i.weight; due[n] < heaviest {
-				continue
-			}
-			due[n] -= heaviest
 			t := &turns[n]
-			for slots[t.at] != nil {
-				t.at = (t.at + t.skip) % size
-			}
-			slots[t.at] = i.load
-			if filled++; filled == size {
-				return &maglev{slots}
+			for due[n] += i.weight * int64(len(of)); due[n] >= total; due[n] -= total { // a share of a round
+				for slots[t.at] != nil {
+					t.at = (t.at + t.skip) % size
+				}
+				slots[t.at] = i.load
+				if filled++; filled == size {
+					return &maglev{slots}
+				}
 			}
 		}
 	}

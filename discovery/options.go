@@ -25,7 +25,8 @@ type Options struct {
 	// vanish at once. Default one minute; less than 0 never keeps any. See Expired.
 	KeepExpired time.Duration
 	// Dir is a folder for the last good list of each service, made if it is missing: with it
-	// Open succeeds while etcd is away. Default none. See Open.
+	// Open succeeds while etcd is away. Each etcd cluster needs one of its own: nothing in a file
+	// tells from which one it is. Default none. See Open.
 	Dir string
 	// Logger gets one line when a view becomes stale or fresh, when instances are kept, and for
 	// each value that is not an instance. nil is silent.

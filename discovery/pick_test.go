@@ -282,6 +282,30 @@ func settle(t testing.TB, v *discovery.View, want func() map[string]string) {
 	}
 }
 
+func TestAKeyStaysWhenNobodyServes(t *testing.T) {
+	v, _, _ := view(t, discovery.Options{}, map[string]string{
+		"a": meta(`"status":"critical"`), "b": meta(`"status":"critical"`), "c": meta(`"status":"critical"`),
+	})
+	if got := count(t, 30, func() (*discovery.Instance, error) { return v.PickFor("key") }, id); len(got) != 1 {
+		t.Errorf("got %v, want one instance", got)
+	}
+}
+
+func TestOneHeavyInstanceHasMostKeysAndATableInNoTime(t *testing.T) {
+	records := map[string]string{"heavy": meta(`"weight":1000000`)}
+	for n := range 50 {
+		records[fmt.Sprint("light", n)] = meta(`"weight":1`)
+	}
+	v, _, _ := view(t, discovery.Options{}, records)
+	got := make(map[string]int)
+	for _, i := range owners(t, v) {
+		got[i]++
+	}
+	if got["heavy"] < 990 {
+		t.Errorf("heavy has %d of 1,000 keys, want nearly all", got["heavy"])
+	}
+}
+
 func TestKeysAreSharedByWeight(t *testing.T) {
 	v, _, _ := view(t, discovery.Options{}, map[string]string{
 		"a": meta(`"weight":1`), "b": meta(`"weight":3`), "c": meta(`"weight":6`),

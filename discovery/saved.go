@@ -19,6 +19,8 @@ const (
 	maxSaved = 16 << 20
 	// saveEvery is the least time between two writes of a file.
 	saveEvery = time.Second
+	// saveAnyway is how old a file may become whose list does not change: for when it was confirmed.
+	saveAnyway = time.Minute
 )
 
 // file is what stands on disk: the last good list of one service, as etcd had it.
@@ -109,10 +111,8 @@ func (v *View) beginSaved(f *file, cause error) {
 		}
 	}
 	slices.SortFunc(l.fresh, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.saved.Store(&saved{*f, cause})
-	v.publish(l)
+	v.change(func() { v.publish(l) })
 	v.log.Warn("etcd is not reached, the saved list is used", "service", v.service, "instances", len(l.fresh), "confirmed", f.Confirmed, "cause", cause)
 }
 
@@ -125,28 +125,38 @@ func (v *View) keepSaved() {
 			return
 		}
 	}
+	var good *list // the last one that is on disk
 	sound := true
-	for {
+	attempt := func() {
 		l := v.now.Load()
-		err := v.save(l)
-		if sound = err == nil; !sound {
-			v.log.Warn("cannot save the list", "file", v.path(), "error", err)
+		// While instances are kept the list is not what it should be, and a view that is cut off has
+		// nothing new to say.
+		if len(l.instances) > len(l.fresh) || !v.mirror.Load().State().Synced {
+			return
 		}
+		err := v.save(l)
+		if err == nil {
+			good = l
+		} else if sound {
+			v.log.Warn("cannot save the list, trying on", "file", v.path(), "error", err)
+		}
+		sound = err == nil
+	}
+	for v.life.Err() == nil {
+		attempt()
 		select {
 		case <-time.After(saveEvery):
 		case <-v.life.Done():
 		}
-		select {
-		case <-l.changed:
-		case <-v.life.Done():
-			if last := v.now.Load(); last != l {
-				if err := v.save(last); err != nil && sound {
-					v.log.Warn("cannot save the list", "file", v.path(), "error", err)
-				}
+		if l := v.now.Load(); l == good { // else it is tried again
+			select {
+			case <-l.changed:
+			case <-time.After(saveAnyway):
+			case <-v.life.Done():
 			}
-			return
 		}
 	}
+	attempt()
 }
 
 // save replaces the file, in one step. A list that is too long takes the old one away: it would

@@ -1,12 +1,16 @@
 package discovery_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/etcdtest"
@@ -77,19 +81,75 @@ func TestAChangeIsSavedBeforeLong(t *testing.T) {
 	v, cli, prefix := view(t, discovery.Options{Dir: dir}, map[string]string{"a": "h:1"})
 	put(t, cli, prefix+"web/late", "h:2")
 	until(t, v, "a late")
+	saves(t, dir, "late")
+}
+
+// saves waits until what is on disk has a text.
+func saves(t *testing.T, dir, text string) {
+	t.Helper()
 	for ctx := bounded(t); ; {
-		entries, err := os.ReadDir(dir)
-		if err == nil && len(entries) == 1 && filepath.Ext(entries[0].Name()) == ".json" {
-			if b, err := os.ReadFile(savedFile(t, dir)); err == nil && strings.Contains(string(b), "late") {
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) == 1 && filepath.Ext(entries[0].Name()) == ".json" {
+			if b, err := os.ReadFile(filepath.Join(dir, entries[0].Name())); err == nil && strings.Contains(string(b), text) {
 				return
 			}
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatal("it is not saved")
+			t.Fatalf("%q is not saved", text)
 		}
 	}
+}
+
+func TestWhileInstancesAreKeptTheFileStaysAsItWas(t *testing.T) {
+	dir := t.TempDir()
+	v, cli, prefix := view(t, discovery.Options{Dir: dir}, nil)
+	l := leased(t, cli, names(prefix, "a b c", ours))
+	saves(t, dir, `"c"`)
+	revoke(t, cli, l)
+	untilStatuses(t, v, "a:expired b:expired c:expired")
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	saves(t, dir, `"c"`)
+}
+
+func TestAListThatCouldNotBeSavedIsSavedLater(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "lists")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // in the folder's place
+		t.Fatal(err)
+	}
+	view(t, discovery.Options{Dir: dir}, map[string]string{"a": "h:1"})
+	<-time.After(100 * time.Millisecond) // it has failed once
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	saves(t, dir, `"a"`)
+}
+
+func TestASavedListIsTakenThoughThereIsLittleTime(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	opts := &discovery.Options{Prefix: prefix, Dir: t.TempDir()}
+	put(t, cli, prefix+"web/a", "h:1")
+	v, err := discovery.Open(bounded(t), cli, "web", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
+	nobody, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nobody.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
+	defer cancel()
+	if v, err = discovery.Open(ctx, nobody, "web", opts); err != nil {
+		t.Fatal(err)
+	}
+	if ids(v.Instances()) != "a" {
+		t.Errorf("list %q, want what was saved", ids(v.Instances()))
+	}
+	v.Close()
 }
 
 func TestASavedListThatIsNoGoodIsNotUsed(t *testing.T) {

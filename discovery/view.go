@@ -42,6 +42,8 @@ type View struct {
 
 	mu      sync.Mutex // of making lists
 	gone    map[string]departure
+	lists   uint64      // made so far
+	notes   []note      // for the log
 	release *time.Timer // of those that are kept
 
 	life context.Context // ends with Close
@@ -56,7 +58,7 @@ type View struct {
 // until ctx is done. A service that nobody has registered is an empty list, not an error.
 //
 // With Options.Dir, Open takes the list that was saved there when etcd does not give it within
-// a second: it is stale because of ErrSaved until etcd was reached, which is tried on in the
+// a second, or half of ctx's time: it is stale because of ErrSaved until etcd was reached, which is tried on in the
 // background.
 //
 // The errors are registry.ErrInvalid and ErrOptions, before anything is sent, mirror.ErrDenied
@@ -69,7 +71,10 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	last := v.readSaved()
 	first, cancel := ctx, context.CancelFunc(func() {})
 	if last != nil {
-		const patience = time.Second
+		patience := time.Second
+		if deadline, ok := ctx.Deadline(); ok {
+			patience = min(patience, time.Until(deadline)/2)
+		}
 		first, cancel = context.WithTimeout(ctx, patience)
 	}
 	m, err := mirror.Open(first, cli, v.keys, &mirror.Options{Logger: v.log})
@@ -110,13 +115,28 @@ func newView(service string, opts *Options) (*View, error) {
 
 // begin takes over from a mirror's copy.
 func (v *View) begin(m *mirror.Mirror) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	next := v.read(m.Snapshot())
-	v.publish(next)
+	v.change(func() {
+		next := v.read(m.Snapshot())
+		if was := v.now.Load(); was != nil { // the saved one
+			before := make(map[string]*Instance, len(was.fresh))
+			for _, i := range was.fresh {
+				before[i.ID] = i
+			}
+			for _, i := range next.fresh {
+				if old := before[i.ID]; old != nil {
+					i.inherit(old)
+				}
+			}
+		}
+		v.publish(next)
+	})
 	v.mirror.Store(m)
 	close(v.reached)
 }
+
+// changesBuffer is how many bytes of changes may wait to be brought into the list. Beyond, lists are
+// compared, and who has said draining in between cannot be told from who has died.
+const changesBuffer = 64 << 20
 
 // run follows etcd, once it is reached.
 func (v *View) run(cli *clientv3.Client) {
@@ -127,7 +147,7 @@ func (v *View) run(cli *clientv3.Client) {
 			return
 		}
 	}
-	for b, err := range m.Changes(v.life, &mirror.ChangesOptions{From: v.now.Load().snapshot}) {
+	for b, err := range m.Changes(v.life, &mirror.ChangesOptions{From: v.now.Load().snapshot, Buffer: changesBuffer}) {
 		if err != nil {
 			break // closed
 		}
@@ -141,9 +161,11 @@ func (v *View) run(cli *clientv3.Client) {
 
 // reach opens the mirror, however long that takes.
 func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
-	const pause = 2 * time.Second
+	const try, pause = time.Minute, 2 * time.Second // so that the cause is not an old one
 	for {
-		m, err := mirror.Open(v.life, cli, v.keys, &mirror.Options{Logger: v.log})
+		ctx, cancel := context.WithTimeout(v.life, try)
+		m, err := mirror.Open(ctx, cli, v.keys, &mirror.Options{Logger: v.log})
+		cancel()
 		if err == nil {
 			v.begin(m)
 			return m, nil
@@ -254,5 +276,6 @@ func (v *View) Close() error {
 	v.release.Stop()
 	v.mu.Unlock()
 	v.wg.Wait()
+	v.release.Stop() // the last change may have set it
 	return nil
 }

@@ -142,6 +142,9 @@ func checkDirectory(what, name string) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: its directory: %w", what, name, err)
 	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return fmt.Errorf("%s %s: is a directory: want a file", what, name)
+	}
 	return nil
 }
 

@@ -214,7 +214,7 @@ func (t *tour) untouched(ctx context.Context) error {
 			return fmt.Errorf("look whether %q is free: %w", look.KeyBytes(), err)
 		}
 		if kvs := resp.Get().Kvs; len(kvs) > 0 {
-			return fmt.Errorf("this cluster has a key %q, where the tour's examples write; delete it (etcdkit ctl del %[1]s), or unset ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS to tour a cluster of its own", kvs[0].Key)
+			return fmt.Errorf("this cluster has a key %q, where the tour's examples write; end who keeps it, or delete it (etcdkit ctl del %[1]s), or unset ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS to tour a cluster of its own", kvs[0].Key)
 		}
 	}
 	return nil

@@ -71,7 +71,7 @@ func TestTheTourRefusesToOverwriteSomebodysKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	stdout, stderr, code := output(t, onCluster(etcdkit(t, shortDir(t), "tour"), cli))
-	if code != 1 || stdout != "" || !strings.Contains(stderr, `has a key "/web/shop", where the tour's examples write; delete it (etcdkit ctl del /web/shop), or unset`) {
+	if code != 1 || stdout != "" || !strings.Contains(stderr, `has a key "/web/shop", where the tour's examples write; end who keeps it, or delete it (etcdkit ctl del /web/shop), or unset`) {
 		t.Errorf("got %q, exit code %d, want a refusal that names the key", stdout+stderr, code)
 	}
 	if all := keys(t, cli); all != "/web/shop" {

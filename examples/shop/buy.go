@@ -26,11 +26,9 @@ func buy(ctx context.Context, cli *clientv3.Client) error {
 	if err != nil {
 		return err
 	}
-	for len(fronts.Instances()) == 0 && ctx.Err() == nil { // not opened yet
-		select {
-		case <-fronts.Changed():
-		case <-ctx.Done():
-		}
+	if changed := fronts.Changed(); len(fronts.Instances()) == 0 {
+		fmt.Println("waiting for a front")
+		<-changed
 	}
 	var asking sync.WaitGroup
 	var mu sync.Mutex
@@ -47,11 +45,12 @@ func buy(ctx context.Context, cli *clientv3.Client) error {
 				text, err := get(web, "http://front/items/apple")
 				mu.Lock()
 				defer mu.Unlock()
-				answers, example = answers+1, text
 				if err != nil {
 					failed++
 					fmt.Println("failed:", err)
+					return
 				}
+				answers, example = answers+1, text
 			})
 		case <-tell.C:
 			mu.Lock()
@@ -72,7 +71,7 @@ func get(web *http.Client, url string) (string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", resp.Status, body)
 	}
 	return strings.TrimSpace(string(body)), err

@@ -28,7 +28,8 @@ func catalog(ctx context.Context, cli *clientv3.Client) error {
 		Methods:     []grpc.MethodDesc{{MethodName: "Price", Handler: price}},
 	}, nil)
 	grpc_health_v1.RegisterHealthServer(srv, grpchealth.NewServer())
-	s := &server{serve: srv.Serve, check: health.GRPC(""), drain: func(context.Context) error {
+	s := &server{serve: srv.Serve, check: health.GRPC(""), drain: func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, srv.Stop)() // who takes too long is cut off
 		srv.GracefulStop()
 		return nil
 	}}

@@ -8,8 +8,10 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/etcdkit/etcdkit/discovery/grpcresolver"
@@ -46,7 +48,7 @@ func (s *shelves) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	item, price, from := r.PathValue("item"), new(wrapperspb.StringValue), new(peer.Peer)
 	if err := s.catalog.Invoke(ctx, priceMethod, wrapperspb.String(item), price, grpc.Peer(from)); err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
+		http.Error(w, err.Error(), map[bool]int{true: http.StatusNotFound, false: http.StatusBadGateway}[status.Code(err) == codes.NotFound])
 		return
 	}
 	left, err := s.left(ctx, item)
@@ -68,5 +70,8 @@ func (s *shelves) left(ctx context.Context, item string) (string, error) {
 	}
 	defer resp.Body.Close()
 	n, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("stock: %s: %s", resp.Status, n)
+	}
 	return string(n), err
 }

@@ -56,11 +56,12 @@ func main() {
 		run = all
 	}
 	if run == nil || flag.NArg() != 1 {
+		fmt.Fprintf(flag.CommandLine.Output(), "shop: want one role after the flags, not %q\n", flag.Args())
 		flag.Usage()
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second one ends it at once
 	cli, err := client.Dial(ctx, &client.Options{Endpoints: strings.Split(*endpoints, ",")})
 	if err != nil {
 		log.Fatal(err)

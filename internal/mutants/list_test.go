@@ -67,7 +67,7 @@ var mutants = []mutant{
 		"	cmps := []clientv3.Cmp{e.Guard()}\n", "	cmps := []clientv3.Cmp{}\n",
 	}, "lock", "TestARevokedLeaseEndsHoldAndWaiter"},
 	{"two resume one hold", "internal/queue/keep.go", []string{
-		`clientv3.Compare(clientv3.ModRevision(e.Key), "=", found.ModRevision)`, `e.Guard()`,
+		`clientv3.Compare(clientv3.ModRevision(e.Key), "=", found)`, `e.Guard()`,
 	}, "lock", "TestOfTwoThatResumeAtOnceOneHasIt"},
 	{"a hold to read is resumed as one that excludes", "internal/queue/kind.go", []string{
 		"	return ours && !strings.HasPrefix(last, sharedMark) && ", "	return ours && ",
@@ -76,7 +76,20 @@ var mutants = []mutant{
 		"	resp, err := h.Txn(ctx).Then(", "	resp, err := h.q.cli.Txn(ctx).Then(",
 	}, "election", "TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites"},
 
+	{"an entry that was deleted with the one ahead has its turn", "internal/queue/ear.go", []string{
+		"	e.gone = e.gone || key == e.Key && revision > e.Revision\n", "	e.gone = e.gone || key == e.Key && revision > e.at\n",
+	}, "lock", "TestAWaiterThatIsDeletedWithTheOneAheadIsLost"},
+	{"what is read may be older than the last turn", "internal/queue/ear.go", []string{
+		"e.heard = max(e.heard, revision)", "e.heard = revision",
+	}, "lock", "TestWhatIsReadIsAsNewAsAllThatWasAhead"},
+
 	// Answers that are lost.
+	{"an entry that was not answered, and is not wanted, stays", "internal/queue/leave.go", []string{
+		"		next.sent = true\n", "",
+	}, "lock", "TestAnEntryThatNobodyWantsAnyMoreIsRemoved"},
+	{"a try that comes late stays", "internal/queue/leave.go", []string{
+		"	q.retire(e)\n", "	q.free(e)\n",
+	}, "lock", "TestATryThatComesLateKeepsNobodyOut"},
 	{"an entry that was not answered is put once more", "internal/queue/queue.go", []string{
 		`		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).`, `		If(clientv3.Compare(clientv3.CreateRevision(e.Key), ">", -1)).`,
 	}, "lock", "TestAnEntryWhoseAnswerGotLostKeepsItsPlace"},
@@ -95,6 +108,6 @@ var mutants = []mutant{
 		"kv.CreateRevision < l.Token {", "kv.CreateRevision > l.Token {",
 	}, "election", "TestObserveYieldsEachLeaderAndVacancies"},
 	{"Run ends when a term is lost", "election/election.go", []string{
-		"		if !errors.Is(err, ErrLost) || ctx.Err() != nil", "		if errors.Is(err, ErrLost) || ctx.Err() != nil",
+		"		if !errors.Is(lost, ErrLost) {", "		if errors.Is(lost, ErrLost) {",
 	}, "election", "TestRunCampaignsAgainAndNeverCallsTwiceAtOnce"},
 }
