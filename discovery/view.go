@@ -46,11 +46,12 @@ type View struct {
 	notes   []note      // for the log
 	release *time.Timer // of those that are kept
 
-	life context.Context // ends with Close
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-	done chan struct{}
-	err  error // set before done is closed
+	life   context.Context // ends with Close
+	stop   context.CancelFunc
+	saving sync.WaitGroup
+	wg     sync.WaitGroup // everybody else
+	done   chan struct{}
+	err    error // set before done is closed
 }
 
 // Open reads the service's instances and returns when the list is complete. ctx bounds the
@@ -87,10 +88,10 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	default:
 		return nil, fmt.Errorf("discovery: open %q: %w", service, err)
 	}
-	v.wg.Go(func() { v.run(cli) }) // ends with Close, or with the client
 	if v.opts.Dir != "" {
-		v.wg.Go(v.keepSaved) // ends with Close
+		v.saving.Go(v.keepSaved) // ends with Close
 	}
+	v.wg.Go(func() { v.run(cli) }) // ends with Close, or with the client
 	return v, nil
 }
 
@@ -152,6 +153,9 @@ func (v *View) run(cli *clientv3.Client) {
 			break // closed
 		}
 		v.apply(b)
+	}
+	if v.life.Err() != nil {
+		v.saving.Wait() // it asks the mirror
 	}
 	if err := m.Close(); err != nil {
 		v.log.Warn("cannot close the mirror", "error", err)
@@ -275,6 +279,7 @@ func (v *View) Close() error {
 	v.mu.Lock() // a table that is just begun belongs to wg
 	v.release.Stop()
 	v.mu.Unlock()
+	v.saving.Wait()
 	v.wg.Wait()
 	v.release.Stop() // the last change may have set it
 	return nil
