@@ -190,7 +190,7 @@ func TestADeadOwnerStaysDeadWhenTheLeaderChanges(t *testing.T) {
 	go func() { // waited for below
 		reg, err := registry.Register(bounded(t), cli, web("a"), nil)
 		if err == nil {
-			defer reg.Close()
+			_ = reg.Close()
 		}
 		result <- err
 	}()
