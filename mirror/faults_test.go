@@ -137,7 +137,6 @@ func writeOn(t testing.TB, cli *clientv3.Client, key string) (stop func()) {
 
 // Fault 19, and the like: whatever happens to the member that serves the watch, the mirror moves.
 func TestTheMirrorLeavesABadMember(t *testing.T) {
-	t.Parallel()
 	const bound = 4 * time.Second // three election timeouts and a second
 	for _, fault := range []struct {
 		name  string
