@@ -103,7 +103,7 @@ func (j *job) kinds(ctx context.Context) ([]*report.Group, error) {
 		Name: "kinds", Title: fmt.Sprintf("Take, hold and give back, %d clients", clients),
 		Columns: []string{"held for", "per operation", "× raw Put", "a slot's turn", "× the Mutex's", "wait p50", "max"},
 	}
-	for _, held := range []tenure{{0, 500}, {slotWork, 200}} {
+	for _, held := range []tenure{{0, 500}, {slotWork, 200}}[:j.Either(2, 1)] {
 		all := enter(j.kindsOf()...)
 		for _, e := range all {
 			e.work = held.work

@@ -164,7 +164,7 @@ func TestAQuickRunMeasuresEveryRow(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if want := len(contests) + 5; len(r.Groups) != want {
+	if want := len(contests) + 8; len(r.Groups) != want {
 		t.Errorf("got %d tables, want %d", len(r.Groups), want)
 	}
 	for _, g := range r.Groups {
