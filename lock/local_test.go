@@ -286,7 +286,7 @@ func TestWhatIsNoHandleIsRefused(t *testing.T) {
 func BenchmarkWithinOneProcess(b *testing.B) {
 	cli, prefix := etcdtest.New(b)
 	b.Run("local", func(b *testing.B) {
-		m := lock.New(cli, prefix+"local", &lock.Options{Local: lock.Local{For: time.Hour, Times: 1 << 30}})
+		m := lock.New(cli, prefix+"local", &lock.Options{Local: lock.Local{For: time.Hour, Times: 1 << 30}, Linger: time.Hour})
 		defer m.Close()
 		const goroutines = 4
 		var working sync.WaitGroup

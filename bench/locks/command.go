@@ -12,7 +12,7 @@ const about = `bench locks measures etcdkit's lock beside clientv3/concurrency's
 on three redis-servers and go-zookeeper's Lock on three ZooKeeper nodes, with clientv3's Put as the
 floor: in one run, on one cluster of three processes that it starts and ends. Redis and ZooKeeper
 are those of Debian's packages redis-server and zookeeper; without them their rows say so. A full
-run takes about 17 minutes of a machine that does nothing else.`
+run takes about 20 minutes of a machine that does nothing else.`
 
 // Run carries out the job and returns the exit code: 0, 1 when it failed, 2 for a wrong command
 // line, 130 when it was interrupted.

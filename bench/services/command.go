@@ -10,7 +10,7 @@ import (
 
 const about = `bench services measures etcdkit's registry and discovery beside go-zero's core/discov,
 go-kit's sd/etcdv3 and etcd's naming packages, with clientv3 as the floor: in one run, on one
-cluster of three processes that it starts and ends. A full run takes about seven minutes of a
+cluster of three processes that it starts and ends. A full run takes about eight minutes of a
 machine that does nothing else.`
 
 // Run carries out the job and returns the exit code: 0, 1 when it failed, 2 for a wrong command
