@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
@@ -144,4 +145,34 @@ func TestATryOnALeaseThatWasRevokedTakesAnotherOne(t *testing.T) {
 	}
 	release(t, must(t)(s.TryAcquire(bounded(t))))
 	_ = h.Release(bounded(t)) // is lost
+}
+
+// What Do's context ends with is not what its Commit came to.
+func TestAnUnknownOutcomeWithinDoIsNoLoss(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	kv := cli.KV
+	r := rig(cli)
+	m := withOptions(t, cli, prefix+"lock", lock.Options{TTL: 2 * time.Second})
+	err := m.Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
+		resp, err := kv.Get(ctx, h.Key())
+		if err != nil {
+			return err
+		}
+		r.answer = func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+			if _, err := commit(); err != nil {
+				return nil, err
+			}
+			if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(resp.Kvs[0].Lease)); err != nil {
+				return nil, err
+			}
+			<-ctx.Done() // the loss is noticed
+			return nil, rpctypes.ErrTimeout
+		}
+		_, err = h.Commit(ctx, clientv3.OpDelete(prefix+"key")) // history does not tell of it
+		return err
+	})
+	r.answer = nil
+	if !errors.Is(err, lock.ErrUnknown) || errors.Is(err, lock.ErrLost) {
+		t.Errorf("got %v, want ErrUnknown, and not ErrLost, which says that nothing was written", err)
+	}
 }
