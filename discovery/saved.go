@@ -23,6 +23,8 @@ const (
 	saveAnyway = time.Minute
 )
 
+var errLong = errors.New("the list is too long")
+
 // file is what stands on disk: the last good list of one service, as etcd had it.
 type file struct {
 	Service   string    `json:"service"`
@@ -135,9 +137,10 @@ func (v *View) keepSaved() {
 			return
 		}
 		err := v.save(l)
-		if err == nil {
+		if err == nil || errors.Is(err, errLong) { // until it changes
 			good = l
-		} else if sound {
+		}
+		if err != nil && sound {
 			v.log.Warn("cannot save the list, trying on", "file", v.path(), "error", err)
 		}
 		sound = err == nil
@@ -174,7 +177,7 @@ func (v *View) save(l *list) error {
 	}
 	if len(b) > maxSaved {
 		_ = os.Remove(v.path())
-		return fmt.Errorf("the list has %d bytes: want at most %d", len(b), maxSaved)
+		return fmt.Errorf("%w: %d bytes: want at most %d", errLong, len(b), maxSaved)
 	}
 	if err := os.MkdirAll(v.opts.Dir, 0o700); err != nil {
 		return err

@@ -59,8 +59,8 @@ type View struct {
 // until ctx is done. A service that nobody has registered is an empty list, not an error.
 //
 // With Options.Dir, Open takes the list that was saved there when etcd does not give it within
-// a second, or half of ctx's time: it is stale because of ErrSaved until etcd was reached, which is tried on in the
-// background.
+// a second, or half of ctx's time: it is stale because of ErrSaved until etcd was reached, which
+// is tried on in the background.
 //
 // The errors are registry.ErrInvalid and ErrOptions, before anything is sent, mirror.ErrDenied
 // at once, and ctx's with the last cause.

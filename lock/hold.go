@@ -16,13 +16,12 @@ type Hold struct {
 	lock *lock
 	held *queue.Hold
 	line *Mutex // whose waiters come next; nil: there are none in this process
-	on   *queue.Entry
 }
 
 func newHold(l *lock, e *queue.Entry, line *Mutex) *Hold {
 	since := time.Now()
 	noted := func() string { return acquired(e.Value, since) }
-	return &Hold{lock: l, held: l.queue.Hold(e, l.words, noted), line: line, on: e}
+	return &Hold{lock: l, held: l.queue.Hold(e, l.words, noted), line: line}
 }
 
 // Token is the fencing token: larger than that of every hold of this name before. Whoever stores
@@ -94,7 +93,7 @@ func (h *Hold) leave(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnRespo
 	}
 	lost := h.held.Err() != nil
 	m.mu.Lock()
-	m.forget(h.on)
+	m.forget(h.held.Entry())
 	var w *waiter
 	if !lost { // nobody enters on its lease otherwise
 		w = m.next()
@@ -102,7 +101,7 @@ func (h *Hold) leave(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnRespo
 	m.mu.Unlock()
 	var next *queue.Entry
 	if w != nil {
-		next = m.prepare(h.on.Lease, queue.Kind{}, w.wanted)
+		next = m.prepare(h.held.Entry().Lease, queue.Kind{}, w.wanted)
 	}
 	resp, err := h.held.Leave(ctx, ops, next)
 	if w != nil {

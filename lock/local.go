@@ -40,12 +40,14 @@ type kept struct {
 	alone   context.CancelFunc // ends the watch for company
 }
 
-// hold takes note of an entry that was acquired, or handed on. m.mu is held.
-func (m *Mutex) hold(e *queue.Entry) {
-	if m.local.For <= 0 && m.linger <= 0 || m.kept.entry == e {
-		return
+// hold makes the hold of an entry that was acquired, or handed on.
+func (m *Mutex) hold(e *queue.Entry) *Hold {
+	m.mu.Lock()
+	if (m.local.For > 0 || m.linger > 0) && m.kept.entry != e {
+		m.kept = kept{entry: e, until: time.Now().Add(m.local.For), times: m.local.times()}
 	}
-	m.kept = kept{entry: e, until: time.Now().Add(m.local.For), times: m.local.times()}
+	m.mu.Unlock()
+	return newHold(&m.lock, e, m)
 }
 
 // handOn gives an entry that is released to the next of this process, or keeps it for a while. It
@@ -57,7 +59,7 @@ func (m *Mutex) handOn(h *Hold) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := &m.kept
-	if k.entry != h.on || h.held.Err() != nil {
+	if k.entry != h.held.Entry() || h.held.Err() != nil {
 		return false
 	}
 	if len(m.line) > 0 {
@@ -66,7 +68,7 @@ func (m *Mutex) handOn(h *Hold) bool {
 		}
 		k.times--
 		h.held.Over()
-		m.next().turn <- turn{h.on, true}
+		m.next().turn <- turn{h.held.Entry(), true}
 		return true
 	}
 	if m.linger <= 0 || k.company || m.ended {

@@ -86,10 +86,7 @@ func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error
 		m.pass()
 		return nil, m.explain("acquire", err)
 	}
-	m.mu.Lock()
-	m.hold(e)
-	m.mu.Unlock()
-	return newHold(&m.lock, e, m), nil
+	return m.hold(e), nil
 }
 
 // front waits until it is the caller's turn in this process.
@@ -172,10 +169,7 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 			return nil, err
 		}
 	}
-	m.mu.Lock()
-	m.hold(e)
-	m.mu.Unlock()
-	return newHold(&m.lock, e, m), nil
+	return m.hold(e), nil
 }
 
 // Do holds the lock while it calls f, whose ctx ends with cause ErrLost when the lock is lost.

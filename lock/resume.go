@@ -28,7 +28,7 @@ const resumeTimeout = 10 * time.Second
 // a Mutex back: see Mutex.Resume. Save it where the next process finds it and nobody else does.
 func (h *Hold) Handle() string {
 	var o owner
-	_ = json.Unmarshal([]byte(h.on.Value), &o) // of this process
+	_ = json.Unmarshal([]byte(h.held.Entry().Value), &o) // of this process
 	b, err := json.Marshal(handle{h.Key(), h.Token(), o.Nonce})
 	if err != nil {
 		panic(err) // strings and a number
@@ -72,10 +72,7 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 		m.pass()
 		return nil, m.explain("resume", err)
 	}
-	m.mu.Lock()
-	m.hold(e)
-	m.mu.Unlock()
-	return newHold(&m.lock, e, m), nil
+	return m.hold(e), nil
 }
 
 func (m *Mutex) resume(ctx context.Context, was handle) (*queue.Entry, error) {

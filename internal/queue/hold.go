@@ -48,6 +48,9 @@ func (q *Queue) Hold(e *Entry, words *Words, noted func() string) *Hold {
 	return h
 }
 
+// Entry is what is held.
+func (h *Hold) Entry() *Entry { return h.entry }
+
 // Token is the fencing token: larger than that of every entry of this name before. Whoever stores
 // what the holder writes should refuse a smaller one than it has seen.
 func (h *Hold) Token() int64 { return h.entry.Revision }
