@@ -224,14 +224,21 @@ func (c *Cluster) coming() []*member {
 }
 
 // Pause is SIGSTOP: the member is there and does not answer, as in a long GC or a frozen
-// virtual machine.
+// virtual machine. On Linux it has stopped when Pause returns.
 func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		m, err := c.on(member, Running)
 		if err != nil {
 			return "", err
 		}
-		return m.name + " paused", c.signal(m, Paused)
+		pid, err := c.signal(m, Paused)
+		if err != nil {
+			return "", err
+		}
+		if err := awaitStopped(ctx, pid); err != nil {
+			return "", fmt.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
+		}
+		return m.name + " paused", nil
 	})
 }
 
@@ -242,25 +249,26 @@ func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
 		if err != nil {
 			return "", err
 		}
-		return m.name + " resumed", c.signal(m, Running)
+		_, err = c.signal(m, Running)
+		return m.name + " resumed", err
 	})
 }
 
-func (c *Cluster) signal(m *member, to State) error {
+func (c *Cluster) signal(m *member, to State) (pid int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := m.node.(*process)
 	if !ok {
-		return fmt.Errorf("%w: %s ended meanwhile", ErrState, m.name)
+		return 0, fmt.Errorf("%w: %s ended meanwhile", ErrState, m.name)
 	}
 	send := pause
 	if to == Running {
 		send = resume
 	}
 	if err := send(p.cmd.Process); err != nil {
-		return fmt.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
+		return 0, fmt.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
 	}
 	m.state = to
 	c.broadcast()
-	return nil
+	return p.pid(), nil
 }
