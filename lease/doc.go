@@ -30,7 +30,9 @@
 // death, the pause or the silence of a member, and an election with etcd's default timeouts.
 //
 // A grant whose answer got lost is repeated with the same id, chosen here, so that it cannot
-// leave a second lease behind. What was perhaps granted and is not wanted is revoked.
+// leave a second lease behind. What was perhaps granted and is not wanted is revoked. So is, when
+// the next lease is granted, one that was lost while etcd may have it still, lest its keys stand in
+// the way of others; unless room was ever reserved on it: who does that moves the keys.
 //
 // A user who is refused is not tried again: the lease ends as ErrUnauthorised at once.
 //

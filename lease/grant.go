@@ -81,6 +81,9 @@ func (g *granting) run(ctx context.Context) {
 	}
 	k.mu.Lock()
 	k.granting = nil
+	if err == nil { // so etcd can be reached
+		g.strays, k.lost = append(g.strays, k.lost...), nil
+	}
 	k.mu.Unlock()
 	close(g.done)
 	g.sweep()
@@ -148,7 +151,7 @@ func (g *granting) failed(err *tryError) bool {
 	return g.stale >= staleTokens
 }
 
-// sweep revokes what was perhaps granted and nobody will use. What it does not reach expires.
+// sweep revokes what etcd perhaps has and nobody will use. What it does not reach expires.
 func (g *granting) sweep() {
 	if len(g.strays) == 0 {
 		return

@@ -80,7 +80,8 @@ type Keeper struct {
 	first   atomic.Pointer[Lease] // leases[0], for Lease
 
 	mu       sync.Mutex
-	leases   []*Lease // live, or about to be found dead; the oldest first
+	leases   []*Lease           // live, or about to be found dead; the oldest first
+	lost     []clientv3.LeaseID // that etcd may have still, and nobody needs; revoked with the next grant
 	claimed  map[string]bool
 	granting *granting
 	closed   bool
@@ -199,6 +200,7 @@ func (k *Keeper) pick(keys int) *Lease {
 	for _, l := range k.leases {
 		if l.reserved+keys <= k.opts.Keys && l.Remaining() > 0 {
 			l.reserved += keys
+			l.carries = l.carries || keys > 0
 			return l
 		}
 	}
@@ -223,10 +225,14 @@ func (k *Keeper) add(l *Lease) bool {
 	return true
 }
 
-// remove forgets a lease that ended.
+// remove forgets a lease that ended, but for its revoking: a new leader of etcd starts every
+// TTL anew, so what nobody renews can outlive its deadline by far.
 func (k *Keeper) remove(l *Lease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if (errors.Is(l.err, ErrUnreachable) || errors.Is(l.err, ErrExpired)) && !l.carries {
+		k.lost = append(k.lost, l.id)
+	}
 	k.leases = slices.DeleteFunc(k.leases, func(other *Lease) bool { return other == l })
 	k.first.Store(nil)
 	if len(k.leases) > 0 {

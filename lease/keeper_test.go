@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -116,6 +117,42 @@ func TestALeaseThatWasPerhapsGrantedIsRevoked(t *testing.T) {
 			t.Errorf("grants %v, revoked %x: want the one granted revoked", b.grantTries(), b.revokedIDs())
 		}
 	})
+}
+
+func TestALeaseThatWasLostIsRevokedWithTheNextGrant(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		reserved int
+	}{
+		{"what its users need no more", 0},
+		{"not with keys that are to be moved", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				k := b.keeper(nil)
+				l := b.lease(k)
+				if test.reserved > 0 {
+					if _, err := k.Reserve(t.Context(), test.reserved); err != nil {
+						t.Fatal(err)
+					}
+					l.Release(test.reserved) // what was reserved may be there still
+				}
+				b.with(func() { everyone(b.silent, true) })
+				<-l.Done()
+				wantEnd(t, l, lease.ErrUnreachable)
+				b.with(func() { clear(b.silent) })
+				next := b.lease(k)
+				synctest.Wait()
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				if !b.exists[next.ID()] || b.exists[l.ID()] != (test.reserved > 0) {
+					t.Errorf("etcd has %x; the lost lease is %x, with room for %d keys reserved, the next one %x",
+						slices.Collect(maps.Keys(b.exists)), l.ID(), test.reserved, next.ID())
+				}
+			})
+		})
+	}
 }
 
 func TestALeaseWhoseGrantWasAnsweredLateIsKept(t *testing.T) {

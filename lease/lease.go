@@ -29,7 +29,9 @@ type Lease struct {
 	cause   error         // of the last try that failed since the last that was answered
 	changed chan struct{} // closed and replaced by each answered keepalive
 
-	reserved int // guarded by keeper.mu
+	// Guarded by keeper.mu.
+	reserved int
+	carries  bool // room was reserved on it: whoever did so moves the keys
 }
 
 func newLease(k *Keeper, g granted) *Lease {

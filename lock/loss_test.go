@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -96,4 +97,32 @@ func leaseOf(t *testing.T, cli *clientv3.Client, key string) int64 {
 		t.Fatalf("%s: %v, %v", key, resp, err)
 	}
 	return resp.Kvs[0].Lease
+}
+
+// As with a new leader of etcd, which starts every TTL anew, the lease lives on in etcd though its
+// owner had to give it up.
+func TestALostHoldIsOutOfTheWayOnceItsOwnerIsBack(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	gate, through := gated(t, cli)
+	m := withOptions(t, through, prefix+"lock", lock.Options{TTL: 2 * time.Second})
+	h := acquire(t, m)
+	renewed, err := cli.KeepAlive(t.Context(), clientv3.LeaseID(leaseOf(t, cli, h.Key())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the test
+		for range renewed {
+		}
+	}()
+	gate.Lead("")
+	<-h.Done()
+	if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {
+		t.Fatalf("got %v, want ErrLost", err)
+	}
+	if n := count(t, cli, h.Key()); n != 1 {
+		t.Fatal("void: etcd does not have the lost entry any more")
+	}
+	gate.Lead(cli.Endpoints()[0])
+	release(t, acquire(t, m))
 }
