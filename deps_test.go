@@ -20,7 +20,8 @@ const module = "github.com/etcdkit/etcdkit"
 var arrows = map[string][]string{
 	".":              {},
 	"client":         {},
-	"cluster":        {},
+	"internal/port":  {},
+	"cluster":        {"internal/port"},
 	"health":         {},
 	"internal/plot":  {},
 	"lease":          {},
@@ -31,7 +32,7 @@ var arrows = map[string][]string{
 	"lock/fence":     {},
 	"election":       {"lease", "mirror", "internal/queue"},
 	"discovery":      {"registry", "mirror"},
-	"etcdtest":       {"cluster"},
+	"etcdtest":       {"cluster", "internal/port"},
 	"internal/race":  {"client", "lease"},
 	"cmd/etcdkit":    {"client", "cluster", "lock", "internal/plot", "internal/race"},
 

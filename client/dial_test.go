@@ -76,7 +76,7 @@ func TestTheClientOutlivesTheContextOfDial(t *testing.T) {
 
 func TestOneMemberThatAnswersIsEnough(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
-	endpoints := []string{refusing(t), newMute(t).addr, hangingUp(t), babbling(t, "SSH-2.0-OpenSSH\r\n"), shared.Endpoints()[0]}
+	endpoints := []string{etcdtest.Addr(t), newMute(t).addr, hangingUp(t), babbling(t, "SSH-2.0-OpenSSH\r\n"), shared.Endpoints()[0]}
 	cli, err := client.Dial(t.Context(), &client.Options{Endpoints: endpoints, Timeout: generous})
 	if err != nil {
 		t.Fatalf("Dial %q, of which the last answers: %v", endpoints, err)
@@ -92,9 +92,7 @@ func TestOneMemberThatAnswersIsEnough(t *testing.T) {
 
 func TestDialWaitsForAClusterThatIsStarting(t *testing.T) {
 	shared, _ := etcdtest.New(t)
-	l := listen(t, "127.0.0.1:0")
-	address := l.Addr().String()
-	l.Close()
+	address := etcdtest.Addr(t)
 	endpoints := []string{address, newMute(t).addr} // the second one: to go on for more than a second
 	dialed := make(chan error, 1)
 	go func() {
@@ -116,7 +114,7 @@ func TestDialWaitsForAClusterThatIsStarting(t *testing.T) {
 }
 
 func TestRefusedConnectionsAreReportedBeforeTheDeadline(t *testing.T) {
-	a, b := refusing(t), refusing(t)
+	a, b := etcdtest.Addr(t), etcdtest.Addr(t)
 	began := time.Now()
 	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{a, b}, Timeout: time.Hour})
 	if took := time.Since(began); took < time.Second || took > generous {
@@ -140,7 +138,7 @@ func TestRefusedConnectionsAreReportedBeforeTheDeadline(t *testing.T) {
 
 func TestEachEndpointIsNamedWithItsOwnCause(t *testing.T) {
 	causes := []struct{ endpoint, want string }{
-		{refusing(t), "connection refused"},
+		{etcdtest.Addr(t), "connection refused"},
 		{hangingUp(t), "closed the connection without an answer"},
 		{babbling(t, "HTTP/1.1 400 Bad Request\r\n\r\n"), "speaks HTTP/1, not gRPC"},
 		{babbling(t, "SSH-2.0-OpenSSH_9.9\r\n"), "speaks neither gRPC nor TLS"},
@@ -160,7 +158,7 @@ func TestEachEndpointIsNamedWithItsOwnCause(t *testing.T) {
 }
 
 func TestASilentEndpointIsWaitedForWhenTheOthersRefuse(t *testing.T) {
-	refused, silent := refusing(t), newMute(t).addr
+	refused, silent := etcdtest.Addr(t), newMute(t).addr
 	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{refused, silent}, Timeout: 2 * time.Second})
 	wantError(t, err, client.ErrUnreachable, "in time: ", refused+": connection refused", silent+": accepted the connection but did not answer within 2")
 	if strings.Contains(err.Error(), "is a cluster running") {
@@ -257,7 +255,7 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 
 func TestAFailedDialLeavesNoConnection(t *testing.T) {
 	silent := newMute(t)
-	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{silent.addr, refusing(t)}, Timeout: 200 * time.Millisecond})
+	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{silent.addr, etcdtest.Addr(t)}, Timeout: 200 * time.Millisecond})
 	wantError(t, err, client.ErrUnreachable)
 	for len(silent.accepted) > 0 {
 		wantClosed(t, <-silent.accepted)

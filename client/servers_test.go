@@ -11,18 +11,6 @@ import (
 	"google.golang.org/grpc"
 )
 
-// refusing returns an address where nobody listens, nor will during the test:
-// it is the near end of a connection.
-func refusing(tb testing.TB) string {
-	tb.Helper()
-	conn, err := net.Dial("tcp", newMute(tb).addr)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { conn.Close() })
-	return conn.LocalAddr().String()
-}
-
 // mute is a server that accepts connections and never says anything, like a
 // process that is paused.
 type mute struct {

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -78,12 +77,7 @@ func TestAWordTooManyOrANegativeRevisionPrintsTheUsageOfWatch(t *testing.T) {
 }
 
 func TestAnUnreachableClusterIsNamedWithTheReason(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	l.Close()
+	nobody := etcdtest.Addr(t)
 	all := map[string]*process{} // at once: each takes its time to be sure
 	for name := range sources() {
 		all[name] = start(t, name, "-endpoints", nobody)

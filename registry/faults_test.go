@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -102,12 +101,7 @@ func TestASilentMemberDoesNotCostTheRegistration(t *testing.T) {
 // Fault 5: the caller gets ctx's end in time, with the endpoints and why.
 func TestRegisterEndsWithItsContextAndSaysWhy(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().String()
-	l.Close()
+	nobody := etcdtest.Addr(t)
 	hole := etcdtest.NewCluster(t, nil)
 	for _, name := range hole.Names() {
 		if _, err := hole.Blackhole(t.Context(), name); err != nil {

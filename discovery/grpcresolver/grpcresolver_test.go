@@ -73,7 +73,7 @@ func (s *server) will(answer func(context.Context) error) {
 func serve(t testing.TB, addr string) *server {
 	t.Helper()
 	if addr == "" {
-		addr = "127.0.0.1:0"
+		addr = etcdtest.Addr(t) // where another one may serve when this one has stopped
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -83,12 +82,7 @@ func (s *site) serve(id string, h http.HandlerFunc) *httptest.Server {
 // dead registers an instance that nobody can connect to.
 func (s *site) dead(id string) {
 	s.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	l.Close()
-	s.put(id, l.Addr().String())
+	s.put(id, etcdtest.Addr(s.t))
 }
 
 func (s *site) put(id, value string) {
