@@ -157,6 +157,8 @@ func (c *Cluster) launch(m *member) error {
 	}
 	warnings := &warnings{member: m.name, to: c.opts.Logger, names: c.nameIDs}
 	var n node
+	m.client.yield()
+	m.peer.yield()
 	known := make(chan struct{}) // the node may speak before it is known
 	to := ear{
 		warning: warnings,
@@ -307,8 +309,8 @@ func (c *Cluster) close() error {
 	for _, m := range c.members {
 		go func() {
 			err := c.end(m, how)
-			m.client.mute()
-			m.peer.mute()
+			m.client.close()
+			m.peer.close()
 			ends <- err
 		}()
 	}

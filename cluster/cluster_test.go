@@ -446,6 +446,32 @@ func TestFaultsNameWhatIsWrongWithTheirTarget(t *testing.T) {
 	}
 }
 
+func TestMembersThatListenThemselvesCanDoAllButLoseTheirNetwork(t *testing.T) {
+	c := etcdtest.NewCluster(t, &cluster.Options{Direct: true})
+	old := c.Leader()
+	put(t, at(t, c, old), "k", "v")
+	did(t)(c.Kill(t.Context(), old))
+	endpoint, err := c.Endpoint(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", endpoint); err == nil {
+		conn.Close()
+		t.Errorf("%s listens on %s after it was killed", old, endpoint)
+	}
+	did(t)(c.Start(t.Context(), old))
+	put(t, at(t, c, old), "k", "v")
+	for _, fault := range []func() (*cluster.Change, error){
+		func() (*cluster.Change, error) { return c.Isolate(t.Context(), "etcd1") },
+		func() (*cluster.Change, error) { return c.Latency(t.Context(), "etcd1", time.Millisecond) },
+		func() (*cluster.Change, error) { return c.Partition(t.Context(), []string{"etcd1"}) },
+	} {
+		if _, err := fault(); !errors.Is(err, cluster.ErrDirect) || !strings.Contains(err.Error(), "start the cluster without Direct") {
+			t.Errorf("got %v, want ErrDirect and what to do", err)
+		}
+	}
+}
+
 func TestAMemberInThisProcessStopsAndStarts(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{InProcess: true})
 	did(t)(c.Stop(t.Context(), "leader"))

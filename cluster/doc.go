@@ -22,7 +22,8 @@
 // Before each client and peer port stands a TCP proxy of this package, and the member itself
 // listens on a unix socket only. The proxies hold traffic back for Isolate, Blackhole,
 // Partition and Latency: a cut link is silent, as a lost network is, never reset, and what was
-// sent arrives in order once it is healed. No fault needs root.
+// sent arrives in order once it is healed. No fault needs root. With Options.Direct there are no
+// proxies, for benchmarks.
 //
 // Every fault waits until the members that are up agree on a leader, at most 15 s, and returns
 // a Change with what they reported: a measurement, not a prediction.

@@ -169,6 +169,9 @@ func (c *Cluster) between(name string) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.opts.Direct {
+		return nil, fmt.Errorf("%w: cut or delay the links of %s; start the cluster without Direct", ErrDirect, m.name)
+	}
 	if err := canTellDialers(); err != nil {
 		return nil, fmt.Errorf("cluster: cut or delay the links of %s: %w", m.name, err)
 	}

@@ -30,8 +30,8 @@ func (c *Cluster) openPorts() error {
 	for i := range c.opts.Members {
 		m := &member{name: memberName(i), state: Stopped}
 		clientPort, peerPort := c.portsFor(i)
-		m.client = &proxy{member: m.name, net: c.net, addr: loopback(clientPort), target: filepath.Join(c.run, m.name+".client")}
-		m.peer = &proxy{member: m.name, net: c.net, addr: loopback(peerPort), target: filepath.Join(c.run, m.name+".peer"), from: c.dialer}
+		m.client = &proxy{member: m.name, net: c.net, direct: c.opts.Direct, addr: loopback(clientPort), target: filepath.Join(c.run, m.name+".client")}
+		m.peer = &proxy{member: m.name, net: c.net, direct: c.opts.Direct, addr: loopback(peerPort), target: filepath.Join(c.run, m.name+".peer"), from: c.dialer}
 		c.members = append(c.members, m)
 		for _, p := range []*proxy{m.client, m.peer} {
 			if err := p.listen(); err != nil {
@@ -64,7 +64,7 @@ func (c *Cluster) spec(m *member, initial string) spec {
 	}
 	return spec{
 		Name: m.name, Dir: filepath.Join(c.data.path, m.name), LogFile: filepath.Join(c.data.path, m.name+".log"),
-		Token: c.data.record.Token, InitialCluster: initial, TLS: c.opts.ClientTLS,
+		Token: c.data.record.Token, InitialCluster: initial, TLS: c.opts.ClientTLS, Direct: c.opts.Direct,
 		OwnSocket: own, ClientSocket: m.client.target, PeerSocket: m.peer.target,
 		ClientURL: scheme + "://" + m.client.addr, PeerURL: "http://" + m.peer.addr,
 	}

@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/port"
 )
 
 const (
@@ -33,11 +36,14 @@ type proxy struct {
 	// from tells which member opened a peer connection, "" if none did; nil on client ports.
 	from   func(net.Conn) string
 	member string
+	direct bool // the member listens itself: the port is only kept free until it does
 
 	// open is set once the member answers. Before that connections are reset: they would
 	// wait in a socket that nobody reads, and members that bootstrap together would each
 	// wait 1 s for every other's answer.
 	open atomic.Bool
+
+	held io.Closer // keeps the port while nobody listens; nil before the first listen
 
 	mu    sync.Mutex
 	ln    net.Listener
@@ -61,21 +67,34 @@ func (c *conn) close() {
 	})
 }
 
-// listen opens the port, also again after mute.
+// listen opens the port, also again after mute. Its address is the member's from the first time on.
 func (p *proxy) listen() error {
+	if p.held == nil {
+		addr, held, err := port.Hold(p.addr)
+		if err != nil {
+			return err
+		}
+		p.addr, p.held = addr, held
+	}
 	ln, err := net.Listen("tcp4", p.addr)
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if portOf(p.addr) == 0 { // the first time; from then on the address is the member's
-		p.addr = ln.Addr().String()
-	}
 	p.ln = ln
-	p.conns = make(map[*conn]struct{})
-	p.wg.Go(func() { p.accept(ln) })
+	if !p.direct {
+		p.conns = make(map[*conn]struct{})
+		p.wg.Go(func() { p.accept(ln) })
+	}
 	return nil
+}
+
+// yield leaves the port to the member, if that listens itself.
+func (p *proxy) yield() {
+	if p.direct {
+		p.mute()
+	}
 }
 
 // mute closes the port and its connections: a member that is down refuses connections.
@@ -91,6 +110,14 @@ func (p *proxy) mute() {
 	}
 	p.mu.Unlock()
 	p.wg.Wait()
+}
+
+// close gives the port back.
+func (p *proxy) close() {
+	p.mute()
+	if p.held != nil {
+		p.held.Close()
+	}
 }
 
 func (p *proxy) accept(ln net.Listener) {

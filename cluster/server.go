@@ -28,6 +28,7 @@ type spec struct {
 	ClientURL      string `json:"client_url"`
 	PeerURL        string `json:"peer_url"`
 	TLS            *TLS   `json:"tls,omitempty"`
+	Direct         bool   `json:"direct,omitempty"` // it listens on the URLs itself
 }
 
 // report is what a member says of itself whenever it changes, the first time when it serves.
@@ -120,23 +121,31 @@ func (s spec) config(log, warnings io.Writer) (*embed.Config, error) {
 	cfg.Dir = s.Dir
 	cfg.InitialCluster = s.InitialCluster
 	cfg.InitialClusterToken = s.Token
-	// The member listens on unix sockets only, behind its proxies. embed takes a unix
-	// listener's path from Host.
+	client, err := url.Parse(s.ClientURL)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := url.Parse(s.PeerURL)
+	if err != nil {
+		return nil, err
+	}
+	cfg.AdvertiseClientUrls, cfg.AdvertisePeerUrls = []url.URL{*client}, []url.URL{*peer}
+	// Behind its proxies the member listens on unix sockets only. embed takes a unix listener's
+	// path from Host.
 	cfg.ListenClientUrls = []url.URL{{Scheme: "unix", Host: s.OwnSocket}}
-	if s.TLS != nil {
+	cfg.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.PeerSocket}}
+	switch {
+	case s.Direct:
+		cfg.ListenClientUrls = append(cfg.ListenClientUrls, *client)
+		cfg.ListenPeerUrls = []url.URL{*peer}
+	case s.TLS != nil:
 		cfg.ListenClientUrls = append(cfg.ListenClientUrls, url.URL{Scheme: "unixs", Host: s.ClientSocket})
+	}
+	if s.TLS != nil {
 		cfg.ClientTLSInfo = transport.TLSInfo{
 			CertFile: s.TLS.CertFile, KeyFile: s.TLS.KeyFile,
 			TrustedCAFile: s.TLS.ClientCAFile, ClientCertAuth: s.TLS.ClientCAFile != "",
 		}
-	}
-	cfg.ListenPeerUrls = []url.URL{{Scheme: "unix", Host: s.PeerSocket}}
-	for to, from := range map[*[]url.URL]string{&cfg.AdvertiseClientUrls: s.ClientURL, &cfg.AdvertisePeerUrls: s.PeerURL} {
-		u, err := url.Parse(from)
-		if err != nil {
-			return nil, err
-		}
-		*to = []url.URL{*u}
 	}
 	// embed's defaults would let any web page read a local etcd.
 	cfg.EnableGRPCGateway = false
