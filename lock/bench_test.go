@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/etcdkit/etcdkit/client"
+	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/lock"
 )
@@ -59,7 +60,7 @@ func compete(b *testing.B, workers, n int, op func(worker int) error) time.Durat
 
 // BenchmarkIncrement holds the figures: <= 2.2, 2.5 and 2.8 × one Put with 2, 10 and 50 clients.
 func BenchmarkIncrement(b *testing.B) {
-	c := etcdtest.NewCluster(b, nil)
+	c := etcdtest.NewCluster(b, &cluster.Options{Direct: true})
 	floor := dial(b, c.Endpoints())
 	for _, clients := range []int{2, 10, 50} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
@@ -127,7 +128,7 @@ func BenchmarkIncrement(b *testing.B) {
 // BenchmarkUncontended holds the figure: Acquire and Release <= 1.05 × two Puts, Acquire and Commit
 // the same.
 func BenchmarkUncontended(b *testing.B) {
-	c := etcdtest.NewCluster(b, nil)
+	c := etcdtest.NewCluster(b, &cluster.Options{Direct: true})
 	cli := dial(b, c.Endpoints())
 	m := lock.New(cli, "lock", nil)
 	defer m.Close()
@@ -155,7 +156,7 @@ func BenchmarkUncontended(b *testing.B) {
 
 // BenchmarkGoroutines holds the figure: 100 goroutines of one process, <= 1.3 × one Put a hold.
 func BenchmarkGoroutines(b *testing.B) {
-	c := etcdtest.NewCluster(b, nil)
+	c := etcdtest.NewCluster(b, &cluster.Options{Direct: true})
 	cli := dial(b, c.Endpoints())
 	m := lock.New(cli, "lock", nil)
 	defer m.Close()

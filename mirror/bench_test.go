@@ -25,7 +25,7 @@ func manyKey(i int) string { return fmt.Sprintf("services/web/instance-%07d", i)
 // fill writes manyKeys keys, in a server of another process.
 func fill(b *testing.B) *clientv3.Client {
 	b.Helper()
-	c := etcdtest.NewCluster(b, &cluster.Options{Members: 1})
+	c := etcdtest.NewCluster(b, &cluster.Options{Members: 1, Direct: true})
 	cli := etcdtest.Client(b, c)
 	value := strings.Repeat("v", valueSize)
 	var ops []clientv3.Op

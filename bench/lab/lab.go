@@ -22,9 +22,9 @@ type Lab struct {
 	Client *clientv3.Client
 }
 
-// Open starts three members on free ports, with temporary data.
+// Open starts three members on free ports, with temporary data and no proxies before them.
 func Open(ctx context.Context) (*Lab, error) {
-	c, err := cluster.Start(ctx, &cluster.Options{AnyPort: true})
+	c, err := cluster.Start(ctx, &cluster.Options{AnyPort: true, Direct: true})
 	if err != nil {
 		return nil, err
 	}
