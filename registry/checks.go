@@ -159,7 +159,7 @@ func (r *Registrar) heard(e *entry, results []health.Result) {
 func (e *entry) render() {
 	i := e.shown()
 	if value, err := i.Encode(); err == nil {
-		e.value = value
+		e.wanted = record{value, i.Status}
 	}
 }
 

@@ -21,7 +21,7 @@ type entry struct {
 	key      string
 	updating sync.Mutex // one Update at a time; taken before Registrar.mu
 	instance Instance
-	value    string // wanted: the instance, and what its checks found
+	wanted   record // the instance, and what its checks found
 	leaving  bool   // nothing is wanted
 
 	monitor   *health.Monitor // of the instance's checks; nil: it has none
@@ -30,7 +30,7 @@ type entry struct {
 
 	written  bool         // the key is ours, on lease, with the value there
 	doubted  bool         // written, but somebody may have changed that unnoticed
-	there    string       // the value
+	there    record
 	revision int64        // of our last write; 0: there was none yet
 	lease    *lease.Lease // that the room for the key is reserved on
 	ours     []clientv3.LeaseID
@@ -39,7 +39,7 @@ type entry struct {
 	foreign  int64  // the last revision at which somebody else changed the key
 	watch    string // the target that tells of the key; "": none yet
 	rival    rival
-	farewell bool // it was tried to say draining
+	farewell bool // draining was said, or cannot be
 	tries    int  // in a row that settled nothing
 	untold   bool // a write of it was not answered
 
@@ -53,6 +53,12 @@ type entry struct {
 	again   int
 	losses  map[Loss]uint64 // the registrar's
 	changed chan struct{}
+}
+
+// record is a value in etcd, with the status that it tells.
+type record struct {
+	value  string
+	status Status
 }
 
 func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) {
@@ -73,7 +79,7 @@ func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) 
 		return nil, err
 	}
 	return &entry{
-		key: prefix + i.Service + "/" + i.ID, instance: i.clone(), value: value,
+		key: prefix + i.Service + "/" + i.ID, instance: i.clone(), wanted: record{value, i.Status},
 		since: time.Now(), changed: make(chan struct{}), dismissal: make(chan struct{}),
 	}, nil
 }
@@ -86,7 +92,15 @@ func (e *entry) settled() bool {
 	if e.leaving {
 		return e.gone
 	}
-	return e.written && !e.doubted && e.there == e.value
+	return e.written && !e.doubted && e.there.value == e.wanted.value
+}
+
+// status is the one that consumers see, or will see when the key is written.
+func (e *entry) status() Status {
+	if e.written && e.there.value != e.wanted.value {
+		return e.there.status
+	}
+	return e.wanted.status
 }
 
 // tell wakes whoever waits for the entry.
@@ -116,11 +130,12 @@ func (e *entry) lost(reason string) bool {
 }
 
 // holds takes note of our value under the key.
-func (e *entry) holds(value string, revision int64) {
+func (e *entry) holds(there record, revision int64) {
 	if !e.written {
 		e.since = time.Now()
 	}
-	e.written, e.doubted, e.there, e.revision = true, false, value, revision
+	e.written, e.doubted, e.there, e.revision = true, false, there, revision
+	e.farewell = e.farewell || e.leaving && there.status == Draining
 	e.trouble, e.verdict, e.replace, e.rival, e.next, e.tries = nil, nil, 0, rival{}, time.Time{}, 0
 	foreign := e.foreign
 	e.foreign = 0           // it counts once: a replaced history begins anew below it
@@ -158,17 +173,15 @@ func (e *entry) reserved(l *lease.Lease) {
 	}
 }
 
-// goodbye is the value that says draining, if that is to be said still. It is tried once: what
-// stands in its way (no space, say) need not stand in the way of the deletion.
-func (e *entry) goodbye() (string, bool) {
-	if e.farewell || !e.written || e.instance.Raw != "" || e.lease.Err() != nil {
-		return "", false
+// goodbye is the record that says draining, if that is to be said still.
+func (e *entry) goodbye() (record, bool) {
+	if e.farewell || !e.written || e.instance.Raw != "" || e.instance.Status == Draining || e.lease.Err() != nil {
+		return record{}, false
 	}
-	e.farewell = true
 	last := e.shown()
 	last.Status, last.Reason = Draining, "leaving"
 	value, err := last.Encode()
-	return value, err == nil && e.there != value && e.instance.Status != Draining
+	return record{value, Draining}, err == nil
 }
 
 // rival is a look at another process's lease on our key.

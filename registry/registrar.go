@@ -314,7 +314,7 @@ func chunks(todo []*entry) [][]*entry {
 	var all [][]*entry
 	size := txnBytes
 	for _, e := range todo {
-		need := len(e.key) + len(e.value) + 200
+		need := len(e.key) + len(e.wanted.value) + 200
 		if n := len(all); n == 0 || len(all[n-1]) == txnOps || size+need > txnBytes {
 			all, size = append(all, nil), 0
 		}

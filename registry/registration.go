@@ -20,7 +20,8 @@ type Registration struct {
 
 // State is what a Registration knows of itself.
 type State struct {
-	// Status is what consumers see: the worse of what was asked for and what the checks found.
+	// Status is what consumers see: the worse of what was asked for and what the checks found, once
+	// that is in etcd. Before it is registered for the first time, what they will see.
 	Status Status
 	// Checks are the present results, with what the last probes said; nil without checks.
 	Checks []health.Result
@@ -44,7 +45,7 @@ func (g *Registration) State() State {
 	g.registrar.mu.Lock()
 	defer g.registrar.mu.Unlock()
 	e := g.entry
-	s := State{Status: e.shown().Status, Registered: e.written, Since: e.since, Reason: e.reason, Again: e.again, Key: e.key, Revision: e.revision}
+	s := State{Status: e.status(), Registered: e.written, Since: e.since, Reason: e.reason, Again: e.again, Key: e.key, Revision: e.revision}
 	if e.monitor != nil {
 		s.Checks = e.monitor.Results()
 	}
@@ -136,6 +137,7 @@ func (r *Registrar) accept(e, fresh *entry) (unused *health.Monitor, err error) 
 	}
 	e.instance, e.trouble, e.verdict = fresh.instance, nil, nil
 	e.render()
+	e.tell()
 	r.touch(e)
 	if fresh.monitor != nil {
 		unused = e.monitor

@@ -42,7 +42,7 @@ type Stats struct {
 // Group is registrations that are alike.
 type Group struct {
 	Service    string
-	Status     Status
+	Status     Status // as in State
 	Registered bool // as in State
 }
 
@@ -54,7 +54,7 @@ func (r *Registrar) Stats() Stats {
 	for _, e := range r.entries {
 		if !e.leaving {
 			there := e.written && e.lease.Err() == nil
-			s.Registrations[Group{e.instance.Service, e.instance.Status, there}]++
+			s.Registrations[Group{e.instance.Service, e.status(), there}]++
 		}
 	}
 	return s

@@ -128,6 +128,9 @@ func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Durat
 
 // unsettled takes note of what a try has left. r.mu is held.
 func (r *Registrar) unsettled(e *entry, err error, rest time.Duration) {
+	if e.leaving && (denial(err) || errors.Is(err, rpctypes.ErrNoSpace)) {
+		e.farewell = true // what keeps it from being said need not keep the key from being deleted
+	}
 	switch {
 	case err == nil:
 		if e.tries++; e.tries > 3 && e.trouble == nil {

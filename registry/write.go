@@ -18,7 +18,7 @@ import (
 type want struct {
 	entry *entry
 	cmp   clientv3.Cmp
-	value string // to put
+	put   record
 	del   bool
 	look  bool // nothing is to be done if the comparison holds
 }
@@ -43,7 +43,7 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Dur
 		case w.del:
 			then = append(then, clientv3.OpDelete(w.entry.key))
 		default:
-			then = append(then, clientv3.OpPut(w.entry.key, w.value, clientv3.WithLease(w.entry.lease.ID())))
+			then = append(then, clientv3.OpPut(w.entry.key, w.put.value, clientv3.WithLease(w.entry.lease.ID())))
 		}
 		otherwise = append(otherwise, clientv3.OpGet(w.entry.key))
 	}
@@ -85,10 +85,10 @@ func (r *Registrar) wants(chunk []*entry) []want {
 			continue
 		}
 		// A write that etcd answered late, or twice, fails the comparison: no revision comes back.
-		w := want{entry: e, value: e.value}
+		w := want{entry: e, put: e.wanted}
 		switch {
 		case e.written:
-			w.cmp, w.look = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.there == e.value
+			w.cmp, w.look = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.there.value == e.wanted.value
 		case e.replace != 0:
 			w.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
 		case e.leaving: // and perhaps written
@@ -98,7 +98,7 @@ func (r *Registrar) wants(chunk []*entry) []want {
 		}
 		if e.leaving {
 			last, say := e.goodbye()
-			w.value, w.del, w.look = last, !say, false
+			w.put, w.del, w.look = last, !say, false
 		}
 		all = append(all, w)
 	}
@@ -125,7 +125,7 @@ func (r *Registrar) done(wants []want, revision int64) {
 			back = append(back, e)
 			away = max(away, time.Since(e.since))
 		}
-		e.holds(w.value, revision)
+		e.holds(w.put, revision)
 		r.watcher.cover(e)
 	}
 	if len(back) > 0 {
@@ -171,7 +171,7 @@ func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnR
 			r.lose(keyDeleted, e)
 			e.replace = 0
 		case e.lease != nil && got.Kvs[0].Lease == int64(e.lease.ID()):
-			e.holds(string(got.Kvs[0].Value), got.Kvs[0].ModRevision)
+			e.holds(r.recorded(e, string(got.Kvs[0].Value)), got.Kvs[0].ModRevision)
 			r.watcher.cover(e)
 		case e.owned(got.Kvs[0]):
 			r.lose(leaseEnded, e)
@@ -187,6 +187,18 @@ func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnR
 	for _, got := range strangers {
 		r.face(ctx, got)
 	}
+}
+
+// recorded is a value of ours that was found in etcd.
+func (r *Registrar) recorded(e *entry, value string) record {
+	if value == e.wanted.value {
+		return e.wanted
+	}
+	i, err := Decode(r.prefix, e.key, value)
+	if err != nil {
+		return record{value, e.wanted.status}
+	}
+	return record{value, i.Status}
 }
 
 // face looks at another process's lease on a key of ours. A registration that was never
