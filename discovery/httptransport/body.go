@@ -13,9 +13,10 @@ type body struct {
 	from io.ReadCloser
 
 	mu     sync.Mutex
-	held   bool // Close takes note only
-	shut   bool // Close was called
-	closed bool // and from is closed
+	taken  func() // is told of each Read
+	held   bool   // Close takes note only
+	shut   bool   // Close was called
+	closed bool   // and from is closed
 	read   bool
 	broken bool // reading it failed
 }
@@ -23,7 +24,9 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	b.read = true
+	taken := b.taken
 	b.mu.Unlock()
+	taken()
 	n, err := b.from.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.mu.Lock()
@@ -45,11 +48,11 @@ func (b *body) Close() error {
 	return b.from.Close()
 }
 
-// hold begins a try.
-func (b *body) hold() {
+// hold begins a try. taken is told of each Read.
+func (b *body) hold(taken func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held, b.shut = true, false
+	b.taken, b.held, b.shut = taken, true, false
 }
 
 // pass leaves the body to the try that succeeded.

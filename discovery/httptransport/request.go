@@ -130,6 +130,11 @@ func (r *request) repeatable() bool {
 	return key || xkey
 }
 
+// movable tells whether the request may go to another instance though it was sent to this one.
+func (r *request) movable() bool {
+	return r.repeatable() && (r.body == nil || r.GetBody != nil) && len(r.tries) < r.t.opts.Attempts && r.other() != nil
+}
+
 // another picks an instance that was not tried, or nil.
 func (r *request) another() *try {
 	other := r.other()

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -306,50 +305,6 @@ func TestAnAbandonedAnswerCostsNeitherItsConnectionNorTime(t *testing.T) {
 	if open, _ := lines.of(a.Listener.Addr().String()); open != 1 {
 		t.Errorf("%d connections to a, want one that is used again", open)
 	}
-}
-
-func TestPatienceMovesOnWhereItIsSafe(t *testing.T) {
-	const patience = 50 * time.Millisecond
-	goOn := make(chan struct{})
-	s, atA, _ := pair(t, &httptransport.Options{Patience: patience}, func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-goOn:
-		case <-r.Context().Done():
-		}
-		fmt.Fprint(w, "a")
-	})
-	for range 4 {
-		if _, body, err := s.get(); body != "b:  <nil>" {
-			t.Errorf("got %q, %v, want b's answer", body, err)
-		}
-	}
-	if n := s.view().State().Failures; n == 0 || atA.Load() == 0 {
-		t.Errorf("%d requests met a, and %d failures were reported", atA.Load(), n)
-	}
-	var all sync.WaitGroup
-	tried := atA.Load()
-	for atA.Load() == tried {
-		all.Go(func() {
-			if code, _, err := s.ask(request(t, "POST", nil)); code != 200 {
-				t.Errorf("a POST was given up: %v", err)
-			}
-		})
-		<-time.After(patience)
-	}
-	if _, err := s.cli.Delete(bounded(t), s.prefix+"web/b"); err != nil {
-		t.Fatal(err)
-	}
-	s.until("a")
-	tried = atA.Load()
-	all.Go(func() {
-		if code, _, err := s.get(); code != 200 {
-			t.Errorf("a GET without another instance was given up: %v", err)
-		}
-	})
-	eventually(t, "it has arrived", func() bool { return atA.Load() > tried })
-	<-time.After(4 * patience)
-	close(goOn)
-	all.Wait()
 }
 
 // LeastPending sends to who has less to do: with a request that never ended it would shun a, whatever

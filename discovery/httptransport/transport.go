@@ -38,9 +38,10 @@ type Options struct {
 	Base http.RoundTripper
 	// Attempts is how many instances a request is tried at. Default 3; 1 never tries again.
 	Attempts int
-	// Patience is how long an instance may take to begin its answer before a request that may
-	// be sent twice goes to another one, if there is one. Default for ever: only you know how
-	// long your answers take.
+	// Patience is how long an instance may take to accept a connection, and to begin its answer
+	// once the request is sent, before a request that can be sent twice goes to another one, if
+	// there is one; while a body is sent, how long it may take none of it. Default for ever: only
+	// you know how long your answers take.
 	Patience time.Duration
 }
 

@@ -51,15 +51,16 @@ func (t *try) send() {
 func (t *try) exchange() {
 	r := t.r
 	var asked, got atomic.Bool // net/http has turned to the instance, and has a connection
-	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		GetConn: func(string) { asked.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { got.Store(true) },
-	})
-	var patience *time.Timer
-	if r.t.opts.Patience > 0 && r.repeatable() && len(r.tries) < r.t.opts.Attempts && r.other() != nil {
+	ctx, patience := r.Context(), (*patience)(nil)
+	if r.t.opts.Patience > 0 && r.movable() {
 		ctx, t.release = context.WithCancelCause(ctx)
-		patience = time.AfterFunc(r.t.opts.Patience, func() { t.release(errSilent) })
+		patience = newPatience(r.t.opts.Patience, func() { t.release(errSilent) })
 	}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { asked.Store(true) },
+		GotConn:      func(httptrace.GotConnInfo) { got.Store(true) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { patience.renew() },
+	})
 	out := r.WithContext(ctx) // a copy
 	u := *r.URL
 	u.Host = t.instance.Addr
@@ -68,11 +69,11 @@ func (t *try) exchange() {
 		out.Host = r.s.name
 	}
 	if r.body != nil {
-		r.body.hold()
+		r.body.hold(patience.renew)
 		out.Body = r.body
 	}
 	t.resp, t.err = r.s.to(t.instance.Addr).RoundTrip(out)
-	if patience != nil && !patience.Stop() {
+	if patience.end() {
 		if t.err == nil {
 			t.resp.Body.Close()
 		}
