@@ -38,9 +38,18 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 
 // Watch yields the service's complete list, and again at each change: the newest to a slow
 // reader. It ends by break, or with one final error: ctx's, or that of Open.
+//
+// The first list is etcd's, whatever Options.Dir says. Whether etcd still confirms the last one it
+// does not tell: while nothing comes, nothing has changed, or nobody knows. Who needs the
+// difference opens a View.
 func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Options) iter.Seq2[[]*Instance, error] {
 	return func(yield func([]*Instance, error) bool) {
-		v, err := Open(ctx, cli, service, opts)
+		unsaved := Options{}
+		if opts != nil {
+			unsaved = *opts
+		}
+		unsaved.Dir = "" // an old list would look like a new one
+		v, err := Open(ctx, cli, service, &unsaved)
 		if err != nil {
 			yield(nil, err)
 			return

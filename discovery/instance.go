@@ -121,3 +121,11 @@ func (v *View) Report(i *Instance, err error) {
 		}
 	}
 }
+
+// Recovered has Pick choose an instance again that Report has it avoid: it is known to be well, from
+// a probe or a new connection. It ends no request.
+func (v *View) Recovered(i *Instance) {
+	if i != nil && i.load != nil {
+		i.load.succeeded()
+	}
+}

@@ -143,6 +143,36 @@ func TestAFailedInstanceCoolsDownAndASuccessEndsThat(t *testing.T) {
 	}
 }
 
+func TestARecoveryEndsAPauseAndNoRequest(t *testing.T) {
+	v, _, _ := view(t, discovery.Options{Policy: discovery.LeastPending}, map[string]string{"a": "h:1", "b": "h:2"})
+	var a *discovery.Instance
+	for n := 0; n < 50; {
+		i, err := v.Pick()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i.ID == "a" {
+			a, n = i, n+1 // under way from now on
+		} else {
+			v.Report(i, nil)
+		}
+		v.Recovered(i)
+	}
+	v.Report(a, errDown)
+	answered := func() (*discovery.Instance, error) {
+		i, err := v.Pick()
+		v.Report(i, nil)
+		return i, err
+	}
+	if got := count(t, 100, answered, id); got["a"] != 0 {
+		t.Errorf("a has just failed, and the picks were %v", got)
+	}
+	v.Recovered(a)
+	if got := count(t, 400, answered, id); got["a"] == 0 || got["a"] > 140 { // drawn twice in a quarter of them
+		t.Errorf("a has recovered with 49 requests under way, and the picks were %v", got)
+	}
+}
+
 func TestWhenAllHaveFailedTheyArePickedAllTheSame(t *testing.T) {
 	v, _, _ := view(t, discovery.Options{}, map[string]string{"a": "h:1", "b": "h:2", "c": "h:3"})
 	for _, i := range v.Instances() {

@@ -120,6 +120,7 @@ func (v *View) beginSaved(f *file, cause error) {
 
 // keepSaved writes the list after each change, if etcd has confirmed it, until the view ends.
 func (v *View) keepSaved() {
+	v.tidy()
 	select {
 	case <-v.reached:
 	case <-v.life.Done():
@@ -182,7 +183,7 @@ func (v *View) save(l *list) error {
 	if err := os.MkdirAll(v.opts.Dir, 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(v.opts.Dir, filepath.Base(v.path())+".*.tmp")
+	tmp, err := os.CreateTemp(v.opts.Dir, filepath.Base(v.path())+".*"+unfinished)
 	if err != nil {
 		return err
 	}
@@ -192,4 +193,20 @@ func (v *View) save(l *list) error {
 		return err
 	}
 	return os.Rename(tmp.Name(), v.path())
+}
+
+// unfinished ends the name of a file that is being written.
+const unfinished = ".tmp"
+
+// tidy removes what processes have left that were killed while they wrote.
+func (v *View) tidy() {
+	entries, _ := os.ReadDir(v.opts.Dir) // none before the first list is saved
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), filepath.Base(v.path())+".") || !strings.HasSuffix(e.Name(), unfinished) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > time.Minute { // or somebody is at it
+			_ = os.Remove(filepath.Join(v.opts.Dir, e.Name()))
+		}
+	}
 }

@@ -62,6 +62,13 @@ func TestAClientStartsWhileEtcdIsAway(t *testing.T) {
 	if i, err := v.Pick(); err != nil {
 		t.Errorf("pick: %v, %v", i, err)
 	}
+	brief, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	for list, err := range discovery.Watch(brief, cli, "web", opts) { // which could not say that it is an old one
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Watch without etcd: %v, %v, want DeadlineExceeded", list, err)
+		}
+	}
 	turned := v.Turned()
 	for _, name := range c.Names() {
 		if _, err := c.Resume(t.Context(), name); err != nil {
@@ -82,6 +89,40 @@ func TestAChangeIsSavedBeforeLong(t *testing.T) {
 	put(t, cli, prefix+"web/late", "h:2")
 	until(t, v, "a late")
 	saves(t, dir, "late")
+}
+
+func TestWhatAKilledProcessLeftHalfWrittenIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	v, _, prefix := view(t, discovery.Options{Dir: dir}, map[string]string{"a": "h:1"})
+	saves(t, dir, prefix)
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := savedFile(t, dir)
+	left, now := file+".1.tmp", file+".2.tmp"
+	for _, path := range []string{left, now} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hourAgo := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(left, hourAgo, hourAgo); err != nil {
+		t.Fatal(err)
+	}
+	cli, _ := etcdtest.New(t)
+	again, err := discovery.Open(bounded(t), cli, "web", &discovery.Options{Prefix: prefix, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", left, err)
+	}
+	if _, err := os.Stat(now); err != nil {
+		t.Errorf("what another process may be writing: %v", err)
+	}
 }
 
 // saves waits until what is on disk has a text.

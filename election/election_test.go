@@ -278,7 +278,6 @@ func TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites(t *testing.T) {
 	candidates(t, cli, prefix+"jobs", 0)
 }
 
-// Another election's loss is not this one's.
 // Fault 10.
 func TestWhoGivesUpWaitingIsNoCandidate(t *testing.T) {
 	cli, prefix := etcdtest.New(t)

@@ -42,8 +42,8 @@ type failure struct {
 func (f *failure) Error() string   { return f.text }
 func (f *failure) Unwrap() []error { return f.is }
 
-// lost says why a lease ended.
-func lost(id clientv3.LeaseID, reason error, text string, cause error) error {
+// ended says why a lease ended.
+func ended(id clientv3.LeaseID, reason error, text string, cause error) error {
 	f := &failure{fmt.Sprintf("%v: lease %016x", reason, int64(id)), []error{reason}}
 	if text != "" {
 		f.text += " " + text

@@ -66,6 +66,7 @@ func (g *granting) run(ctx context.Context) {
 	case err == nil:
 		g.strays = slices.DeleteFunc(g.strays, func(id clientv3.LeaseID) bool { return id == won.id })
 		l := newLease(k, won)
+		k.warned.Store(false)
 		if k.add(l) {
 			k.counts.granted.Add(1)
 			k.log.Info("lease granted", "lease", l.hex(), "ttl", won.ttl)
@@ -136,10 +137,9 @@ func (g *granting) exists(ask granted, err error) (granted, error) {
 // failed is told of each failed try.
 func (g *granting) failed(err *tryError) bool {
 	g.mu.Lock()
-	first := g.cause == nil
 	g.cause = err
 	g.mu.Unlock()
-	if first {
+	if !g.k.warned.Swap(true) {
 		g.k.log.Warn("lease not granted yet", "cause", err.Error())
 	}
 	denied, stale := denial(err)

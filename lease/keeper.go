@@ -77,6 +77,7 @@ type Keeper struct {
 
 	running sync.WaitGroup // every goroutine; added to under mu, until closed
 	counts  counters
+	warned  atomic.Bool           // that no lease is granted, since the last one that was
 	first   atomic.Pointer[Lease] // leases[0], for Lease
 
 	mu       sync.Mutex
@@ -240,15 +241,15 @@ func (k *Keeper) remove(l *Lease) {
 	}
 }
 
-// Close ends all leases with ErrClosed, revokes them, and waits for the Keeper's goroutines,
-// together for half a TTL at most. The error is of leases that could not be revoked; they
-// expire by themselves. Close is idempotent.
+// Close ends all leases with ErrClosed, revokes them and what was lost, and waits for the Keeper's
+// goroutines, together for half a TTL at most. The error is of leases that could not be revoked;
+// they expire by themselves. Close is idempotent.
 func (k *Keeper) Close() error { return k.close() }
 
 func (k *Keeper) shutdown() error {
 	k.mu.Lock()
 	k.closed = true
-	leases := slices.Clone(k.leases)
+	leases, lost := slices.Clone(k.leases), k.lost
 	if k.granting != nil {
 		k.granting.giveUp()
 	}
@@ -259,8 +260,11 @@ func (k *Keeper) shutdown() error {
 	errs := make([]error, len(leases))
 	var revoking sync.WaitGroup
 	for i, l := range leases {
-		l.end(lost(l.id, ErrClosed, "", nil))
+		l.end(ended(l.id, ErrClosed, "", nil))
 		revoking.Go(func() { errs[i] = k.revoke(ctx, l.id) })
+	}
+	for _, id := range lost {
+		revoking.Go(func() { _ = k.revoke(ctx, id) }) // it has ended, and its user was told why
 	}
 	revoking.Wait()
 	k.running.Wait()

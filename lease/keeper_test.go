@@ -257,6 +257,50 @@ func TestTheLogHasOneLineForEachChange(t *testing.T) {
 	})
 }
 
+func TestAnOutageIsWarnedOfOnceHoweverManyAskForALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var log strings.Builder
+		k := b.keeper(&lease.Options{TTL: 9 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		for outage := 1; outage <= 2; outage++ {
+			b.with(func() { everyone(b.silent, true) })
+			for range 3 {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				if _, err := k.Lease(ctx); !errors.Is(err, lease.ErrUnreachable) {
+					t.Errorf("Lease in an outage: %v, want ErrUnreachable", err)
+				}
+				cancel()
+			}
+			synctest.Wait()
+			if n := strings.Count(log.String(), "lease not granted yet"); n != outage {
+				t.Errorf("%d warnings in %d outages:\n%s", n, outage, &log)
+			}
+			b.with(func() { clear(b.silent) })
+			b.lease(k)
+			b.with(func() { b.gone = true })
+			<-b.lease(k).Done()
+			b.with(func() { b.gone = false })
+		}
+	})
+}
+
+func TestCloseRevokesWhatWasLostToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		k := b.keeper(nil)
+		l := b.lease(k)
+		b.with(func() { everyone(b.silent, true) })
+		<-l.Done()
+		b.with(func() { clear(b.silent) })
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+		if b.exists[l.ID()] {
+			t.Error("a lease that was lost is left in etcd")
+		}
+	})
+}
+
 func TestCloseRevokesAndMayBeCalledTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)

@@ -184,11 +184,11 @@ func (l *Lease) expire() {
 	cause := l.cause
 	l.mu.Unlock()
 	if cause == nil {
-		l.end(lost(l.id, ErrExpired, "was not renewed in time, as this process or the machine stood still", nil))
+		l.end(ended(l.id, ErrExpired, "was not renewed in time, as this process or the machine stood still", nil))
 		return
 	}
 	tried := strings.Join(l.keeper.etcd.endpoints(), ", ")
-	l.end(lost(l.id, ErrUnreachable, "was not renewed in time through "+tried+"; the last try", cause))
+	l.end(ended(l.id, ErrUnreachable, "was not renewed in time through "+tried+"; the last try", cause))
 }
 
 // end ends the lease, if it has not ended.
@@ -203,15 +203,16 @@ func (l *Lease) end(err error) {
 	close(l.done)
 	l.mu.Unlock()
 	l.keeper.remove(l)
-	l.keeper.report(l)
 }
 
 // checkEvery bounds how late a deadline is noticed that the machine slept through: Go's timers
 // stand still meanwhile.
 const checkEvery = time.Second
 
-// guard ends the lease at its deadline. It asks nothing of anyone, so nothing can hold it up.
+// guard ends the lease at its deadline. It asks nothing of anyone, so nothing can hold it up. It
+// logs that the lease was lost: whoever ends one may hold locks that a log handler asks for.
 func (l *Lease) guard() {
+	defer l.keeper.report(l)
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {

@@ -62,14 +62,14 @@ func (l *Lease) renew(life context.Context) {
 		}
 		switch {
 		case err != nil:
-			l.end(lost(l.id, ErrUnauthorised, "", err))
+			l.end(ended(l.id, ErrUnauthorised, "", err))
 		case a.ttl > 0:
 			r.keep(a.line)
 			l.answered(a.sent, a.ttl)
 		default:
 			a.line.hangUp()
 			if l.Err() == nil {
-				l.end(lost(l.id, ErrRevoked, "is gone before its deadline", nil))
+				l.end(ended(l.id, ErrRevoked, "is gone before its deadline", nil))
 			}
 		}
 	}

@@ -101,7 +101,7 @@ func (m *Mirror) confirm(asked time.Time, revision int64) {
 	was := m.state().Synced
 	m.record.Confirmed, m.record.ConfirmedRevision = asked, revision
 	m.record.gap, m.record.trouble = nil, nil
-	m.aging.Reset(m.opts.staleAfter() + time.Millisecond)
+	m.aging.Reset(m.opts.staleAfter() - time.Since(asked) + time.Millisecond) // of less than 0: at once
 	if !was {
 		m.record.synced = time.Now()
 	}

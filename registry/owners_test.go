@@ -30,8 +30,8 @@ func TestALiveOwnerOfTheSameIDIsNamed(t *testing.T) {
 	if _, err := cli.Put(t.Context(), prefix+"web/b", "for ever"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := registry.Register(bounded(t), cli, web("b"), opts); !errors.Is(err, registry.ErrExists) {
-		t.Errorf("a key without a lease: got %v, want ErrExists", err)
+	if _, err := registry.Register(bounded(t), cli, web("b"), opts); !errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "delete the key") {
+		t.Errorf("a key without a lease: got %v, want ErrExists and what to do", err)
 	}
 }
 
@@ -50,6 +50,25 @@ func TestTheKeyOfAProcessThatDiedIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A dead one's lease has long to go: nobody is to be stopped, and no other ID to be chosen.
+func TestWhoCannotWaitForADeadOwnersLeaseIsToldOfIt(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	dead, err := cli.Grant(t.Context(), 600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Put(t.Context(), prefix+"web/a", "10.0.0.9:80", clientv3.WithLease(dead.ID)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = registry.Register(ctx, cli, web("a"), &registry.Options{Prefix: prefix})
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "it is waited for") {
+		t.Errorf("got %v, want DeadlineExceeded, what is waited for, and no ErrExists", err)
+	}
+}
+
+// A write that etcd carries out when it was given up for lost must not stay.
 func TestAnOldValueThatComesBackIsPutRight(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
@@ -99,6 +118,7 @@ func TestCloseEndsARegistrationThatStillWaits(t *testing.T) {
 	}
 }
 
+// On one lease the keys of two registrars look alike in etcd.
 func TestTwoRegistrarsOfOneKeeperExcludeOneAnother(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	k := lease.NewKeeper(cli, nil)
@@ -114,6 +134,7 @@ func TestTwoRegistrarsOfOneKeeperExcludeOneAnother(t *testing.T) {
 	register(t, cli, web("a"), opts)
 }
 
+// Somebody deletes the key whenever it appears.
 func TestAKeyThatIsDeletedAgainAndAgainIsNotFoughtFor(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})

@@ -253,7 +253,10 @@ func (r *Registrar) shutdown() error {
 		<-r.ended
 	}
 	if r.own {
-		errs = append(errs, r.keeper.Close()) // and with the leases go all keys
+		if err := r.keeper.Close(); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		return nil // with the leases all keys have gone
 	}
 	return errors.Join(errs...)
 }

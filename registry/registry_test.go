@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
 	"go.uber.org/goleak"
 
+	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
@@ -214,9 +216,6 @@ func TestUpdatesAtOnceLoseNothing(t *testing.T) {
 	}
 }
 
-// A write that etcd carries out when it was given up for lost must not stay.
-// On one lease the keys of two registrars look alike in etcd.
-// Somebody deletes the key whenever it appears.
 // A handler may ask for what it is told of.
 func TestALogHandlerMayAskForTheState(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
@@ -238,6 +237,45 @@ func TestALogHandlerMayAskForTheState(t *testing.T) {
 		case <-bounded(t).Done():
 			t.Fatal("no line, or no state")
 		}
+	}
+}
+
+// The handler of a shared Keeper, too, whoever it was that found the lease past its deadline.
+func TestAKeepersLogHandlerMayAskForTheState(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	cli := etcdtest.Client(t, c)
+	var reg atomic.Pointer[registry.Registration]
+	k := lease.NewKeeper(cli, &lease.Options{TTL: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(writer(func([]byte) {
+		if r := reg.Load(); r != nil {
+			r.State()
+		}
+	}), nil))})
+	defer k.Close()
+	r := register(t, cli, web("a"), &registry.Options{Keeper: k})
+	reg.Store(r)
+	ctx, cancel := context.WithCancel(bounded(t))
+	var polling sync.WaitGroup
+	for range 20 { // one of them is the first to see it
+		polling.Go(func() {
+			for ctx.Err() == nil && r.State().Registered {
+				runtime.Gosched()
+			}
+		})
+	}
+	if _, err := c.Pause(t.Context(), "etcd1"); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { polling.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		t.Fatal("whoever asks for the state hangs")
+	}
+	cancel()
+	if _, err := c.Resume(t.Context(), "etcd1"); err != nil {
+		t.Fatal(err)
 	}
 }
 

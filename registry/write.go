@@ -230,10 +230,21 @@ func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) {
 	if e.trouble == nil && !lives {
 		r.note(slog.LevelWarn, "waiting to see whether the owner of the key lives", "key", e.key, "owner", who)
 	}
-	e.fails(fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, who), pause, lives && !established)
+	e.fails(occupied(kv.Lease, lives, who, look.remaining), pause, lives && !established)
 	if lives || !e.rival.comparable(look) {
 		e.rival = look
 	}
+}
+
+// occupied says who keeps the key from being ours, and what can be done about it.
+func occupied(on int64, lives bool, who string, remaining time.Duration) error {
+	switch {
+	case on == 0:
+		return fmt.Errorf("%w: by %s, on no lease, so that it stays; choose another ID, or delete the key", ErrExists, who)
+	case lives:
+		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, who)
+	}
+	return fmt.Errorf("the key is that of %s, whose lease has %v left and was not seen renewed yet; it is waited for", who, max(remaining, 0))
 }
 
 // look asks how long a lease has left, and whether it ends just now.

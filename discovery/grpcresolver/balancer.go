@@ -121,7 +121,7 @@ func (b *picking) welcome(p *picker) {
 	}
 	for _, i := range b.view.Instances() {
 		if b.down[i.Addr] && p.ready[i.Addr] != nil {
-			b.view.Report(i, nil)
+			b.view.Recovered(i)
 		}
 	}
 }

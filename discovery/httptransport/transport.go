@@ -150,7 +150,7 @@ func (t *Transport) View(ctx context.Context, service string) (*discovery.View, 
 
 // CloseIdleConnections is what http.Client.CloseIdleConnections calls.
 func (t *Transport) CloseIdleConnections() {
-	if base, ok := t.opts.Base.(interface{ CloseIdleConnections() }); ok {
+	if base, ok := t.opts.Base.(interface{ CloseIdleConnections() }); ok && t.pattern == nil { // otherwise it has none of ours
 		base.CloseIdleConnections()
 	}
 	t.mu.Lock()
