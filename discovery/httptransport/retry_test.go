@@ -302,7 +302,7 @@ func TestAnAbandonedAnswerCostsNeitherItsConnectionNorTime(t *testing.T) {
 			t.Errorf("got %d, %v", code, err)
 		}
 	}
-	if open, _ := lines.of(a.Listener.Addr().String()); open != 1 {
+	if open, _, _ := lines.of(a.Listener.Addr().String()); open != 1 {
 		t.Errorf("%d connections to a, want one that is used again", open)
 	}
 }

@@ -210,7 +210,7 @@ func TestClosedIsClosedButForRequestsUnderWay(t *testing.T) {
 	}
 	close(goOn)
 	all.Wait()
-	eventually(t, "no connection stays", func() bool { n, _ := lines.of(b); return n == 0 })
+	eventually(t, "no connection stays", func() bool { n, _, _ := lines.of(b); return n == 0 })
 	if _, _, err := s.get(); !errors.Is(err, httptransport.ErrClosed) {
 		t.Errorf("after Close: %v, want ErrClosed", err)
 	}
@@ -230,13 +230,13 @@ func TestIdleConnectionsToWhoLeftAreClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, _ := lines.of(a); n != 1 {
+	if n, _, _ := lines.of(a); n != 1 {
 		t.Fatalf("void: %d connections to a, want an idle one", n)
 	}
 	if _, err := s.cli.Delete(bounded(t), s.prefix+"web/a"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its connection is closed", func() bool { n, _ := lines.of(a); return n == 0 })
+	eventually(t, "its connection is closed", func() bool { n, _, _ := lines.of(a); return n == 0 })
 	if _, body, err := s.get(); body != "b" {
 		t.Errorf("after that: %q, %v", body, err)
 	}
