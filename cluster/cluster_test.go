@@ -144,6 +144,21 @@ func TestLosingQuorumIsCarriedOutAndSaidLoudly(t *testing.T) {
 	put(t, at(t, c, "etcd3"), "k", "v")
 }
 
+func TestAMemberThatStartsIsCountedAmongThoseThatAreBack(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	for _, name := range c.Names() {
+		did(t)(c.Kill(t.Context(), name))
+	}
+	ch := did(t)(c.Start(t.Context(), "etcd1"))
+	if want := "QUORUM LOST: 0/3 up, 1 starting, 2 needed · no writes until 1 more is back"; !strings.Contains(ch.String(), want) {
+		t.Errorf("got %q, want %q", ch, want)
+	}
+	ch = did(t)(c.Start(t.Context(), "etcd2"))
+	if !ch.Quorum.Held() || ch.Quorum.Leader == "" {
+		t.Errorf("got %q, want a quorum of two", ch)
+	}
+}
+
 func TestAFaultThatIsNotWaitedForSaysSo(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // no election is so fast

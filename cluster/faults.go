@@ -27,11 +27,7 @@ type Change struct {
 func (ch *Change) String() string {
 	q := ch.Quorum
 	if !q.Held() {
-		back := "1 more is back"
-		if missing := q.Need - q.Up; missing > 1 {
-			back = fmt.Sprintf("%d more are back", missing)
-		}
-		return fmt.Sprintf("%s · QUORUM LOST: %d/%d up, %d needed · no writes until %s · start, resume or heal", ch.Did, q.Up, q.Size, q.Need, back)
+		return ch.Did + " · " + q.String()
 	}
 	parts := []string{ch.Did}
 	if ch.Restored > 0 {

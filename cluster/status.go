@@ -50,11 +50,12 @@ type MemberStatus struct {
 
 // Quorum is what the cluster can still do.
 type Quorum struct {
-	Size   int    `json:"size"`   // members in all
-	Up     int    `json:"up"`     // members of the largest group that run and reach one another
-	Need   int    `json:"need"`   // a majority
-	Leader string `json:"leader"` // agreed on by all that are up; "" while they are not
-	up     []*member
+	Size     int    `json:"size"`     // members in all
+	Up       int    `json:"up"`       // members of the largest group that run and reach one another
+	Starting int    `json:"starting"` // more of them that have been started: they serve with a majority
+	Need     int    `json:"need"`     // a majority
+	Leader   string `json:"leader"`   // agreed on by all that are up; "" while they are not
+	up       []*member
 }
 
 // Held tells whether a majority is up: whether writes can succeed.
@@ -62,6 +63,26 @@ func (q Quorum) Held() bool { return q.Up >= q.Need }
 
 // CanLose is how many more members may fail before writes do.
 func (q Quorum) CanLose() int { return max(0, q.Up-q.Need) }
+
+// String is one line for people.
+func (q Quorum) String() string {
+	switch {
+	case !q.Held():
+		up, back := fmt.Sprintf("%d/%d up", q.Up, q.Size), "1 more is back"
+		if q.Starting > 0 {
+			up += fmt.Sprintf(", %d starting", q.Starting)
+		}
+		if missing := q.Need - q.Up - q.Starting; missing > 1 {
+			back = fmt.Sprintf("%d more are back", missing)
+		} else if missing < 1 {
+			back = "they serve"
+		}
+		return fmt.Sprintf("QUORUM LOST: %s, %d needed · no writes until %s · start, resume or heal", up, q.Need, back)
+	case q.Leader == "":
+		return fmt.Sprintf("quorum %d/%d · NO LEADER at this moment, so no writes", q.Up, q.Size)
+	}
+	return fmt.Sprintf("quorum %d/%d · leader %s · can lose %d more", q.Up, q.Size, q.Leader, q.CanLose())
+}
 
 // Status reports the cluster as it is now.
 func (c *Cluster) Status() Status {
@@ -108,6 +129,7 @@ func (c *Cluster) quorum() Quorum {
 	q := Quorum{Size: len(c.members), Need: len(c.members)/2 + 1}
 	q.up = c.largestGroup(func(m *member) bool { return m.state == Running })
 	q.Up = len(q.up)
+	q.Starting = len(c.largestGroup(func(m *member) bool { return m.state == Running || m.state == Starting })) - q.Up
 	if q.Held() {
 		q.Leader = agreed(q.up)
 	}

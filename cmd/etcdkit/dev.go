@@ -212,16 +212,6 @@ func note(m cluster.MemberStatus) string {
 	return strings.Join(notes, "; ")
 }
 
-func quorumLine(q cluster.Quorum) string {
-	switch {
-	case !q.Held():
-		return fmt.Sprintf("QUORUM LOST: %d/%d up, %d needed · no writes · start, resume or heal", q.Up, q.Size, q.Need)
-	case q.Leader == "":
-		return fmt.Sprintf("quorum %d/%d · NO LEADER at this moment, so no writes", q.Up, q.Size)
-	}
-	return fmt.Sprintf("quorum %d/%d · leader %s · can lose %d more", q.Up, q.Size, q.Leader, q.CanLose())
-}
-
 // lines is a slog.Handler for people: the member's name, then the message.
 type lines struct {
 	to     io.Writer

@@ -149,7 +149,7 @@ func newStatus() *cobra.Command {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
 			}
 			printMembers(cmd.OutOrStdout(), s)
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "\n  %s\n  %s\n", quorumLine(s.Quorum), exportLine(s))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "\n  %s\n  %s\n", s.Quorum, exportLine(s))
 			return err
 		},
 	}
