@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,11 +18,14 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-// rigged is a client's KV whose transactions meet with what answer makes of them, if it is set.
+// rigged is a client's KV whose transactions meet with what somebody makes of them, if it is set.
 type rigged struct {
 	clientv3.KV
-	answer func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error)
+	mu   sync.Mutex
+	with answer
 }
+
+type answer func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error)
 
 // rig returns the KV that the client has from now on.
 func rig(cli *clientv3.Client) *rigged {
@@ -32,6 +36,12 @@ func rig(cli *clientv3.Client) *rigged {
 
 func (r *rigged) Txn(ctx context.Context) clientv3.Txn {
 	return &riggedTxn{Txn: r.KV.Txn(ctx), rigged: r}
+}
+
+func (r *rigged) meet(with answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.with = with
 }
 
 type riggedTxn struct {
@@ -48,10 +58,13 @@ func (t *riggedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 }
 
 func (t *riggedTxn) Commit() (*clientv3.TxnResponse, error) {
-	if t.rigged.answer == nil {
+	t.rigged.mu.Lock()
+	with := t.rigged.with
+	t.rigged.mu.Unlock()
+	if with == nil {
 		return t.Txn.Commit()
 	}
-	return t.rigged.answer(t.ops, t.Txn.Commit)
+	return with(t.ops, t.Txn.Commit)
 }
 
 // fate is what becomes of a transaction.
@@ -67,11 +80,14 @@ const (
 
 // fates befall the transactions to come, one after the other; those after them are answered.
 func (r *rigged) fates(all ...fate) {
-	r.answer = func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+	var mu sync.Mutex
+	r.meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 		next := answered
+		mu.Lock()
 		if len(all) > 0 {
 			next, all = all[0], all[1:]
 		}
+		mu.Unlock()
 		switch next {
 		case unheard:
 			if _, err := commit(); err != nil {
@@ -86,7 +102,7 @@ func (r *rigged) fates(all ...fate) {
 			return nil, rpctypes.ErrNoSpace
 		}
 		return commit()
-	}
+	})
 }
 
 func TestWhatACommitSaysIsTrueWhateverBecomesOfItsTries(t *testing.T) {
@@ -214,7 +230,7 @@ func TestAKeyIsGivenBackOnce(t *testing.T) {
 	if _, err := h.Commit(bounded(t), clientv3.OpPut(prefix+"x", "1")); !errors.Is(err, rpctypes.ErrNoSpace) {
 		t.Fatalf("got %v, want what etcd said", err)
 	}
-	r.answer = nil
+	r.meet(nil)
 	h = acquire(t, all[0])
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -331,7 +347,7 @@ func TestWhatAMemberSaysThatLagsBehindEndsNoWait(t *testing.T) {
 	}
 	defer behind.Close()
 	then := behind.KV
-	rig(behind).answer = func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+	rig(behind).meet(func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 		if !ops[0].IsGet() {
 			return commit()
 		}
@@ -343,7 +359,7 @@ func TestWhatAMemberSaysThatLagsBehindEndsNoWait(t *testing.T) {
 			resp.Header.Revision = deleted
 		}
 		return resp, err
-	}
+	})
 	behind.Watcher = lagging{behind.Watcher, key, deleted}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()

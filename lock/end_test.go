@@ -158,7 +158,7 @@ func TestAnUnknownOutcomeWithinDoIsNoLoss(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		r.answer = func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		r.meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 			if _, err := commit(); err != nil {
 				return nil, err
 			}
@@ -167,11 +167,11 @@ func TestAnUnknownOutcomeWithinDoIsNoLoss(t *testing.T) {
 			}
 			<-ctx.Done() // the loss is noticed
 			return nil, rpctypes.ErrTimeout
-		}
+		})
 		_, err = h.Commit(ctx, clientv3.OpDelete(prefix+"key")) // history does not tell of it
 		return err
 	})
-	r.answer = nil
+	r.meet(nil)
 	if !errors.Is(err, lock.ErrUnknown) || errors.Is(err, lock.ErrLost) {
 		t.Errorf("got %v, want ErrUnknown, and not ErrLost, which says that nothing was written", err)
 	}

@@ -82,11 +82,11 @@ func TestWhatIsReadIsAsNewAsAllThatWasAhead(t *testing.T) {
 		wb := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return b.Acquire(ctx) })
 		answer := make(chan struct{})
 		var once sync.Once
-		r.answer = func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		r.meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 			resp, err := commit()
 			once.Do(func() { <-answer })
 			return resp, err
-		}
+		})
 		wc := queued(t, cli, name, 3, reading)
 		slow.mu.Lock()
 		slow.late = strconv.Itoa(n + 2)
@@ -100,7 +100,7 @@ func TestWhatIsReadIsAsNewAsAllThatWasAhead(t *testing.T) {
 			t.Errorf("read %s, want %d", got, n)
 		}
 		release(t, hc)
-		r.answer = nil
+		r.meet(nil)
 	}
 }
 
@@ -132,13 +132,13 @@ func TestATryThatComesLateKeepsNobodyOut(t *testing.T) {
 	m := mutex(t, cli, prefix+"lock")
 	release(t, acquire(t, m))
 	var late []clientv3.Op
-	r.answer = func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+	r.meet(func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 		if late == nil {
 			late = ops
 			return nil, rpctypes.ErrTimeout
 		}
 		return commit()
-	}
+	})
 	release(t, acquire(t, m))
 	resp, err := kv.Txn(bounded(t)).If(clientv3.Compare(clientv3.CreateRevision(string(late[0].KeyBytes())), "=", 0)).Then(late...).Commit()
 	if err != nil || !resp.Succeeded {

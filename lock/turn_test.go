@@ -108,7 +108,7 @@ func TestWhoseLeaseHasEndedNeverHasItsTurn(t *testing.T) {
 			var its atomic.Bool
 			its.Store(ahead == 0)
 			leave := stranger(t, cli, name, ahead)
-			rig(cli).answer = func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+			rig(cli).meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 				said := its.Load()
 				resp, err := commit()
 				if said && its.CompareAndSwap(true, false) {
@@ -118,7 +118,7 @@ func TestWhoseLeaseHasEndedNeverHasItsTurn(t *testing.T) {
 					}
 				}
 				return resp, err
-			}
+			})
 			m := lock.New(cli, name, &lock.Options{Keeper: keeper})
 			defer m.Close()
 			got := make(chan error, 1)
@@ -146,14 +146,14 @@ func TestAnEntryWhoseAnswerGotLostKeepsItsPlace(t *testing.T) {
 	m := mutex(t, cli, name)
 	r := rig(cli)
 	tries := 0
-	r.answer = func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+	r.meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 		resp, err := commit()
 		if tries++; tries > 1 || err != nil {
 			return resp, err
 		}
 		stranger(t, cli, name, 1) // behind it, and for ever
 		return nil, rpctypes.ErrTimeout
-	}
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	h, err := m.Acquire(ctx)
@@ -170,12 +170,12 @@ func TestOfTwoThatResumeAtOnceOneHasIt(t *testing.T) {
 	saved := acquire(t, mutex(t, elsewhere, name)).Handle() // whoever that is takes no part any more
 	one, other := mutex(t, cli, name), mutex(t, elsewhere, name)
 	var h *lock.Hold
-	rig(cli).answer = func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+	rig(cli).meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
 		if h == nil { // between its read and its write
 			h = must(t)(other.Resume(bounded(t), saved))
 		}
 		return commit()
-	}
+	})
 	if again, err := one.Resume(bounded(t), saved); again != nil || !errors.Is(err, lock.ErrLost) {
 		t.Errorf("the second one: %v, %v, want ErrLost", again, err)
 	}
