@@ -270,12 +270,18 @@ func TestARepeatedWarningIsPassedOnOnce(t *testing.T) {
 	if got := log.all(); len(got) != 0 {
 		t.Errorf("a plain start logs %q, want nothing", got)
 	}
+	if _, err := at(t, c, "leader").Revoke(t.Context(), 4711); err == nil { // the client's trouble, and nobody else's
+		t.Error("void: a lease that is not there was revoked")
+	}
 	did(t)(c.Kill(t.Context(), "leader"))
 	log.wait(t, "lost TCP streaming connection")
 	seen := make(map[string]bool)
 	for _, line := range log.all() {
 		if seen[line] {
 			t.Errorf("logged twice: %q", line)
+		}
+		if strings.Contains(line, "failed to apply request") {
+			t.Errorf("logged: %q", line)
 		}
 		seen[line] = true
 	}

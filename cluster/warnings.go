@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -16,6 +17,10 @@ type entry struct {
 	Level string `json:"level"`
 	Msg   string `json:"msg"`
 	Error string `json:"error"`
+
+	// Of a slow request.
+	Response string `json:"response type"`
+	Spent    string `json:"time spent"`
 }
 
 func parseEntry(line []byte) (entry, bool) {
@@ -28,7 +33,14 @@ func parseEntry(line []byte) (entry, bool) {
 
 func (e entry) grave() bool { return e.Level == "fatal" || e.Level == "panic" }
 
+// answer tells whether it is about what a client was told: that a lease is not there, say. It is
+// no trouble of the member's.
+func (e entry) answer() bool { return e.Msg == "failed to apply request" }
+
 func (e entry) String() string {
+	if e.Msg == "request stats" {
+		return fmt.Sprintf("slow request: %s took %s", strings.TrimPrefix(e.Response, "/etcdserverpb."), e.Spent)
+	}
 	if e.Error == "" || strings.Contains(e.Msg, e.Error) {
 		return e.Msg
 	}
@@ -53,7 +65,7 @@ type warnings struct {
 // Write takes one zap line; zap and overhear never split one.
 func (w *warnings) Write(b []byte) (int, error) {
 	for line := range bytes.Lines(b) {
-		if e, ok := parseEntry(line); ok && w.on.Load() && w.news(e) {
+		if e, ok := parseEntry(line); ok && w.on.Load() && !e.answer() && w.news(e) {
 			w.to.Log(context.Background(), e.slog(), w.names(e.String()), "member", w.member)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/status"
 )
 
 // Why a lease ended. Lease.Err is exactly one of them; see errors.Is.
@@ -74,10 +75,14 @@ type tryError struct {
 }
 
 func (e *tryError) Error() string {
-	if e.route == shared {
-		return "through the client's connection: " + e.err.Error()
+	text := e.err.Error()
+	if s, ok := status.FromError(e.err); ok {
+		text = s.Message() // without gRPC's words around it
 	}
-	return "at " + e.route + ": " + e.err.Error()
+	if e.route == shared {
+		return "through the client's connection: " + text
+	}
+	return "at " + e.route + ": " + text
 }
 
 func (e *tryError) Unwrap() error { return e.err }

@@ -7,8 +7,8 @@
 //	if err != nil {
 //		return err
 //	}
-//	n := parse(h.Reads()[0]) // read with the lock, at no cost
-//	_, err = h.Commit(ctx, clientv3.OpPut("counter", n+1)) // writes and releases, or ErrLost
+//	next := increment(h.Reads()[0]) // read with the lock, at no cost
+//	_, err = h.Commit(ctx, clientv3.OpPut("counter", next)) // writes and releases, or ErrLost
 //
 // or, where the work is not a transaction in etcd:
 //

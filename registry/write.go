@@ -51,6 +51,9 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Dur
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) && ended(ctx, wants) {
 		return nil // with this known the next round goes on another one, at once
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v at %q: %w", patience, r.cli.Endpoints(), err)
+	}
 	if err != nil {
 		return err
 	}

@@ -103,6 +103,9 @@ func serveControl(dir string, c *cluster.Cluster, told func(*cluster.Change)) (s
 	}, nil
 }
 
+// usualPort is where the first member of a cluster serves, unless something else was asked for.
+const usualPort = "2379"
+
 func firstPort(addr string) string {
 	_, port, _ := net.SplitHostPort(addr)
 	return port
@@ -224,8 +227,10 @@ func findControl(ctx context.Context, port int) (control, error) {
 			return at(p), nil
 		}
 	}
-	if p := pointedAt(live); p != "" {
-		return at(p), nil
+	if inEnvironment() {
+		if p := pointedAt(live); p != "" {
+			return at(p), nil
+		}
 	}
 	return control{}, usagef("several dev clusters are running; choose one with --cluster PORT: %s", ports(live))
 }

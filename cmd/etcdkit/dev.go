@@ -169,7 +169,11 @@ func printReady(w io.Writer, s cluster.Status, took time.Duration) {
 	}
 	fmt.Fprintf(w, "\n  data   %s (%s)\n", s.DataDir, kept)
 	fmt.Fprintf(w, "  use    %s\n", exportLine(s))
-	fmt.Fprintf(w, "  break  etcdkit dev kill leader   (in another terminal; etcdkit dev --help has more)\n")
+	choice := ""
+	if port := firstPort(s.Members[0].Client); port != usualPort {
+		choice = " --cluster " + port // there may be another one
+	}
+	fmt.Fprintf(w, "  break  etcdkit dev kill leader%s   (in another terminal; etcdkit dev --help has more)\n", choice)
 	fmt.Fprintf(w, "  stop   Ctrl-C\n\n")
 }
 

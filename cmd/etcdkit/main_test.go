@@ -71,7 +71,6 @@ var varying = []struct {
 	re *regexp.Regexp
 	to string
 }{
-
 	{regexp.MustCompile(`\d+\.\d\ds`), "N.NNs"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST:PORT"},
 	{regexp.MustCompile(`etcd\d`), "etcdN"},

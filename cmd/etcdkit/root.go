@@ -58,7 +58,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	fmt.Fprintf(stderr, "etcdkit: %s\n", strings.TrimPrefix(describe(err), "cluster: "))
 	var usage *usageError
 	if errors.As(err, &usage) {
-		fmt.Fprintf(stderr, "\nUsage:\n  %s\n\nSee '%s --help'.\n", cmd.UseLine(), cmd.CommandPath())
+		line := cmd.UseLine()
+		if cmd == root {
+			line += " [command]"
+		}
+		fmt.Fprintf(stderr, "\nUsage:\n  %s\n\nSee '%s --help'.\n", line, cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed
@@ -133,6 +137,9 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	var known []string
 	for _, c := range cmd.Commands() {
 		known = append(known, c.Name())
+	}
+	if args[0] == "version" && !cmd.HasParent() {
+		return usagef("unknown command %q for %q; did you mean --version?", args[0], cmd.CommandPath())
 	}
 	if near := nearest(args[0], known); near != "" {
 		return usagef("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), near)

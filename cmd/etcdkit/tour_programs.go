@@ -51,7 +51,8 @@ func examplesSource(ctx context.Context, names []string) (packages []string, err
 // buildExamples compiles the examples into dir and tells the program of each.
 func buildExamples(ctx context.Context, packages, names []string, dir string) (map[string]string, error) {
 	build := exec.CommandContext(ctx, "go", append([]string{"install"}, packages...)...)
-	build.Env = append(os.Environ(), "GOBIN="+dir)
+	build.Env = append(os.Environ(), "GOBIN="+dir, "GOTMPDIR="+dir) // which its caller removes
+	endTogether(build)
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile the examples: %w\n%s", err, bytes.TrimSpace(out))
 	}

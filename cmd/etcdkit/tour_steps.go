@@ -280,7 +280,7 @@ func walkRegister(ctx context.Context, t *tour, s *step) error {
 	if _, err := p.says(ctx, n, "registered again"); err != nil {
 		return err
 	}
-	s.check(true, "somebody revoked its lease, and it was back after %.2fs", time.Since(revoked).Seconds())
+	s.check(true, "somebody revoked its lease, with which its key went, and it was back after %.2fs", time.Since(revoked).Seconds())
 	if err := p.interrupt(); err != nil {
 		return err
 	}

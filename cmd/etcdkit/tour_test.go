@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -117,5 +118,29 @@ func TestATableIsCutToItsColumns(t *testing.T) {
 	}
 	if got := columns("no table", "A"); got != "no table" {
 		t.Errorf("got %q, want the text as it is", got)
+	}
+}
+
+// As with "etcdkit tour | head -1".
+func TestATourThatNobodyReadsAnyMoreEndsAndLeavesNothing(t *testing.T) {
+	dir := shortDir(t)
+	cmd := etcdkit(t, dir, "tour")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Error(err)
+	}
+	out.Close()
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != exitInterrupted {
+		t.Errorf("exit code %d (%v), want %d", got, cmd.ProcessState, exitInterrupted)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

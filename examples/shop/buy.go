@@ -33,7 +33,7 @@ func buy(ctx context.Context, cli *clientv3.Client) error {
 	var asking sync.WaitGroup
 	var mu sync.Mutex
 	var answers, failed int
-	var example string
+	var example, trouble string
 	ask := time.NewTicker(time.Second / perSecond)
 	defer ask.Stop()
 	tell := time.NewTicker(time.Second)
@@ -47,7 +47,10 @@ func buy(ctx context.Context, cli *clientv3.Client) error {
 				defer mu.Unlock()
 				if err != nil {
 					failed++
-					fmt.Println("failed:", err)
+					if err.Error() != trouble { // all of a second's as a rule
+						trouble = err.Error()
+						fmt.Println("failed:", trouble)
+					}
 					return
 				}
 				answers, example = answers+1, text
@@ -71,8 +74,9 @@ func get(web *http.Client, url string) (string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
+	text := strings.TrimSpace(string(body))
 	if resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, body)
+		err = fmt.Errorf("%s: %s", resp.Status, text)
 	}
-	return strings.TrimSpace(string(body)), err
+	return text, err
 }

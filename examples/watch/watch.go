@@ -27,6 +27,7 @@ func main() {
 	rev := flag.Int64("rev", 0, "start at this past revision (default: from now on)")
 	flag.Parse()
 	if flag.NArg() > 0 || *rev < 0 {
+		log.Printf("-rev %d %s: want a revision of 0 or more, and no other words", *rev, strings.Join(flag.Args(), " "))
 		flag.Usage()
 		os.Exit(2)
 	}
