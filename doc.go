@@ -2,7 +2,7 @@
 //
 // Start with the command:
 //
-//	go run github.com/etcdkit/etcdkit/cmd/etcdkit tour
+//	go run github.com/etcdkit/etcdkit/cmd/etcdkit@latest tour
 //
 // The packages, from the bottom up:
 //

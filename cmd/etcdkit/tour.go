@@ -31,8 +31,8 @@ code is 1 if any expectation failed.
 With --shop there is a seventh part, of some 15 s: three services under load, whose instances
 are killed, with a member of etcd.
 
-The examples are Go programs, and the tour compiles them: it needs the Go toolchain, and a
-checkout of etcdkit or a module that requires it around it, or to be a released version.`,
+The examples are Go programs, and the tour compiles them: it needs the Go toolchain, and to be run
+in a checkout of etcdkit, or in a module that requires it, or to be a released version.`,
 		Args: usageArgs(needs("nothing", 0, 0)),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runTour(cmd, output, shop) },
 	}
@@ -76,7 +76,7 @@ func runTour(cmd *cobra.Command, output string, shop bool) (err error) {
 	if shop {
 		names, parts = append(slices.Clone(names), "shop"), append(parts, shopWalk())
 	}
-	source, err := examplesSource(ctx, names)
+	source, err := examplesSource(ctx)
 	if err != nil {
 		return err
 	}

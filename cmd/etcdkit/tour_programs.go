@@ -27,30 +27,38 @@ const (
 // exampleNames are the folders below examples/, in the order of the tour.
 var exampleNames = []string{"basic", "watch", "lease", "sr", "sd", "concurrency-by-distributed-lock"}
 
-// examplesSource is what the go command is to install: the examples of the checkout that the
-// tour is run in, or of the module that requires etcdkit there, or else those of the version
-// that this program is.
-func examplesSource(ctx context.Context, names []string) (packages []string, err error) {
+// source is where the examples are: in a checkout, or in a version of the module.
+type source struct{ dir, version string }
+
+// examplesSource finds the checkout that the tour is run in, or the one or the version that the module
+// there requires, or else the version that this program is.
+func examplesSource(ctx context.Context) (source, error) {
 	if _, err := exec.LookPath("go"); err != nil {
-		return nil, errors.New("the tour compiles the examples and needs Go: install it from https://go.dev/dl and put it on PATH")
+		return source{}, errors.New("the tour compiles the examples and needs Go: install it from https://go.dev/dl and put it on PATH")
 	}
-	version := ""
-	if exec.CommandContext(ctx, "go", "list", "-m", modulePath).Run() != nil {
-		info, ok := debug.ReadBuildInfo()
-		if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-			return nil, fmt.Errorf("the tour compiles the examples: run it inside a checkout of %s", modulePath)
+	where := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{if or .Main .Replace}}{{.Dir}}{{else}}@{{.Version}}{{end}}", modulePath)
+	if out, err := where.Output(); err == nil {
+		if found := strings.TrimSpace(string(out)); strings.HasPrefix(found, "@") {
+			return source{version: found}, nil
+		} else if found != "" {
+			return source{dir: found}, nil
 		}
-		version = "@" + info.Main.Version
 	}
-	for _, name := range names {
-		packages = append(packages, modulePath+"/examples/"+name+version)
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return source{}, fmt.Errorf("the tour compiles the examples: run it inside a checkout of %s", modulePath)
 	}
-	return packages, nil
+	return source{version: "@" + info.Main.Version}, nil
 }
 
 // buildExamples compiles the examples into dir and tells the program of each.
-func buildExamples(ctx context.Context, packages, names []string, dir string) (map[string]string, error) {
-	build := exec.CommandContext(ctx, "go", append([]string{"install"}, packages...)...)
+func buildExamples(ctx context.Context, from source, names []string, dir string) (map[string]string, error) {
+	args := []string{"install"}
+	for _, name := range names {
+		args = append(args, modulePath+"/examples/"+name+from.version)
+	}
+	build := exec.CommandContext(ctx, "go", args...)
+	build.Dir = from.dir // whose go.sum has all that they need
 	build.Env = append(os.Environ(), "GOBIN="+dir, "GOTMPDIR="+dir) // which its caller removes
 	endTogether(build)
 	if out, err := build.CombinedOutput(); err != nil {
