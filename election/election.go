@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
@@ -113,7 +114,8 @@ func (e *Election) ended(what string, err error) error {
 // Run campaigns and calls f for each term, until f returns while its term goes on: then it resigns
 // and returns f's error. When a term is lost, f's ctx ends with cause ErrLost, and when f has
 // returned Run campaigns again: there are never two calls at once, and while one hangs nobody is
-// elected through this Run. It also ends with ctx's error, and ErrClosed.
+// elected through this Run. It also ends with ctx's error, ErrClosed, and what etcd refuses for
+// good, as a permission; that its space is used up is waited out.
 func (e *Election) Run(ctx context.Context, value string, f func(context.Context, *Term) error) error {
 	for {
 		t, err := e.Campaign(ctx, value)
@@ -121,11 +123,15 @@ func (e *Election) Run(ctx context.Context, value string, f func(context.Context
 		if err == nil {
 			lost, err = t.held.During(ctx, func(ctx context.Context) error { return f(ctx, t) }, t.Resign)
 		}
-		if !errors.Is(lost, ErrLost) {
+		pause := runPause
+		switch {
+		case t == nil && errors.Is(err, rpctypes.ErrNoSpace):
+			pause = fullPause
+		case !errors.Is(lost, ErrLost):
 			return err
 		}
 		select {
-		case <-time.After(rand.N(runPause)):
+		case <-time.After(rand.N(pause)):
 		case <-ctx.Done():
 			return errors.Join(err, context.Cause(ctx))
 		}
@@ -137,6 +143,9 @@ func (e *Election) Run(ctx context.Context, value string, f func(context.Context
 
 // runPause is the longest one after a term that was lost: somebody may be taking them all.
 const runPause = 100 * time.Millisecond
+
+// fullPause is the longest one between tries while etcd's space is used up.
+const fullPause = 2 * time.Second
 
 // Close ends the election for this process: who campaigns is ErrClosed, and withdraws. Terms are to
 // be resigned before: one that is not ends with its lease, which is revoked unless the Keeper is a

@@ -7,9 +7,11 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/goleak"
@@ -307,6 +309,40 @@ func TestWhoGivesUpWaitingIsNoCandidate(t *testing.T) {
 	}
 	if _, err := e.Campaign(bounded(t), "g"); !errors.Is(err, election.ErrClosed) {
 		t.Errorf("after Close: %v, want ErrClosed", err)
+	}
+}
+
+// full is a KV whose first transaction is refused: etcd's space is used up.
+type full struct {
+	clientv3.KV
+	over atomic.Bool
+}
+
+func (f *full) Txn(ctx context.Context) clientv3.Txn {
+	if f.over.Swap(true) {
+		return f.KV.Txn(ctx)
+	}
+	return refused{f.KV.Txn(ctx)}
+}
+
+type refused struct{ clientv3.Txn }
+
+func (r refused) If(...clientv3.Cmp) clientv3.Txn        { return r }
+func (r refused) Then(...clientv3.Op) clientv3.Txn       { return r }
+func (r refused) Else(...clientv3.Op) clientv3.Txn       { return r }
+func (r refused) Commit() (*clientv3.TxnResponse, error) { return nil, rpctypes.ErrNoSpace }
+
+func TestRunOutlivesThatEtcdIsFull(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	kv := &full{KV: cli.KV}
+	cli.KV = kv
+	ran := false
+	err := newElection(t, cli, prefix+"jobs").Run(bounded(t), "a", func(context.Context, *election.Term) error {
+		ran = true
+		return nil
+	})
+	if err != nil || !ran || !kv.over.Load() {
+		t.Errorf("got %v, want a term once there is space", err)
 	}
 }
 

@@ -43,10 +43,14 @@
 // is told late, when it goes on: what it writes then must be fenced. Err and Remaining read
 // the clock and are right when they return, but not for longer.
 //
-// A revoked lease is noticed with the next keepalive's answer; Confirm asks for it now. etcd
-// restarts every TTL when its leader changes, so keys can outlive a lost lease for longer than
-// the margin. After a Close while a grant was underway, a lease may be left for its TTL, if
-// that grant arrives later than its revocation.
+// A revoked lease is noticed with the next keepalive's answer; Confirm asks for it now. A member that
+// led, stood still for longer than a TTL and goes on can revoke what its successor has prolonged: etcd
+// has it make sure that it leads still, but not if its clock has ticked since (3.7.3,
+// EtcdServer.ensureLeadership).
+//
+// etcd restarts every TTL when its leader changes, so keys can outlive a lost lease for longer than
+// the margin. After a Close while a grant was underway, a lease may be left for its TTL, if that grant
+// arrives later than its revocation.
 //
 // Each lease costs one stream and three small messages a TTL. With a user and a password each
 // new stream costs a password check as well, which clientv3 makes before opening one.

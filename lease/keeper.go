@@ -74,6 +74,8 @@ type Keeper struct {
 	clock func() time.Duration // bootTime, but in tests
 	log   *slog.Logger
 	close func() error
+	life  context.Context // of what Go runs
+	end   context.CancelFunc
 
 	running sync.WaitGroup // every goroutine; added to under mu, until closed
 	counts  counters
@@ -96,6 +98,7 @@ func NewKeeper(cli *clientv3.Client, opts *Options) *Keeper {
 func newKeeper(e etcd, clock func() time.Duration, opts *Options) *Keeper {
 	k := &Keeper{etcd: e, opts: opts.withDefaults(), clock: clock}
 	k.log = k.opts.Logger
+	k.life, k.end = context.WithCancel(context.Background())
 	k.close = sync.OnceValue(k.shutdown)
 	return k
 }
@@ -138,6 +141,19 @@ func (k *Keeper) Claim(key string) bool {
 		k.claimed = make(map[string]bool)
 	}
 	k.claimed[key] = true
+	return true
+}
+
+// Go runs f in the background for one of the Keeper's users, who may be gone before f is done: it
+// tidies up what is on the leases. Close ends its context and waits for it. Once the Keeper is closed
+// Go is false and does not run it.
+func (k *Keeper) Go(f func(context.Context)) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	k.running.Go(func() { f(k.life) })
 	return true
 }
 
@@ -249,6 +265,7 @@ func (k *Keeper) Close() error { return k.close() }
 func (k *Keeper) shutdown() error {
 	k.mu.Lock()
 	k.closed = true
+	k.end()
 	leases, lost := slices.Clone(k.leases), k.lost
 	if k.granting != nil {
 		k.granting.giveUp()

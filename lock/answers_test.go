@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,10 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/lease"
@@ -118,6 +124,7 @@ func TestWhatACommitSaysIsTrueWhateverBecomesOfItsTries(t *testing.T) {
 		"busy":                 {[]fate{busy, busy}, nil},
 		"full":                 {[]fate{full}, rpctypes.ErrNoSpace},
 		"unsent, then full":    {[]fate{unsent, full}, rpctypes.ErrNoSpace},
+		"full, then unheard":   {[]fate{full, unheard}, rpctypes.ErrNoSpace},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cli, prefix := etcdtest.New(t)
@@ -134,6 +141,55 @@ func TestWhatACommitSaysIsTrueWhateverBecomesOfItsTries(t *testing.T) {
 			}
 			release(t, acquire(t, m))
 		})
+	}
+}
+
+// clientv3 sends a transaction again, unasked, whose answer says that its context has ended.
+func TestACommitThatClientv3SendsTwiceIsNoLoss(t *testing.T) {
+	shared, prefix := etcdtest.New(t)
+	for _, code := range []codes.Code{codes.Canceled, codes.DeadlineExceeded} {
+		var reset atomic.Bool
+		cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
+			grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, send grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+				err := send(ctx, method, req, reply, cc, opts...)
+				if strings.HasSuffix(method, "/Txn") && reset.Swap(false) {
+					return status.Error(code, "the stream was reset by a proxy")
+				}
+				return err
+			}),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cli.Close()
+		m := mutex(t, cli, prefix+"lock")
+		h := acquire(t, m)
+		reset.Store(true)
+		written := prefix + "written " + code.String()
+		if _, err := h.Commit(bounded(t), clientv3.OpPut(written, "1")); err != nil {
+			t.Errorf("%v: got %v of a Commit that was carried out", code, err)
+		}
+		if n := count(t, cli, written); n != 1 || reset.Load() {
+			t.Errorf("%v: void: it is there %d times", code, n)
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestACommitWhoseContextHasEndedIsNotSent(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := mutex(t, cli, prefix+"lock")
+	h := acquire(t, m)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Commit(ctx, clientv3.OpPut(prefix+"written", "1")); !errors.Is(err, context.Canceled) || errors.Is(err, lock.ErrUnknown) {
+		t.Errorf("got %v, want the cancellation, and not ErrUnknown", err)
+	}
+	release(t, acquire(t, m))
+	if n := count(t, cli, prefix+"written"); n != 0 {
+		t.Error("it was written")
 	}
 }
 

@@ -30,8 +30,8 @@
 //     next one has the lock at once, and the holder is told by the next keepalive, or write.
 //   - A lock is never taken anew for somebody who believes to have it, or to wait for it.
 //   - Tokens increase with each hold of a name.
-//   - An entry that nobody wants any longer is gone in the background, which Close waits for, and
-//     with its lease at the latest.
+//   - An entry that nobody wants any longer is removed in the background for as long as etcd may
+//     have its lease, also after Close, which waits for that for 3 s beside a shared Keeper.
 //
 // The keys are those of clientv3/concurrency's Mutex and of "etcdctl lock": the three exclude one
 // another on the same name. Do not use a name that begins with another one and a slash.

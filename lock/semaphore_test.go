@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/lock"
 )
@@ -113,4 +116,22 @@ func TestManyPassThroughASemaphoreBesideOneThatStays(t *testing.T) {
 		release(t, w.gets(t))
 	}
 	release(t, stays)
+}
+
+func TestATryIsOverSoonThoughEtcdDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	s, m := semaphore(t, cli, prefix+"semaphore", 3), mutex(t, cli, prefix+"lock")
+	release(t, must(t)(s.Acquire(bounded(t)))) // they have leases now
+	release(t, acquire(t, m))
+	rig(cli).meet(func([]clientv3.Op, func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		return nil, rpctypes.ErrTimeout
+	})
+	ctx := bounded(t)
+	for what, try := range map[string]func(context.Context) (*lock.Hold, error){"semaphore": s.TryAcquire, "mutex": m.TryAcquire} {
+		h, err := try(ctx)
+		if h != nil || err == nil || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			t.Errorf("%s: got %v, %v, want an error before ctx ends, and that is not ctx's", what, h, err)
+		}
+	}
 }

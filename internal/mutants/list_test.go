@@ -88,7 +88,7 @@ var mutants = []mutant{
 		"		next.sent = true\n", "",
 	}, "lock", "TestAnEntryThatNobodyWantsAnyMoreIsRemoved"},
 	{"a try that comes late stays", "internal/queue/leave.go", []string{
-		"	q.retire(e)\n", "	q.free(e)\n",
+		"	q.retire(e)\n	if next != nil {", "	q.free(e)\n	if next != nil {",
 	}, "lock", "TestATryThatComesLateKeepsNobodyOut"},
 	{"an entry that was not answered is put once more", "internal/queue/queue.go", []string{
 		`		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).`, `		If(clientv3.Compare(clientv3.CreateRevision(e.Key), ">", -1)).`,
@@ -108,6 +108,6 @@ var mutants = []mutant{
 		"kv.CreateRevision < l.Token {", "kv.CreateRevision > l.Token {",
 	}, "election", "TestObserveYieldsEachLeaderAndVacancies"},
 	{"Run ends when a term is lost", "election/election.go", []string{
-		"		if !errors.Is(lost, ErrLost) {", "		if errors.Is(lost, ErrLost) {",
+		"		case !errors.Is(lost, ErrLost):", "		case errors.Is(lost, ErrLost):",
 	}, "election", "TestRunCampaignsAgainAndNeverCallsTwiceAtOnce"},
 }

@@ -36,22 +36,26 @@ type Queue struct {
 	endAll  context.CancelCauseFunc
 	life    context.Context // of watches
 	end     context.CancelFunc
-	tidying context.Context // of what removes entries
-	give    context.CancelFunc
-	running int           // goroutines, guarded by mu
-	quiet   chan struct{} // closed when none is running and none is wanted; nil: some may be
+	owned   context.Context // ends with Close if the leases do
+	disown  context.CancelFunc
+
+	// Guarded by mu.
+	running  int           // goroutines
+	quiet    chan struct{} // closed when none is running and none is wanted; nil: some may be
+	removing int           // entries, in the background; it outlives the queue where their leases do
+	removed  chan struct{} // closed and replaced when there is none
 }
 
 // New returns a Queue of entries on the leases of a Keeper; without one it has its own, with a TTL.
 // It sends nothing.
 func New(cli *clientv3.Client, name string, keeper *lease.Keeper, ttl time.Duration) *Queue {
-	q := &Queue{cli: cli, keeper: keeper, own: keeper == nil, prefix: name + "/", waiting: make(map[*Entry]struct{})}
+	q := &Queue{cli: cli, keeper: keeper, own: keeper == nil, prefix: name + "/", waiting: make(map[*Entry]struct{}), removed: make(chan struct{})}
 	if q.own {
 		q.keeper = lease.NewKeeper(cli, &lease.Options{TTL: ttl})
 	}
 	q.calls, q.endAll = context.WithCancelCause(context.Background())
 	q.life, q.end = context.WithCancel(context.Background())
-	q.tidying, q.give = context.WithCancel(context.Background())
+	q.owned, q.disown = context.WithCancel(context.Background())
 	q.close = sync.OnceValue(q.shutdown)
 	return q
 }
@@ -80,8 +84,9 @@ func (q *Queue) Begin(ctx context.Context) (_ context.Context, done func(), err 
 // Closed is ErrClosed once it is so.
 func (q *Queue) Closed() error { return context.Cause(q.calls) }
 
-// Close ends the calls, and what goes on in the background. Entries that are being removed have a
-// few seconds to be so; what is still in the queue ends with its lease. It is idempotent.
+// Close ends the calls, and what goes on in the background; with its own Keeper the leases, too, and
+// all that is on them. Beside a shared one entries that are being removed have a few seconds to be
+// so, and then go on being removed until they or their leases are gone. It is idempotent.
 func (q *Queue) Close() error { return q.close() }
 
 func (q *Queue) shutdown() error {
@@ -90,16 +95,17 @@ func (q *Queue) shutdown() error {
 	q.mu.Unlock()
 	q.endAll(ErrClosed)
 	q.calling.Wait()
+	q.settleDown()
 	if q.own {
-		q.settleDown(0) // the keys go with the leases
+		q.disown()
 		return q.keeper.Close()
 	}
-	q.settleDown(closePatience)
+	q.awaitRemovals()
 	return nil
 }
 
 // settleDown ends what goes on in the background, and waits for it.
-func (q *Queue) settleDown(patience time.Duration) {
+func (q *Queue) settleDown() {
 	q.end()
 	quiet := make(chan struct{})
 	q.mu.Lock()
@@ -107,14 +113,26 @@ func (q *Queue) settleDown(patience time.Duration) {
 		close(quiet)
 	}
 	q.mu.Unlock()
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-quiet:
-	case <-t.C:
-	}
-	q.give()
 	<-quiet
+}
+
+// awaitRemovals waits for what is being removed, but not for ever.
+func (q *Queue) awaitRemovals() {
+	t := time.NewTimer(closePatience)
+	defer t.Stop()
+	for {
+		q.mu.Lock()
+		left, removed := q.removing, q.removed
+		q.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-removed:
+		case <-t.C:
+			return
+		}
+	}
 }
 
 // Go runs f in the background. Close waits for it.

@@ -159,12 +159,20 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 		h.q.Remove(h.entry) // etcd may have it still
 		return nil, lost
 	}
+	if err := context.Cause(ctx); err != nil && len(ops) > 0 { // nothing was sent, and that is known
+		h.q.Remove(h.entry)
+		h.Over()
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	defer context.AfterFunc(h.q.tidying, cancel)()
+	defer context.AfterFunc(h.q.owned, cancel)()
 	resp, err := h.q.Leave(ctx, h.entry, ops, next)
 	done := true
-	if err != nil && !errors.Is(err, ErrLost) {
+	switch {
+	case errors.Is(err, ErrLost):
+		resp, err = h.q.repeated(ctx, h.entry, ops)
+	case err != nil:
 		resp, done, err = h.q.Settle(ctx, h.entry, ops, err)
 	}
 	if errors.Is(err, ErrLost) {

@@ -109,19 +109,26 @@ func (q *Queue) Renew(ctx context.Context, e *Entry, wanted []clientv3.Op) error
 // earlier one's, and what else is on it, ends as it would have. ErrLost says that it is there no
 // longer, or has changed.
 func (q *Queue) Resume(ctx context.Context, found *KeyValue, value string) (*Entry, error) {
-	e := &Entry{Key: string(found.Key), Revision: found.CreateRevision, Value: value, moved: make(chan struct{}, 1)}
+	e := &Entry{Key: string(found.Key), Revision: found.CreateRevision, Value: value, said: value, moved: make(chan struct{}, 1)}
 	if !q.keeper.Claim(e.Key) {
 		return nil, fmt.Errorf("%w: %s is this process's own", ErrLost, e.Key)
 	}
+	unheard := false // a try may have been carried out: then it is ours, and nobody else would remove it
+	giveUp := func(err error) (*Entry, error) {
+		if unheard {
+			q.Remove(&Entry{Key: e.Key, Value: value, Lease: e.Lease})
+		} else {
+			q.free(e)
+		}
+		return nil, err
+	}
 	for p := (pause{}); ; p.wait(ctx) {
 		if ctx.Err() != nil {
-			q.free(e)
-			return nil, context.Cause(ctx)
+			return giveUp(context.Cause(ctx))
 		}
 		l, err := q.keeper.Lease(ctx)
 		if err != nil {
-			q.free(e)
-			return nil, err
+			return giveUp(err)
 		}
 		e.Lease = l
 		done, err := q.takeOver(ctx, e, found.ModRevision)
@@ -131,8 +138,9 @@ func (q *Queue) Resume(ctx context.Context, found *KeyValue, value string) (*Ent
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			_ = l.Confirm(ctx) // its end is what matters, and Err tells
 		case errors.Is(err, ErrLost), hopeless(err) != nil:
-			q.free(e)
-			return nil, err
+			return giveUp(err)
+		default:
+			unheard = unheard || !Refused(err)
 		}
 	}
 }

@@ -20,17 +20,27 @@ type KeyValue = mvccpb.KeyValue
 
 // TryEnter brings the entry into the queue if it need not wait there. Otherwise it returns who is
 // in the way, and has written nothing; but of two that count, and come at the same time, one may have
-// entered and left.
+// entered and left. It is tried once, for 2 s at most.
 func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
 	if ctx.Err() != nil {
 		q.free(e)
 		return nil, context.Cause(ctx)
 	}
-	if e.Kind.Size > 0 {
-		return q.enterRoom(ctx, e)
-	}
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	call, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
+	if e.Kind.Size > 0 {
+		inTheWay, err = q.enterRoom(call, e)
+	} else {
+		inTheWay, err = q.enterFirst(call, e)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil { // which is not the caller's
+		err = fmt.Errorf("no answer within %v", tryTimeout)
+	}
+	return inTheWay, err
+}
+
+// enterFirst is TryEnter for an entry that waits for all, or for all that do.
+func (q *Queue) enterFirst(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
 	nobody, first := clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix(), clientv3.WithFirstCreate()
 	if e.Kind.Shared {
 		nobody = clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithRange(q.prefix + sharedMark)
@@ -50,7 +60,7 @@ func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err
 	case !resp.Succeeded:
 		own, first := resp.Responses[0].GetResponseRange().Kvs, resp.Responses[1].GetResponseRange().Kvs
 		if len(own) > 0 && string(own[0].Value) == e.Value { // an earlier try, of the client's
-			e.Revision = own[0].CreateRevision
+			e.Revision, e.said = own[0].CreateRevision, e.Value
 			return nil, nil // nobody was there
 		}
 		q.free(e)
@@ -62,9 +72,7 @@ func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err
 
 // enterRoom is TryEnter for an entry that counts: etcd compares no sums.
 func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
-	call, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	resp, err := q.cli.Do(call, e.Kind.before(q.prefix))
+	resp, err := q.cli.Do(ctx, e.Kind.before(q.prefix))
 	if err != nil {
 		q.free(e)
 		return nil, err
@@ -78,7 +86,7 @@ func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, er
 		}
 		if taken += weight; taken > e.Kind.limit() {
 			q.free(e)
-			return q.read(call, kv)
+			return q.read(ctx, kv)
 		}
 	}
 	if err := q.Enter(ctx, e); err != nil {
@@ -91,7 +99,7 @@ func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, er
 		return nil, nil
 	}
 	q.Remove(e)
-	return q.read(call, &KeyValue{Key: []byte(last.key)})
+	return q.read(ctx, &KeyValue{Key: []byte(last.key)})
 }
 
 // read is a key with its value, or as it is known if it is gone.
@@ -127,7 +135,7 @@ func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 		if kvs := resp.Responses[0].GetResponseRange().Kvs; next != nil && len(kvs) > 0 && kvs[0].CreateRevision == e.Revision {
 			return q.Leave(ctx, e, ops, nil) // next's key is not free: it has to find another
 		}
-		q.free(e)
+		q.retire(e)
 		return nil, ErrLost
 	}
 	q.retire(e)
@@ -135,6 +143,19 @@ func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 		q.entered(next, resp.Header.Revision, resp.Responses[len(ops)+1:])
 	}
 	return resp, nil
+}
+
+// repeated finds out whether a Leave that found the entry gone was the second of its kind: clientv3
+// sends a transaction again, without a word, when it ended as if its context had.
+func (q *Queue) repeated(ctx context.Context, e *Entry, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
+	resp, known, err := q.trace(ctx, e, ops)
+	switch {
+	case known:
+		return resp, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	return nil, ErrLost
 }
 
 // ErrUnknown: whether ops were applied cannot be found out.
@@ -145,7 +166,7 @@ var ErrUnknown = errors.New("queue: outcome unknown")
 // cannot be applied is returned when the entry was deleted without them. When ctx ends before,
 // the error is ErrUnknown if ops may have been applied.
 func (q *Queue) Settle(ctx context.Context, e *Entry, ops []clientv3.Op, cause error) (resp *clientv3.TxnResponse, done bool, err error) {
-	unknown, bad := !Refused(cause), hopeless(cause) // whether a try may have been carried out; why none can be
+	unknown, bad := !Refused(cause), hopeless(cause) // whether ops may have been applied; why they cannot be
 	giveUp := func(err error) (*clientv3.TxnResponse, bool, error) {
 		if unknown && len(ops) > 0 {
 			err = fmt.Errorf("%w: %w", ErrUnknown, err)
@@ -167,7 +188,7 @@ func (q *Queue) Settle(ctx context.Context, e *Entry, ops []clientv3.Op, cause e
 		case err == nil && (bad == nil || len(ops) == 0):
 			return resp, true, nil
 		case err == nil, lost && !unknown && bad != nil:
-			return nil, true, bad
+			return nil, true, bad // with the entry there, or deleted by a try without ops, they were not
 		case lost && len(ops) == 0:
 			return settled(0, nil), true, nil // by the try that was not answered, or otherwise
 		case lost && !unknown:
@@ -182,8 +203,11 @@ func (q *Queue) Settle(ctx context.Context, e *Entry, ops []clientv3.Op, cause e
 			}
 			cause = err
 		default:
-			unknown = unknown || !Refused(err)
-			bad, cause = hopeless(err), err
+			unknown = unknown || len(try) > 0 && !Refused(err)
+			if refusal := hopeless(err); refusal != nil {
+				bad = refusal
+			}
+			cause = err
 		}
 	}
 }

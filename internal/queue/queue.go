@@ -66,11 +66,12 @@ type Entry struct {
 	taken int            // by all of them
 	last  predecessor
 	at    int64
-	heard int64 // the last deletion of one ahead
-	clash error // ErrSize
-	fresh bool  // Reads are of when nobody was ahead any more
-	gone  bool  // somebody deleted it
-	freed bool  // its key is another one's
+	heard int64  // the last deletion of one ahead
+	clash error  // ErrSize
+	fresh bool   // Reads are of when nobody was ahead any more
+	gone  bool   // somebody deleted it
+	said  string // what its value is, as far as is known
+	freed bool   // its key is another one's
 
 	sent    bool      // a write of it is under way, or was: it may be there
 	unheard time.Time // when one was given up that may still come
@@ -131,7 +132,7 @@ func (q *Queue) put(e *Entry) []clientv3.Op {
 func (q *Queue) entered(e *Entry, revision int64, answers []*pb.ResponseOp) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	e.Revision, e.gone = revision, false
+	e.Revision, e.gone, e.said = revision, false, e.Value
 	q.order(e, answers[1].GetResponseRange().Kvs, revision)
 	e.Reads = reads(answers[2:])
 }
@@ -170,7 +171,7 @@ func (q *Queue) Enter(ctx context.Context, e *Entry) error {
 	var p pause
 	for {
 		if err := e.Lease.Err(); err != nil {
-			q.free(e) // what comes late finds no lease
+			leave()
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
 		if ctx.Err() != nil {
@@ -223,7 +224,7 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (done bool, err error) {
 	}
 	found := resp.Responses[0].GetResponseRange().Kvs[0]
 	if e.Kind.Unique || string(found.Value) == e.Value { // an earlier try
-		e.Revision = found.CreateRevision
+		e.Revision, e.said = found.CreateRevision, e.Value
 		err := q.Look(ctx, e, resp.Header.Revision)
 		return err == nil, err
 	}
@@ -296,22 +297,52 @@ func (q *Queue) note(e *Entry, value string) {
 	q.Go(func() {
 		ctx, cancel := context.WithTimeout(q.life, tryTimeout)
 		defer cancel()
-		_, _ = q.cli.Txn(ctx).If(e.Guard()).Then(clientv3.OpPut(e.Key, value, clientv3.WithLease(e.Lease.ID()))).Commit()
+		q.mu.Lock()
+		said := e.said
+		q.mu.Unlock()
+		// Nobody else may have said something since: another process has resumed what it finds so.
+		resp, err := q.cli.Txn(ctx).If(e.Guard(), clientv3.Compare(clientv3.Value(e.Key), "=", said)).
+			Then(clientv3.OpPut(e.Key, value, clientv3.WithLease(e.Lease.ID()))).Commit()
+		if err == nil && resp.Succeeded {
+			q.mu.Lock()
+			e.said = value
+			q.mu.Unlock()
+		}
 	})
 }
 
-// Remove deletes the entry in the background, whatever is known of it, for as long as its lease
-// and the queue live. Its key is not used again before.
+// Remove deletes the entry in the background, whatever is known of it, for as long as its Keeper
+// lives and etcd may have its lease. Its key is not used again before.
 func (q *Queue) Remove(e *Entry) {
-	q.Go(func() {
-		ctx, cancel := lifetime(q.tidying, e.Lease)
+	q.mu.Lock()
+	q.removing++
+	q.mu.Unlock()
+	over := func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.removing--; q.removing == 0 {
+			close(q.removed)
+			q.removed = make(chan struct{})
+		}
+	}
+	going := q.keeper.Go(func(ctx context.Context) {
+		defer over()
+		ctx, cancel := outliving(ctx, e.Lease)
 		defer cancel()
-		q.remove(ctx, e)
-		q.free(e)
+		if q.remove(ctx, e) {
+			q.retire(e)
+		} else {
+			q.free(e)
+		}
 	})
+	if !going { // and the leases of a closed Keeper are gone, or go
+		q.free(e)
+		over()
+	}
 }
 
-func (q *Queue) remove(ctx context.Context, e *Entry) {
+// remove tells whether the entry is gone for certain.
+func (q *Queue) remove(ctx context.Context, e *Entry) bool {
 	own := clientv3.Compare(clientv3.Value(e.Key), "=", e.Value)
 	switch {
 	case e.Revision != 0:
@@ -326,9 +357,34 @@ func (q *Queue) remove(ctx context.Context, e *Entry) {
 		cancel()
 		// A write without an answer may come later than its deletion.
 		if err == nil && (e.Revision != 0 || time.Since(began) > lateness) {
-			return
+			return true
 		}
 	}
+	return false
+}
+
+// outliving is a context that ends some time after the lease, unless that is known to be gone: etcd
+// may have it for longer than this process could rely on it.
+func outliving(ctx context.Context, l *lease.Lease) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // ends with the context
+		defer cancel()
+		select {
+		case <-l.Done():
+		case <-ctx.Done():
+			return
+		}
+		if err := l.Err(); !errors.Is(err, lease.ErrUnreachable) && !errors.Is(err, lease.ErrExpired) {
+			return
+		}
+		t := time.NewTimer(leaveTimeout)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // lifetime is a context that ends with the lease, too.

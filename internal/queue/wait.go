@@ -23,7 +23,7 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 	defer cancel()
 	err := q.await(held, e)
 	if lost := e.Lease.Err(); lost != nil {
-		q.free(e)
+		q.Remove(e)
 		return fmt.Errorf("%w: %w", ErrLost, lost)
 	}
 	if err == nil {
