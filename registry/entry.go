@@ -28,8 +28,8 @@ type entry struct {
 	checks    []health.Result // as of the last change of a status
 	dismissal chan struct{}   // closed when there shall be no checks any more
 
-	written  bool         // the key is ours, on lease, with the value there
-	doubted  bool         // written, but somebody may have changed that unnoticed
+	written  bool // the key is ours, on lease, with the value there
+	doubted  bool // written, but somebody may have changed that unnoticed
 	there    record
 	revision int64        // of our last write; 0: there was none yet
 	lease    *lease.Lease // that the room for the key is reserved on

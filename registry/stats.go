@@ -43,7 +43,7 @@ type Stats struct {
 type Group struct {
 	Service    string
 	Status     Status // as in State
-	Registered bool // as in State
+	Registered bool   // as in State
 }
 
 // Stats counts the registrations that are not withdrawn. It asks nothing of etcd.

@@ -58,7 +58,7 @@ func buildExamples(ctx context.Context, from source, names []string, dir string)
 		args = append(args, modulePath+"/examples/"+name+from.version)
 	}
 	build := exec.CommandContext(ctx, "go", args...)
-	build.Dir = from.dir // whose go.sum has all that they need
+	build.Dir = from.dir                                            // whose go.sum has all that they need
 	build.Env = append(os.Environ(), "GOBIN="+dir, "GOTMPDIR="+dir) // which its caller removes
 	endTogether(build)
 	if out, err := build.CombinedOutput(); err != nil {
