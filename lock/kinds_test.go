@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -161,7 +162,9 @@ func TestManyReadersAreWaitedForByOneWriter(t *testing.T) {
 		readers = append(readers, must(t)(m.AcquireRead(bounded(t))))
 	}
 	w := queued(t, cli, name, 21, write(m))
-	rand.Shuffle(len(readers), func(i, j int) { readers[i], readers[j] = readers[j], readers[i] })
+	slices.Reverse(readers) // the newest first: those are what an entry reads of the ones ahead
+	older := readers[5:]
+	rand.Shuffle(len(older), func(i, j int) { older[i], older[j] = older[j], older[i] })
 	for _, h := range readers {
 		w.waits(t)
 		release(t, h)

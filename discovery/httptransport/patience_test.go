@@ -87,19 +87,25 @@ func (b *trickle) Read(p []byte) (int, error) {
 }
 
 func TestPatienceDoesNotRunOutWhileABodyIsSent(t *testing.T) {
-	const patience = time.Second
+	const patience = 3 * time.Second
 	s, atA, _ := pair(t, &httptransport.Options{Patience: patience}, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, "a")
 	})
 	for atA.Load() == 0 {
-		body := func() (io.ReadCloser, error) { return io.NopCloser(&trickle{6, patience / 4}), nil }
-		req := request(t, "PUT", nil)
-		req.Body, _ = body()
-		req.GetBody = body
-		if code, _, err := s.ask(req); code != 200 {
-			t.Errorf("got %d, %v", code, err)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				body := func() (io.ReadCloser, error) { return io.NopCloser(&trickle{8, patience / 6}), nil }
+				req := request(t, "PUT", nil)
+				req.Body, _ = body()
+				req.GetBody = body
+				if code, _, err := s.ask(req); code != 200 {
+					t.Errorf("got %d, %v", code, err)
+				}
+			})
 		}
+		all.Wait()
 	}
 	if n := s.Stats().Retries; n != 0 {
 		t.Errorf("%d requests were sent again while their bodies were on their way", n)
