@@ -99,15 +99,11 @@ func leaseOf(t *testing.T, cli *clientv3.Client, key string) int64 {
 	return resp.Kvs[0].Lease
 }
 
-// As with a new leader of etcd, which starts every TTL anew, the lease lives on in etcd though its
-// owner had to give it up.
-func TestALostHoldIsOutOfTheWayOnceItsOwnerIsBack(t *testing.T) {
-	t.Parallel()
-	cli, prefix := etcdtest.New(t)
-	gate, through := gated(t, cli)
-	m := withOptions(t, through, prefix+"lock", lock.Options{TTL: 2 * time.Second})
-	h := acquire(t, m)
-	renewed, err := cli.KeepAlive(t.Context(), clientv3.LeaseID(leaseOf(t, cli, h.Key())))
+// prolong keeps the lease of a key alive for the test, as new leaders of etcd do, which start every TTL
+// anew: its owner may have to give it up meanwhile.
+func prolong(t *testing.T, cli *clientv3.Client, key string) {
+	t.Helper()
+	renewed, err := cli.KeepAlive(t.Context(), clientv3.LeaseID(leaseOf(t, cli, key)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,6 +111,15 @@ func TestALostHoldIsOutOfTheWayOnceItsOwnerIsBack(t *testing.T) {
 		for range renewed {
 		}
 	}()
+}
+
+func TestALostHoldIsOutOfTheWayOnceItsOwnerIsBack(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	gate, through := gated(t, cli)
+	m := withOptions(t, through, prefix+"lock", lock.Options{TTL: 2 * time.Second})
+	h := acquire(t, m)
+	prolong(t, cli, h.Key())
 	gate.Lead("")
 	<-h.Done()
 	if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {

@@ -176,8 +176,7 @@ func TestAReleaseAfterCloseReleases(t *testing.T) {
 	}
 }
 
-// As with a new leader of etcd the lease lives on there; and it carries a registry's keys, say, so
-// that the Keeper does not revoke it.
+// The lease carries a registry's keys, say, so that the Keeper does not revoke it.
 func TestALostHoldOnALeaseThatCarriesMoreIsRemoved(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
@@ -188,14 +187,7 @@ func TestALostHoldOnALeaseThatCarriesMoreIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := acquire(t, beside(t, through, name, k))
-	renewed, err := cli.KeepAlive(t.Context(), clientv3.LeaseID(leaseOf(t, cli, h.Key())))
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { // ends with the test
-		for range renewed {
-		}
-	}()
+	prolong(t, cli, h.Key())
 	gate.Lead("")
 	<-h.Done()
 	gate.Lead(cli.Endpoints()[0])
