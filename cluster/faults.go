@@ -212,7 +212,7 @@ func (c *Cluster) revive(ctx context.Context, m *member) (time.Duration, error) 
 
 // coming are the members that start and will serve, as they are enough together. c.mu is held.
 func (c *Cluster) coming() []*member {
-	group := c.largestGroup(func(m *member) bool { return m.state == Running || m.state == Starting })
+	group := c.largestGroup((*member).started)
 	if len(group) < len(c.members)/2+1 {
 		return nil
 	}

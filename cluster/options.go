@@ -48,7 +48,7 @@ type Options struct {
 	InProcess bool
 	// Direct has the members listen on their ports themselves, as in production. Without the
 	// proxies the network cannot be cut or slowed, and the cluster is up to 2 s later ready. For
-	// benchmarks: under load the proxies take a third of what the clients' process does.
+	// benchmarks: under load the proxies take CPU time that would be measured, too (docs/adr/0002).
 	Direct bool
 	// ClientTLS makes the client endpoints https. Nil means plain http.
 	ClientTLS *TLS

@@ -129,7 +129,7 @@ func (c *Cluster) quorum() Quorum {
 	q := Quorum{Size: len(c.members), Need: len(c.members)/2 + 1}
 	q.up = c.largestGroup(func(m *member) bool { return m.state == Running })
 	q.Up = len(q.up)
-	q.Starting = len(c.largestGroup(func(m *member) bool { return m.state == Running || m.state == Starting })) - q.Up
+	q.Starting = len(c.largestGroup((*member).started)) - q.Up
 	if q.Held() {
 		q.Leader = agreed(q.up)
 	}
@@ -159,6 +159,9 @@ func (c *Cluster) largestGroup(counts func(*member) bool) []*member {
 	}
 	return largest
 }
+
+// started: it runs, or will once it can.
+func (m *member) started() bool { return m.state == Running || m.state == Starting }
 
 // agreed is the member of the group that all of it follow in one term, or "".
 func agreed(group []*member) string {

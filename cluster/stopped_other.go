@@ -4,5 +4,6 @@ package cluster
 
 import "context"
 
-// awaitStopped does not wait: who asks here for a stopped child's state takes its exit from os/exec.
+// awaitStopped does not wait: without waitid(WNOWAIT) the question could take the child's exit from
+// os/exec.
 func awaitStopped(context.Context, int) error { return nil }

@@ -143,7 +143,7 @@ func (r *Registrar) unsettled(e *entry, err error, rest time.Duration) {
 	default:
 		e.untold = true
 		if e.trouble == nil {
-			r.note(slog.LevelWarn, "cannot write, trying on", "key", e.key, "error", err)
+			r.note(slog.LevelWarn, "cannot write, trying on", "key", e.key, "endpoints", r.cli.Endpoints(), "error", err)
 		}
 		e.fails(err, rest, false)
 	}

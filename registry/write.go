@@ -52,7 +52,7 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Dur
 		return nil // with this known the next round goes on another one, at once
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v at %q: %w", patience, r.cli.Endpoints(), err)
+		return fmt.Errorf("no answer within %v: %w", patience, err)
 	}
 	if err != nil {
 		return err
