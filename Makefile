@@ -15,22 +15,32 @@ test: ## all tests, as the README says it
 
 .PHONY: race
 race: ## all tests under the race detector, but those of examples/, which start programs built without it
-	$(GO) test -race $$($(GO) list ./... | grep -v '/examples$$')
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v '/examples$$')
 
 .PHONY: long
-long: ## the tests that take their time: a minute's sleep, a slow network, a minute of faults
-	$(GO) test -count=1 -tags long -run 'Slow|Sleeping|TermsIncrease' ./mirror ./election
+long: ## the tests that take their time: long TTLs and outages, a slow network, large backlogs, 1,000 rounds, a minute of faults
+	$(GO) test -count=1 -tags long -v -run 'Slow|Sleeping|TermsIncrease|CatchesUp' ./mirror ./election
+	$(GO) test -count=1 -tags long -v -run 'StoodStill|DeadHolder|Killed' ./lock
+	$(GO) test -count=1 -tags long -v -run 'LongOutage|HalfAMinute' ./registry
+	$(GO) test -count=1 -tags long -v -run 'AgainAndAgain|TTL60s' ./internal/matrix
 	$(GO) test -count=1 -tags long -v -run WhatIsGuarded ./internal/safety
+
+.PHONY: crowds
+crowds: ## thousands of handles, and what they cost others: some ten minutes of a quiet machine, not part of CI
+	$(GO) test -count=1 -tags long -v -timeout 20m -run Idle ./internal/matrix
+	$(GO) test -count=1 -tags long -v -timeout 20m -run Thousand ./lock
+	$(GO) test -count=1 -tags long -v -timeout 20m -run AnyNumber ./registry
+	$(GO) test -run '^$$' -bench Beside -benchtime 1x ./internal/matrix
 
 .PHONY: mutants
 mutants: ## the guarantees broken one by one, and each found out by its test
-	$(GO) test -count=1 -tags long -v ./internal/mutants
+	$(GO) test -count=1 -tags long -v -parallel 4 -timeout 45m ./internal/mutants
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck (pinned in tools/go.mod)
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags long ./mirror ./election ./internal/safety ./internal/mutants
+	$(GO) vet -tags long ./mirror ./election ./lock ./registry ./internal/safety ./internal/matrix ./internal/mutants
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
 .PHONY: bench

@@ -16,7 +16,7 @@
 //	metrics    what these know of themselves, for Prometheus
 //	lock       locks that are fair, fenced and loss-aware: Mutex, RWMutex, Semaphore; below it
 //	           fence, which refuses late writes before an SQL database or an HTTP service
-//	election   Campaign, Run, Observe: one leader, and everybody knows who
+//	election   Campaign, Run, Observe: one leader, and every process knows which
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line
 //
@@ -25,6 +25,7 @@
 // the layers; docs/adr tells why they are so.
 //
 // What is promised everywhere: an error names what failed, where and what to do next; a context
-// bounds a call and never the life of what the call returns; every call has a deadline; no
-// decision rests on the wall clock.
+// bounds a call and never the life of what the call returns; a call waits no longer than its context,
+// and where the context has no end, the documentation says for how long it waits; no decision rests
+// on the wall clock.
 package etcdkit

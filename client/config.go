@@ -16,6 +16,7 @@ const (
 // checked as far as that goes without reading a file.
 type config struct {
 	endpoints      []endpoint
+	endpointsFrom  setting
 	secure         bool // TLS at all endpoints; they are never mixed
 	ca, cert, key  setting
 	user, password setting // both or neither
@@ -76,6 +77,7 @@ func (c *config) resolveEndpoints(given []string) error {
 			c.endpoints = append(c.endpoints, e)
 		}
 	}
+	c.endpointsFrom = from
 	return c.checkFilesWanted(from)
 }
 

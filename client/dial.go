@@ -9,6 +9,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // Dial returns a client once a member has answered. It tries all endpoints at
@@ -21,6 +23,17 @@ import (
 // rejects the user, and otherwise ErrUnreachable, which names each endpoint and
 // its last cause. The package documentation has the guarantees.
 func Dial(ctx context.Context, opts *Options) (*clientv3.Client, error) {
+	d, err := newDialer(opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	return race(ctx, d)
+}
+
+// newDialer has all settings, and the files that they name.
+func newDialer(opts *Options) (*dialer, error) {
 	cfg, err := resolve(opts)
 	if err != nil {
 		return nil, err
@@ -29,9 +42,10 @@ func Dial(ctx context.Context, opts *Options) (*clientv3.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.timeout)
-	defer cancel()
-	return race(ctx, &dialer{config: cfg, tls: tlsConfig})
+	if err := cfg.findDev(); err != nil {
+		return nil, err
+	}
+	return &dialer{config: cfg, tls: tlsConfig}, nil
 }
 
 // dialer makes attempts at endpoints.
@@ -50,7 +64,8 @@ type dialer struct {
 func (d *dialer) open(ctx context.Context, e endpoint) (*clientv3.Client, error) {
 	life, end := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, end)
-	cli, err := clientv3.New(d.clientConfig(life, e))
+	connecting := new(ask.Dialer)
+	cli, err := clientv3.New(d.clientConfig(life, e, connecting))
 	if !stop() && err == nil {
 		cli.Close()
 		err = ctx.Err()
@@ -60,10 +75,11 @@ func (d *dialer) open(ctx context.Context, e endpoint) (*clientv3.Client, error)
 		return nil, err
 	}
 	cli.SetEndpoints(d.texts()...)
+	connecting.Adopt(cli)
 	return cli, nil
 }
 
-func (d *dialer) clientConfig(life context.Context, e endpoint) clientv3.Config {
+func (d *dialer) clientConfig(life context.Context, e endpoint, connecting *ask.Dialer) clientv3.Config {
 	return clientv3.Config{
 		Context:   life,
 		Endpoints: []string{e.text},
@@ -84,7 +100,9 @@ func (d *dialer) clientConfig(life context.Context, e endpoint) clientv3.Config 
 
 		Logger: zap.NewNop(), // the default one writes to stderr
 		DialOptions: append([]grpc.DialOption{
-			grpc.WithNoProxy(), // the attempts don't use one either
+			// Straight to the members, as the attempts go, and not at all while
+			// none can be reached but for one prober.
+			grpc.WithContextDialer(connecting.Dial),
 			// By default gRPC leaves a member that is back unused for up to
 			// two minutes, and waits for one that is gone for 20 s.
 			grpc.WithConnectParams(grpc.ConnectParams{

@@ -25,7 +25,7 @@ type kind int
 
 const (
 	absence     kind = iota // nobody there, who may be about to start
-	unready                 // somebody there, with a trouble that may pass
+	unready                 // a process answers, with a trouble that may pass
 	interrupted             // no outcome by the time the context was done
 	final                   // trying again cannot help at this endpoint
 	denial                  // nor at any other: the user is wrong

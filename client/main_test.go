@@ -19,5 +19,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Unsetenv("ETCDKIT_INSECURE_PLAINTEXT_PASSWORD")
+	os.Setenv("XDG_RUNTIME_DIR", os.DevNull) // and their dev clusters
 	goleak.VerifyTestMain(tests)
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,13 +17,14 @@ const grace = time.Second
 type misses struct {
 	began     time.Time
 	endpoints []endpoint
+	from      setting // of the endpoints
 	last      []*failure
 	hope      []bool // whether another attempt may help
 }
 
-func newMisses(endpoints []endpoint) *misses {
+func newMisses(endpoints []endpoint, from setting) *misses {
 	n := len(endpoints)
-	return &misses{time.Now(), endpoints, make([]*failure, n), slices.Repeat([]bool{true}, n)}
+	return &misses{time.Now(), endpoints, from, make([]*failure, n), slices.Repeat([]bool{true}, n)}
 }
 
 func (m *misses) add(i int, f *failure) {
@@ -47,14 +49,20 @@ func (m *misses) err(ctx context.Context) error {
 		}
 	}
 	lines := make([]string, len(m.endpoints))
-	hint := true
+	gone, here := true, true // nobody is there; and there is this machine
 	for i, f := range m.last {
 		lines[i] = m.endpoints[i].text + ": " + f.text
 		e.is = append(e.is, f)
-		hint = hint && f.kind == absence && m.endpoints[i].loopback()
+		gone = gone && f.kind == absence
+		here = here && m.endpoints[i].loopback()
 	}
 	e.text += ": " + strings.Join(lines, "; ")
-	if hint {
+	switch variable := m.from.rank == fromEtcdkit || m.from.rank == fromEtcdctl; {
+	case gone && variable && here:
+		e.text += fmt.Sprintf("; %s says so: unset it if that cluster is gone (then a running etcdkit dev is found), or set it to one that runs", m.from.name)
+	case gone && variable:
+		e.text += fmt.Sprintf("; %s says so: is it still right?", m.from.name)
+	case gone && here:
 		e.text += "; is a cluster running? try: etcdkit dev"
 	}
 	return e

@@ -38,7 +38,7 @@ func race(ctx context.Context, d *dialer) (*clientv3.Client, error) {
 
 	var won *clientv3.Client
 	var denied error
-	missed := newMisses(d.endpoints)
+	missed := newMisses(d.endpoints, d.endpointsFrom)
 	for r := range reports { // to the end, so that every report finds its reader
 		switch {
 		case r.client != nil && won != nil:

@@ -54,7 +54,7 @@ type member struct {
 	view     report
 	reason   string
 	warnings *warnings
-	leaving  bool          // the node's end is our doing
+	leaving  State         // what it is after an end that is our doing; "" while it is not
 	gone     chan struct{} // closed when the node's end was taken note of
 }
 
@@ -136,7 +136,7 @@ func (c *Cluster) openDirs() error {
 	if dir == "" {
 		dir = filepath.Join(c.run, "data")
 	}
-	c.data, err = openDataDir(dir, c.opts.Members)
+	c.data, err = openDataDir(dir, c.opts.Members, c.opts.DataDir != "")
 	return err
 }
 
@@ -176,7 +176,7 @@ func (c *Cluster) launch(m *member) error {
 		c.reaper.wake(p.pid())
 	}
 	c.mu.Lock()
-	m.node, m.state, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{ID: m.view.ID}, "", warnings, false
+	m.node, m.state, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{ID: m.view.ID}, "", warnings, ""
 	m.gone = make(chan struct{})
 	gone := m.gone
 	c.broadcast()
@@ -223,8 +223,8 @@ func (c *Cluster) buried(m *member, n node) {
 	m.peer.mute()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m.node, m.view, m.state = nil, report{ID: m.view.ID}, Stopped
-	if !m.leaving {
+	m.node, m.view, m.state = nil, report{ID: m.view.ID}, m.leaving
+	if m.leaving == "" {
 		m.state, m.reason = Failed, n.failure()
 		q := c.quorum()
 		c.opts.Logger.Error(fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
@@ -258,11 +258,12 @@ func (c *Cluster) until(ctx context.Context, ok func() bool) error {
 	}
 }
 
-// end ends the member's node, by one of its ways to end, and waits until nothing of it is left.
-func (c *Cluster) end(m *member, how func(node)) error {
+// end ends the member's node, by one of its ways to end, and waits until nothing of it is left. as is
+// the member's state afterwards.
+func (c *Cluster) end(m *member, as State, how func(node)) error {
 	c.mu.Lock()
 	n, gone, warnings := m.node, m.gone, m.warnings
-	m.leaving = true
+	m.leaving = as
 	paused := m.state == Paused
 	if m.state == Starting {
 		how = node.kill // it cannot listen before it serves
@@ -308,7 +309,7 @@ func (c *Cluster) close() error {
 	ends := make(chan error, len(c.members))
 	for _, m := range c.members {
 		go func() {
-			err := c.end(m, how)
+			err := c.end(m, Stopped, how)
 			m.client.close()
 			m.peer.close()
 			ends <- err
@@ -345,7 +346,7 @@ func (c *Cluster) endpoint(m *member) string {
 	return m.client.addr
 }
 
-// Endpoint is the client address of one member; "leader" is a name, too.
+// Endpoint is the client address of one member; "leader" and "follower" are names, too.
 func (c *Cluster) Endpoint(name string) (string, error) {
 	m, err := c.member(name)
 	if err != nil {
@@ -370,16 +371,47 @@ func (c *Cluster) Leader() string {
 	return c.quorum().Leader
 }
 
-// member finds a member by name; "leader" is the present one.
+// Member is the name of the member that a name means now: of "leader", or of "follower". A fault on "leader"
+// is undone on the member that led, which needs its name.
+func (c *Cluster) Member(name string) (string, error) {
+	m, err := c.member(name)
+	if err != nil {
+		return "", err
+	}
+	return m.name, nil
+}
+
+const (
+	theLeader  = "leader"   // the member that leads now
+	aFollower  = "follower" // the first one that is up and does not lead
+	allMembers = "all"      // every member that a fault can be done to
+)
+
+// member finds a member by name, or by its role at this moment.
 func (c *Cluster) member(name string) (*member, error) {
-	if name == "leader" {
-		if name = c.Leader(); name == "" {
-			return nil, fmt.Errorf("%w at this moment; name a member", ErrNoLeader)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.quorum()
+	switch name {
+	case theLeader:
+		name = q.Leader
+	case aFollower:
+		name = ""
+		for _, m := range c.members {
+			if slices.Contains(q.up, m) && q.Leader != "" && m.name != q.Leader {
+				name = m.name
+				break
+			}
 		}
+	case "":
+		return nil, &UnknownMemberError{Name: name, Known: append(c.Names(), theLeader, aFollower)}
+	}
+	if name == "" {
+		return nil, fmt.Errorf("%w at this moment; name a member: %s", ErrNoLeader, strings.Join(c.Names(), ", "))
 	}
 	i := slices.IndexFunc(c.members, func(m *member) bool { return m.name == name })
 	if i < 0 {
-		return nil, &UnknownMemberError{Name: name, Known: append(c.Names(), "leader")}
+		return nil, &UnknownMemberError{Name: name, Known: append(c.Names(), theLeader, aFollower)}
 	}
 	return c.members[i], nil
 }

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(parentEnv) != "" {
 		os.Exit(runParent())
 	}
+	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
 	goleak.VerifyTestMain(tests)
 }
 
@@ -164,7 +166,7 @@ func TestAFaultThatIsNotWaitedForSaysSo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // no election is so fast
 	defer cancel()
 	ch, err := c.Kill(ctx, "leader")
-	if ch != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "killed, but what came of it was not waited for") {
+	if ch != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "killed, but the result was not awaited") {
 		t.Errorf("got %v, %v, want what was done and that its end is not known", ch, err)
 	}
 }
@@ -296,9 +298,9 @@ func TestFaultsNameWhatIsWrongWithTheirTarget(t *testing.T) {
 		want error
 		text string
 	}{
-		{"an unknown member", func() (*cluster.Change, error) { return c.Kill(t.Context(), "etcd9") }, cluster.ErrUnknownMember, `"etcd9": the members are etcd1, etcd2, etcd3, leader`},
-		{"start of a running member", func() (*cluster.Change, error) { return c.Start(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running; this needs it stopped or failed"},
-		{"resume of a running member", func() (*cluster.Change, error) { return c.Resume(t.Context(), "etcd1") }, cluster.ErrState, "needs it paused"},
+		{"an unknown member", func() (*cluster.Change, error) { return c.Kill(t.Context(), "etcd9") }, cluster.ErrUnknownMember, `"etcd9": the members are etcd1, etcd2, etcd3, leader, follower, all`},
+		{"start of a running member", func() (*cluster.Change, error) { return c.Start(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running already"},
+		{"resume of a running member", func() (*cluster.Change, error) { return c.Resume(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running, not paused"},
 		{"a pause in this process", func() (*cluster.Change, error) { return inProcess.Pause(t.Context(), "etcd1") }, cluster.ErrInProcess, "start the cluster without InProcess"},
 		{"a move with nobody to move to", func() (*cluster.Change, error) { return inProcess.MoveLeader(t.Context(), "") }, cluster.ErrNoLeader, "no other member is up"},
 	} {
@@ -336,6 +338,7 @@ func TestAClosedClusterRefusesFaultsAndClosesAgain(t *testing.T) {
 func TestBadOptionsAreRefusedBeforeAnythingStarts(t *testing.T) {
 	for _, opts := range []cluster.Options{
 		{Members: 2}, {Members: 7}, {Members: -1}, {DataDir: "a\x00b"}, {ClientTLS: &cluster.TLS{CertFile: "x"}},
+		{BcryptCost: 3}, {BcryptCost: 32}, {BcryptCost: -1}, {AuthTokenTTL: 1500 * time.Millisecond},
 	} {
 		c, err := cluster.Start(t.Context(), &opts)
 		if !errors.Is(err, cluster.ErrOptions) || c != nil {

@@ -1,14 +1,18 @@
 package cluster
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-semver/semver"
 	"go.etcd.io/etcd/api/v3/version"
@@ -18,6 +22,8 @@ import (
 const (
 	recordFile = "cluster.json"
 	lockFile   = ".etcdkit.lock"
+	// copyFile is a second cluster.json, for one that was emptied.
+	copyFile = "cluster.json.copy"
 )
 
 // record is cluster.json: what the next Start on this directory has to agree with.
@@ -43,11 +49,12 @@ type dataDir struct {
 	lock   *fileutil.LockedFile
 	record record
 	reused bool // a cluster has served from here before
+	kept   bool // it is not temporary
 }
 
 // openDataDir checks the directory against what is asked for, and locks it. On an error it has
 // changed nothing that was there.
-func openDataDir(path string, members int) (*dataDir, error) {
+func openDataDir(path string, members int, kept bool) (*dataDir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w %q: %w", ErrDataDir, path, err)
@@ -58,11 +65,11 @@ func openDataDir(path string, members int) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("%w %s cannot be created; choose another with --data-dir: %w", ErrDataDir, path, err)
 	}
-	d := &dataDir{path: path}
+	d := &dataDir{path: path, kept: kept}
 	if d.lock, err = lockDir(path); err != nil {
 		return nil, err
 	}
-	r, err := readRecord(path, members) // again: until now somebody else could have had the lock
+	r, err := readRecord(path, members) // again: until now another process could have had the lock
 	if err == nil {
 		err = d.membersFree(r)
 	}
@@ -80,9 +87,18 @@ func openDataDir(path string, members int) (*dataDir, error) {
 // readRecord reads and checks cluster.json without touching anything. It is nil, nil where a
 // new cluster may be made: there is no directory, or nothing in it.
 func readRecord(path string, members int) (*record, error) {
+	if err := noLinks(path); err != nil {
+		return nil, err
+	}
 	b, err := os.ReadFile(filepath.Join(path, recordFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, unused(path)
+	}
+	// A file system that lost its power may leave a file empty, or with zeros in it.
+	if err == nil && len(bytes.Trim(b, "\x00\n ")) == 0 {
+		if b, err = os.ReadFile(filepath.Join(path, copyFile)); errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("%w %s: %s is empty, and there is no %s to go on with; restore one of them, or move the directory away to begin with an empty cluster", ErrDataDir, path, recordFile, copyFile)
+		}
 	}
 	if errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("%w %s is not a directory, or below something that is not; name another", ErrDataDir, path)
@@ -92,7 +108,10 @@ func readRecord(path string, members int) (*record, error) {
 	}
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, fmt.Errorf("%w %s: %s is damaged; restore it or choose another directory: %w", ErrDataDir, path, recordFile, err)
+		return nil, fmt.Errorf("%w %s: %s is damaged: %w; if %s is not, copy that over it, or choose another directory", ErrDataDir, path, recordFile, err, copyFile)
+	}
+	if n := len(r.Members); n > maxMembers {
+		return nil, fmt.Errorf("%w %s: %s is damaged or not ours: it has %d members, and %d are the most; restore it or choose another directory", ErrDataDir, path, recordFile, n, maxMembers)
 	}
 	for i, m := range r.Members {
 		if m.Name != memberName(i) {
@@ -113,13 +132,41 @@ func unused(path string) error {
 		return fmt.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
 	}
 	for _, e := range entries {
-		if e.Name() == lockFile {
+		if e.Name() == lockFile || e.Name() == recordFile+unfinished {
 			continue
+		}
+		if e.Name() == copyFile {
+			return fmt.Errorf("%w %s holds %s and no %s; copy the first to the second, or name an empty or new directory", ErrDataDir, path, copyFile, recordFile)
 		}
 		if below, err := os.ReadDir(filepath.Join(path, e.Name())); err == nil && len(below) == 0 && isMember(e.Name()) {
 			continue
 		}
 		return fmt.Errorf("%w %s holds %q and no %s, so it is not a cluster's; name an empty or new directory", ErrDataDir, path, e.Name(), recordFile)
+	}
+	return nil
+}
+
+// noLinks refuses a directory in which a symbolic link leads out: members write and delete below their
+// names, and a user that unpacks an archive and starts a cluster on it must lose nothing by that. A
+// member's data on another disk is a mount point.
+func noLinks(path string) error {
+	names := []string{recordFile, copyFile}
+	for i := range maxMembers {
+		names = append(names, memberName(i), memberName(i)+".log")
+	}
+	for _, name := range names {
+		err := filepath.WalkDir(filepath.Join(path, name), func(at string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type()&fs.ModeSymlink != 0 {
+				err = fmt.Errorf("%w %s: %s is a symbolic link; replace it by what it leads to (data on another disk: by a mount point), or choose another directory", ErrDataDir, path, at)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			if !errors.Is(err, ErrDataDir) {
+				err = fmt.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
+			}
+			return err
+		}
 	}
 	return nil
 }
@@ -148,16 +195,31 @@ func (r *record) compatible(path string, members int) error {
 	return nil
 }
 
+// orphanTimeout is how long the lock of a process that was killed may last: a child that it was just
+// starting has the lock until it has become a member.
+const orphanTimeout = 2 * time.Second
+
+// lockHolder is the pid in a lock file, or 0.
+func lockHolder(name string) int {
+	b, _ := os.ReadFile(name) // not there: nobody
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid
+}
+
 func lockDir(path string) (*fileutil.LockedFile, error) {
 	name := filepath.Join(path, lockFile)
 	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w %s: its %s is not a plain file; remove it or choose another with --data-dir", ErrDataDir, path, lockFile)
 	}
 	lock, err := fileutil.TryLockFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	for begin := time.Now(); errors.Is(err, fileutil.ErrLocked) && gone(lockHolder(name)) && time.Since(begin) < orphanTimeout; {
+		<-time.After(10 * time.Millisecond)
+		lock, err = fileutil.TryLockFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	}
 	if errors.Is(err, fileutil.ErrLocked) {
 		holder := "a running cluster"
-		if pid, rerr := os.ReadFile(name); rerr == nil && len(pid) > 0 {
-			holder += " (pid " + strings.TrimSpace(string(pid)) + ")"
+		if pid := lockHolder(name); pid != 0 {
+			holder += fmt.Sprintf(" (pid %d)", pid)
 		}
 		return nil, fmt.Errorf("%w %s is in use by %s; stop it first, or choose another with --data-dir", ErrDataDir, path, holder)
 	}
@@ -191,20 +253,46 @@ func (d *dataDir) membersFree(r *record) error {
 	return nil
 }
 
-// save writes cluster.json whole or not at all.
+// save writes cluster.json and its copy, each whole or not at all, and one after the other, so that no
+// loss of power takes both.
 func (d *dataDir) save() error {
 	b, err := json.MarshalIndent(&d.record, "", "  ")
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(d.path, recordFile)
-	if err := os.WriteFile(name+".new", append(b, '\n'), 0o600); err != nil {
-		return fmt.Errorf("%w %s: %w", ErrDataDir, d.path, err)
-	}
-	if err := os.Rename(name+".new", name); err != nil {
-		return fmt.Errorf("%w %s: %w", ErrDataDir, d.path, err)
+	for _, name := range []string{recordFile, copyFile} {
+		if err := replaceFile(filepath.Join(d.path, name), append(b, '\n'), d.kept); err != nil {
+			return fmt.Errorf("%w %s: %w", ErrDataDir, d.path, err)
+		}
 	}
 	return nil
+}
+
+// unfinished is a file's name until it is whole.
+const unfinished = ".new"
+
+// replaceFile replaces a file. If it is to last, it is on the disk when replaceFile returns.
+func replaceFile(name string, b []byte, lasting bool) (err error) {
+	_ = os.Remove(name + unfinished)
+	f, err := os.OpenFile(name+unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // new: no link leads elsewhere
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil && lasting {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return err
+	}
+	if !lasting {
+		return nil
+	}
+	return syncDir(filepath.Dir(name))
 }
 
 // discardBootstrap removes what a Start that never became ready left behind.

@@ -95,8 +95,15 @@ func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
 	if err := os.Symlink(filepath.Join(foreign, "thesis.txt"), filepath.Join(linked, ".etcdkit.lock")); err != nil {
 		t.Fatal(err)
 	}
-	lost := kept(t)
-	if err := os.Remove(filepath.Join(lost, "cluster.json")); err != nil {
+	lost, copied, empty := kept(t), kept(t), kept(t)
+	for _, name := range []string{
+		filepath.Join(lost, "cluster.json"), filepath.Join(lost, "cluster.json.copy"), filepath.Join(copied, "cluster.json"), filepath.Join(empty, "cluster.json.copy"),
+	} {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(filepath.Join(empty, "cluster.json"), 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct {
@@ -109,6 +116,8 @@ func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
 		{"a much older version", edit(kept(t), `"etcd": "3.7`, `"etcd": "3.4`), 3, "use a matching etcdkit or another directory"},
 		{"a damaged record", edit(kept(t), `{`, `{{`), 3, "cluster.json is damaged"},
 		{"a record that reaches out", edit(edit(kept(t), `"etcd1"`, `"../etcd1"`), `"served": true`, `"served": false`), 3, `member 1 is called "../etcd1"`},
+		{"an emptied record without a copy", empty, 3, "cluster.json is empty, and there is no cluster.json.copy to go on with; restore one of them"},
+		{"data with a copy of its record only", copied, 3, "copy the first to the second"},
 		{"data without its record", lost, 3, `holds "etcd1" and no cluster.json`},
 		{"somebody's files", foreign, 3, `holds "thesis.txt" and no cluster.json`},
 		{"a lock that is a link", linked, 3, "its .etcdkit.lock is not a plain file"},
@@ -196,5 +205,131 @@ func TestATakenPortIsNamedWithThePidAndProgramThatHoldsIt(t *testing.T) {
 	want := fmt.Sprintf("%s is held by pid %d (cluster.test)", port, os.Getpid())
 	if !errors.Is(err, cluster.ErrPortTaken) || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want ErrPortTaken with %q", err, want)
+	}
+}
+
+func TestAnEmptiedRecordIsRepaired(t *testing.T) {
+	for what, content := range map[string]string{"empty": "", "zeros": strings.Repeat("\x00", 512)} {
+		dir := kept(t)
+		name := filepath.Join(dir, "cluster.json")
+		whole, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := etcdtest.NewCluster(t, &cluster.Options{DataDir: dir, InProcess: true})
+		resp, err := etcdtest.Client(t, c).Get(t.Context(), "kept")
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Errorf("%s: got %v, %v, want the kept key", what, resp, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(name); err != nil || string(b) != string(whole) {
+			t.Errorf("%s: cluster.json is now %q, %v, want what it was: %q", what, b, err, whole)
+		}
+	}
+}
+
+// A directory that was unpacked from an archive may have links in it that lead to files of the user's.
+func TestADirectoryWithLinksInItIsRefusedAndTheirTargetsAreLeftAlone(t *testing.T) {
+	const interrupted = `{"etcd":"3.7.3","token":"x","served":false,"members":[{"name":"etcd1","client":1,"peer":2}]}`
+	for _, tc := range []struct {
+		link, target string // target is below the victim
+		served       bool
+	}{
+		{"etcd1", "", false},
+		{"etcd1", "", true},
+		{"etcd2.log", "member/precious", true},
+		{"cluster.json", "cluster.json", true},
+		{"cluster.json.copy", "member/precious", true},
+		{"etcd1/member/wal/evil.wal", "member/precious", true},
+	} {
+		t.Run(fmt.Sprint(tc.link, ", served ", tc.served), func(t *testing.T) {
+			victim := t.TempDir()
+			if err := os.Mkdir(filepath.Join(victim, "member"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"member/precious", "cluster.json"} {
+				if err := os.WriteFile(filepath.Join(victim, name), []byte(interrupted), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir := t.TempDir()
+			if tc.served {
+				dir = kept(t)
+			} else if err := os.WriteFile(filepath.Join(dir, "cluster.json"), []byte(interrupted), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			link := filepath.Join(dir, tc.link)
+			if err := os.RemoveAll(link); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(filepath.Join(victim, tc.target), link); err != nil {
+				t.Fatal(err)
+			}
+			before := snapshot(t, victim)
+			members := 1
+			if tc.served {
+				members = 3
+			}
+			c, err := cluster.Start(t.Context(), &cluster.Options{Members: members, AnyPort: true, InProcess: true, DataDir: dir})
+			if err == nil {
+				c.Close()
+			}
+			if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), link+" is a symbolic link; replace it") {
+				t.Errorf("got %v, want ErrDataDir that names %s", err, link)
+			}
+			if after := snapshot(t, victim); after != before {
+				t.Errorf("the link's target was changed:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+}
+
+// More members than a cluster can have are not ours: nothing looks for links at their names.
+func TestARecordOfTooManyMembersIsRefused(t *testing.T) {
+	dir, victim := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(victim, "member"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var members []string
+	for i := range 6 {
+		members = append(members, fmt.Sprintf(`{"name":"etcd%d","client":%d,"peer":%d}`, i+1, 2*i+11, 2*i+12))
+	}
+	record := fmt.Sprintf(`{"etcd":"3.7.3","token":"x","served":false,"members":[%s]}`, strings.Join(members, ","))
+	if err := os.WriteFile(filepath.Join(dir, "cluster.json"), []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(dir, "etcd6")); err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.Start(t.Context(), &cluster.Options{Members: 3, AnyPort: true, InProcess: true, DataDir: dir})
+	if err == nil {
+		c.Close()
+	}
+	if !errors.Is(err, cluster.ErrDataDir) || !strings.Contains(err.Error(), "6 members") {
+		t.Errorf("got %v, want ErrDataDir that says how many", err)
+	}
+	if _, err := os.Stat(filepath.Join(victim, "member")); err != nil {
+		t.Errorf("what the link leads to: %v", err)
+	}
+}
+
+// What a link under the name of an unfinished file leads to is not written.
+func TestAnUnfinishedRecordLeadsNowhereElse(t *testing.T) {
+	dir := kept(t)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(dir, "cluster.json.new")); err != nil {
+		t.Fatal(err)
+	}
+	etcdtest.NewCluster(t, &cluster.Options{DataDir: dir, InProcess: true})
+	if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" {
+		t.Errorf("the link's target is now %q, %v", b, err)
 	}
 }

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,28 +14,18 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
+	"github.com/etcdkit/etcdkit/lock"
 )
-
-// requireEnv, set by CI, makes a missing means a failure where it is else a reason to skip.
-const requireEnv = "ETCDKIT_TEST_REQUIRE_ALL"
-
-func missing(t *testing.T, what string, err error) {
-	t.Helper()
-	if os.Getenv(requireEnv) != "" {
-		t.Fatalf("%s: %v", what, err)
-	}
-	t.Skipf("%s: %v", what, err)
-}
 
 // mount puts a tmpfs over dir for the test.
 func mount(t *testing.T, dir string, flags uintptr, data string) {
 	t.Helper()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, data); err != nil {
-		missing(t, "mounting a tmpfs", err)
+		means.Missing(t, "mounting a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -45,7 +36,7 @@ func mount(t *testing.T, dir string, flags uintptr, data string) {
 
 func TestAReadOnlyDirectoryIsNamed(t *testing.T) {
 	dir := t.TempDir()
-	if os.Getuid() == 0 { // to whom permissions do not apply
+	if os.Getuid() == 0 { // permissions do not apply to root
 		mount(t, dir, syscall.MS_RDONLY, "")
 	} else if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
@@ -123,17 +114,14 @@ func TestALockThatItsTTLCoversSurvivesSlowFsyncOnTheLeader(t *testing.T) {
 	t.Parallel()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		missing(t, "slowing fsync", err)
+		means.Missing(t, "slowing fsync: %v", err)
 	}
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
-	session, err := concurrency.NewSession(cli, concurrency.WithTTL(5))
+	mine := lock.New(cli, "slow-fsync", &lock.Options{TTL: 5 * time.Second})
+	defer mine.Close()
+	hold, err := mine.Acquire(t.Context())
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.Close()
-	lock := concurrency.NewMutex(session, "slow-fsync")
-	if err := lock.Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -142,7 +130,7 @@ func TestALockThatItsTTLCoversSurvivesSlowFsyncOnTheLeader(t *testing.T) {
 	slow := exec.Command(strace, "-f", "-p", fmt.Sprint(leader.PID), "-o", os.DevNull, "-e", "trace=fdatasync,fsync",
 		"-e", fmt.Sprintf("inject=fdatasync,fsync:delay_enter=%d", delay.Microseconds()))
 	if err := slow.Start(); err != nil {
-		missing(t, "slowing fsync", err)
+		means.Missing(t, "slowing fsync: %v", err)
 	}
 	t.Cleanup(func() {
 		_ = slow.Process.Signal(syscall.SIGINT) // detaches
@@ -154,20 +142,20 @@ func TestALockThatItsTTLCoversSurvivesSlowFsyncOnTheLeader(t *testing.T) {
 
 	rival, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	other, err := concurrency.NewSession(cli, concurrency.WithTTL(60))
-	if err != nil {
-		t.Fatal(err)
+	theirs := lock.New(etcdtest.Client(t, c), "slow-fsync", &lock.Options{TTL: time.Minute})
+	defer theirs.Close()
+	if got, err := theirs.Acquire(rival); err == nil {
+		t.Errorf("a rival got the lock, token %d, while its holder was alive", got.Token())
 	}
-	defer other.Close()
-	if err := concurrency.NewMutex(other, "slow-fsync").Lock(rival); err == nil {
-		t.Error("a rival got the lock while its holder was alive")
+	if took := timedPut(t, cli); took < delay {
+		t.Errorf("void: at the end a write took %v only", took)
 	}
 	select {
-	case <-session.Done():
-		t.Error("the holder's session ended")
+	case <-hold.Done():
+		t.Errorf("the holder lost its lock: %v", hold.Err())
 	default:
 	}
-	resp, err := cli.Txn(t.Context()).If(lock.IsOwner()).Then(clientv3.OpPut("fenced", "x")).Commit()
+	resp, err := cli.Txn(t.Context()).If(hold.Guard()).Then(clientv3.OpPut("fenced", "x")).Commit()
 	if err != nil || !resp.Succeeded {
 		t.Errorf("guarded write of the holder: %v, %v, want success", resp, err)
 	}
@@ -178,4 +166,60 @@ func timedPut(t *testing.T, cli *clientv3.Client) time.Duration {
 	begin := time.Now()
 	put(t, cli, "paced", "x")
 	return time.Since(begin)
+}
+
+// A loss of power after the start must not leave cluster.json empty: the file is synced before it gets its
+// name, and then the directory.
+func TestTheRecordOfKeptDataIsOnTheDiskBeforeItCounts(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		means.Missing(t, "seeing fsync: %v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	if resolved, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+		dir = filepath.Join(resolved, "data")
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace := filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command(strace, "-f", "-y", "-o", trace, "-e", "trace=fsync,rename,renameat,renameat2", exe)
+	cmd.Env = append(os.Environ(), parentEnv+"="+dir)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		means.Missing(t, "seeing fsync: %v", err)
+	}
+	if _, err := bufio.NewReader(out).ReadBytes('\n'); err != nil { // its status: it is up
+		t.Fatal(err)
+	}
+	stdin.Close()
+	_ = cmd.Wait()
+	b, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synced, renamed, lasting := 0, 0, 0
+	for line := range strings.Lines(string(b)) {
+		switch {
+		case strings.Contains(line, "fsync(") && strings.Contains(line, "<"+dir+"/cluster.json.new>"):
+			synced++
+		case strings.Contains(line, "rename") && strings.Contains(line, `/cluster.json.new", `):
+			if renamed++; synced != renamed {
+				t.Errorf("rename %d after %d syncs of the file: %s", renamed, synced, line)
+			}
+		case strings.Contains(line, "fsync(") && strings.Contains(line, "<"+dir+">"):
+			lasting++
+		}
+	}
+	if renamed < 2 || lasting < renamed {
+		t.Errorf("cluster.json was renamed %d times and its directory synced %d times, want 2 or more, and no fewer syncs\n%s", renamed, lasting, b)
+	}
 }

@@ -30,8 +30,14 @@
 //
 // Members never outlive this process: they end within a moment of its end, also when it gets
 // kill -9; while they are paused, too, and temporary data is removed (both on Unix, where a
-// shell is there to do it). Everything listens on loopback only; the gRPC gateway is off and foreign
-// Host headers are refused, so that a web page cannot read a local etcd.
+// shell is there to do it). Everything listens on loopback only; the gRPC gateway is off unless
+// Options.Gateway is set, and foreign Host headers are refused, so that a web page cannot read a local
+// etcd.
+//
+// A data directory with a symbolic link in it is refused, so that a cluster on another person's archive writes
+// and deletes nothing outside of it. cluster.json is synced to the disk and has a copy.
+//
+// Faults take a member's name, "leader", "follower" (the first one that is up and does not lead) or "all".
 //
 // # Limits
 //

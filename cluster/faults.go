@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,7 +74,7 @@ func (c *Cluster) cause(ctx context.Context, act func(context.Context) (string, 
 	}
 	q, err := c.settle(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %s, but what came of it was not waited for: %w", did, err)
+		return nil, fmt.Errorf("cluster: %s, but the result was not awaited: %w", did, err)
 	}
 	return &Change{Did: did, Was: was, Quorum: q, After: time.Since(begin), CanLose: q.CanLose()}, nil
 }
@@ -94,51 +95,145 @@ func (c *Cluster) settle(ctx context.Context) (Quorum, error) {
 	return q, err
 }
 
-// on finds the member for a fault that needs it in one of some states, as a process.
-func (c *Cluster) on(name string, states ...State) (*member, error) {
+// need is what a fault needs of its members.
+type need struct {
+	verb   string
+	states []State
+}
+
+var (
+	toKill    = need{"kill", []State{Running, Paused, Starting}}
+	toStop    = need{"stop", []State{Running, Paused, Starting}}
+	toRestart = need{"restart", []State{Running, Paused, Starting}}
+	toStart   = need{"start", []State{Stopped, Killed, Failed}}
+	toPause   = need{"pause", []State{Running}}
+	toResume  = need{"resume", []State{Paused}}
+	toCut     = need{"cut off", []State{Running, Paused, Starting, Stopped, Killed, Failed}}
+	toLead    = need{"lead", []State{Running}}
+)
+
+// processes is targets for a fault that needs members that are processes.
+func (c *Cluster) processes(name string, n need) ([]*member, error) {
 	if c.opts.InProcess {
 		return nil, fmt.Errorf("%w and cannot be killed, paused or partitioned; start the cluster without InProcess", ErrInProcess)
 	}
-	return c.in(name, states...)
+	return c.targets(name, n)
 }
 
-func (c *Cluster) in(name string, states ...State) (*member, error) {
-	m, err := c.member(name)
-	if err != nil {
-		return nil, err
+// targets finds the members for a fault: the one of that name, or for "all" those that it can be
+// done to.
+func (c *Cluster) targets(name string, n need) ([]*member, error) {
+	if name != allMembers {
+		m, err := c.member(name)
+		var unknown *UnknownMemberError
+		if errors.As(err, &unknown) {
+			unknown.Known = append(unknown.Known, allMembers)
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !slices.Contains(n.states, m.state) {
+			return nil, n.refuse(m)
+		}
+		return []*member{m}, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !slices.Contains(states, m.state) {
-		var want []string
-		for _, s := range states {
-			want = append(want, string(s))
-		}
-		return nil, fmt.Errorf("%w: %s is %s; this needs it %s", ErrState, m.name, m.state, strings.Join(want, " or "))
+	fit := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return !slices.Contains(n.states, m.state) })
+	switch {
+	case len(fit) > 0:
+		return fit, nil
+	case n.verb == toResume.verb:
+		return nil, stateError("no member is paused")
+	case n.verb == toStart.verb:
+		return nil, stateError("no member is stopped, killed or failed")
 	}
-	return m, nil
+	return nil, stateError("no member is running")
+}
+
+// stateError is an ErrState in words of its own.
+type stateError string
+
+func (e stateError) Error() string        { return "cluster: " + string(e) }
+func (e stateError) Is(target error) bool { return target == ErrState }
+
+// refuse says why the fault cannot be done to the member. Cluster.mu is held.
+func (n need) refuse(m *member) error {
+	is := m.name + " is " + string(m.state)
+	if m.state == Failed {
+		is = m.name + " has failed"
+	}
+	down := slices.Contains(toStart.states, m.state)
+	switch {
+	case n.verb == toStart.verb && m.state == Paused:
+		return stateError(is + "; resume it")
+	case n.verb == toStart.verb, n.verb == toPause.verb && m.state == Paused, down && (n.verb == toKill.verb || n.verb == toStop.verb):
+		return stateError(is + " already")
+	case n.verb == toResume.verb && down:
+		return stateError(is + ", not paused; start it")
+	case n.verb == toResume.verb:
+		return stateError(is + ", not paused")
+	case down:
+		return stateError(is + "; start it first")
+	case m.state == Paused:
+		return stateError(is + "; resume it first")
+	}
+	return stateError(is + " and does not serve yet")
+}
+
+// named is the members' names for a message.
+func named(ms []*member) string {
+	var names []string
+	for _, m := range ms {
+		names = append(names, m.name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // Kill is kill -9: the member's process gets SIGKILL.
 func (c *Cluster) Kill(ctx context.Context, member string) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		m, err := c.on(member, Running, Paused, Starting)
+		ms, err := c.processes(member, toKill)
 		if err != nil {
 			return "", err
 		}
-		return m.name + " killed", c.end(m, node.kill)
+		return named(ms) + " killed", c.endAll(ms, Killed, node.kill)
 	})
 }
 
 // Stop ends the member gracefully: a leader hands its leadership over first.
 func (c *Cluster) Stop(ctx context.Context, member string) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		m, err := c.in(member, Running, Paused, Starting)
+		ms, err := c.targets(member, toStop)
 		if err != nil {
 			return "", err
 		}
-		return m.name + " stopped", c.end(m, node.terminate)
+		return named(ms) + " stopped", c.endAll(ms, Stopped, gracefully(ms))
 	})
+}
+
+// gracefully is how members end that are stopped. When more than one is, a leader may have
+// nobody to hand over to, and etcd would wait for 7 s.
+func gracefully(ms []*member) func(node) {
+	if len(ms) > 1 {
+		return node.halt
+	}
+	return node.terminate
+}
+
+// endAll ends members, all at the same time.
+func (c *Cluster) endAll(ms []*member, as State, how func(node)) error {
+	ends := make(chan error, len(ms))
+	for _, m := range ms {
+		go func() { ends <- c.end(m, as, how) }() // end is bounded
+	}
+	var errs []error
+	for range ms {
+		errs = append(errs, <-ends)
+	}
+	return errors.Join(errs...)
 }
 
 // Start brings back a member that was stopped or killed, or that failed, with its data, and
@@ -146,12 +241,12 @@ func (c *Cluster) Stop(ctx context.Context, member string) (*Change, error) {
 func (c *Cluster) Start(ctx context.Context, member string) (*Change, error) {
 	var restored time.Duration
 	ch, err := c.cause(ctx, func(ctx context.Context) (did string, err error) {
-		m, err := c.in(member, Stopped, Failed)
+		ms, err := c.targets(member, toStart)
 		if err != nil {
 			return "", err
 		}
-		restored, err = c.revive(ctx, m)
-		return m.name + " started", err
+		restored, err = c.revive(ctx, ms)
+		return named(ms) + " started", err
 	})
 	if ch != nil {
 		ch.Restored = restored
@@ -163,15 +258,15 @@ func (c *Cluster) Start(ctx context.Context, member string) (*Change, error) {
 func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
 	var restored time.Duration
 	ch, err := c.cause(ctx, func(ctx context.Context) (did string, err error) {
-		m, err := c.in(member, Running, Paused, Starting)
+		ms, err := c.targets(member, toRestart)
 		if err != nil {
 			return "", err
 		}
-		if err := c.end(m, node.terminate); err != nil {
+		if err := c.endAll(ms, Stopped, gracefully(ms)); err != nil {
 			return "", err
 		}
-		restored, err = c.revive(ctx, m)
-		return m.name + " restarted", err
+		restored, err = c.revive(ctx, ms)
+		return named(ms) + " restarted", err
 	})
 	if ch != nil {
 		ch.Restored = restored
@@ -179,35 +274,48 @@ func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
 	return ch, err
 }
 
-// revive returns how long the member took to serve; 0 if it cannot for want of a quorum.
-func (c *Cluster) revive(ctx context.Context, m *member) (time.Duration, error) {
+// revive starts members that are down and returns how long it took until all of them served; 0 if they
+// cannot because there is no quorum.
+func (c *Cluster) revive(ctx context.Context, ms []*member) (time.Duration, error) {
 	begin := time.Now()
+	for _, m := range ms {
+		if err := c.relaunch(m); err != nil {
+			return 0, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	for _, m := range ms {
+		err := c.until(ctx, func() bool { return m.state != Starting || !slices.Contains(c.coming(), m) })
+		if err != nil {
+			return 0, fmt.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
+		}
+		if err := c.failed(m); err != nil {
+			return 0, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.ContainsFunc(ms, func(m *member) bool { return m.state != Running }) {
+		return 0, nil
+	}
+	return time.Since(begin), nil
+}
+
+// relaunch opens the ports of a member that is down, and starts it.
+func (c *Cluster) relaunch(m *member) error {
 	for _, p := range []*proxy{m.client, m.peer} {
 		if err := p.listen(); err != nil {
 			m.client.mute()
-			return 0, err
+			return err
 		}
 	}
 	if err := c.launch(m); err != nil {
 		m.client.mute()
 		m.peer.mute()
-		return 0, err
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	err := c.until(ctx, func() bool { return m.state != Starting || !slices.Contains(c.coming(), m) })
-	if err != nil {
-		return 0, fmt.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
-	}
-	if err := c.failed(m); err != nil {
-		return 0, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if m.state != Running {
-		return 0, nil
-	}
-	return time.Since(begin), nil
+	return nil
 }
 
 // coming are the members that start and will serve, as they are enough together. c.mu is held.
@@ -223,30 +331,36 @@ func (c *Cluster) coming() []*member {
 // virtual machine. On Linux it has stopped when Pause returns.
 func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		m, err := c.on(member, Running)
+		ms, err := c.processes(member, toPause)
 		if err != nil {
 			return "", err
 		}
-		pid, err := c.signal(m, Paused)
-		if err != nil {
-			return "", err
+		for _, m := range ms {
+			pid, err := c.signal(m, Paused)
+			if err != nil {
+				return "", err
+			}
+			if err := awaitStopped(ctx, pid); err != nil {
+				return "", fmt.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
+			}
 		}
-		if err := awaitStopped(ctx, pid); err != nil {
-			return "", fmt.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
-		}
-		return m.name + " paused", nil
+		return named(ms) + " paused", nil
 	})
 }
 
 // Resume is SIGCONT.
 func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		m, err := c.on(member, Paused)
+		ms, err := c.processes(member, toResume)
 		if err != nil {
 			return "", err
 		}
-		_, err = c.signal(m, Running)
-		return m.name + " resumed", err
+		for _, m := range ms {
+			if _, err := c.signal(m, Running); err != nil {
+				return "", err
+			}
+		}
+		return named(ms) + " resumed", nil
 	})
 }
 
@@ -255,7 +369,7 @@ func (c *Cluster) signal(m *member, to State) (pid int, err error) {
 	defer c.mu.Unlock()
 	p, ok := m.node.(*process)
 	if !ok {
-		return 0, fmt.Errorf("%w: %s ended meanwhile", ErrState, m.name)
+		return 0, stateError(m.name + " ended meanwhile")
 	}
 	send := pause
 	if to == Running {

@@ -27,7 +27,7 @@ type link struct{ a, b string }
 const (
 	// clients stands for whoever connects to a client port.
 	clients = "clients"
-	// stranger is who connects to a peer port and is no member: no link is his.
+	// stranger is a process that connects to a peer port and is no member: it has no link.
 	stranger = "?"
 )
 
@@ -60,7 +60,7 @@ func (n *network) change(f func(*rules)) {
 	close(old.changed)
 }
 
-// quiet reports that no fault is set, so that nobody needs to know who talks to whom.
+// quiet reports that no fault is set, so that the proxies need not know which processes a connection joins.
 func (r *rules) quiet() bool { return len(r.cut) == 0 && len(r.delay) == 0 }
 
 func (r *rules) delayOn(l link) time.Duration { return r.delay[l.a] + r.delay[l.b] }

@@ -64,7 +64,7 @@ func TestAPartitionDividesByGroupsAndTheLastOneCounts(t *testing.T) {
 }
 
 // The lease of a client of a follower is renewed through the leader's peer port by a request
-// that does not say who sends it: a partition that judged connections by their headers would
+// that does not say which member sends it: a partition that judged connections by their headers would
 // let it through.
 func TestAPartitionAlsoCutsLeaseRenewalsBetweenMembers(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)

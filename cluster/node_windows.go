@@ -16,3 +16,9 @@ func terminate(p *os.Process) { _ = p.Kill() }
 
 func pause(*os.Process) error  { return errors.ErrUnsupported }
 func resume(*os.Process) error { return errors.ErrUnsupported }
+
+// syncDir: Windows cannot sync a directory.
+func syncDir(string) error { return nil }
+
+// gone is not known here.
+func gone(pid int) bool { return false }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 )
 
 // Sentinels for errors.Is. Each error that wraps one says what to do next.
@@ -52,12 +53,27 @@ type Options struct {
 	Direct bool
 	// ClientTLS makes the client endpoints https. Nil means plain http.
 	ClientTLS *TLS
+	// Gateway serves etcd's HTTP and JSON API on the client ports, below /v3/. Off by default: every
+	// web page that is open on this machine can then write keys with it (a page cannot read
+	// the answers).
+	Gateway bool
+	// QuotaBytes is the space quota of each member. Past it etcd refuses writes with the
+	// NOSPACE alarm. 0 means etcd's default, 2 GiB.
+	QuotaBytes int64
+	// AuthTokenTTL is how long a user's token stays valid without being used, in whole seconds.
+	// 0 means etcd's default, 5 minutes.
+	AuthTokenTTL time.Duration
+	// BcryptCost is how much work it is to check a password, from 4 to 31; each one more is twice the
+	// work. 0 means etcd's default, 10: some 60 ms.
+	BcryptCost int
 	// Logger gets the members' warnings and unexpected ends, one record for each change and
 	// not one for each repetition. Nil is silent. Everything is in the members' log files.
 	Logger *slog.Logger
 }
 
-// TLS names the PEM files of the members' client endpoints.
+// TLS names the PEM files of the members' client endpoints. Members read CertFile and KeyFile again
+// for each connection, so replaced files need no restart. ClientCAFile is read once, when a member
+// starts.
 type TLS struct {
 	CertFile, KeyFile string
 	// ClientCAFile, if set, makes members demand a client certificate that it signed.
@@ -78,6 +94,15 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if t := opts.ClientTLS; t != nil && (t.CertFile == "" || t.KeyFile == "") {
 		return opts, fmt.Errorf("%w: ClientTLS needs both CertFile and KeyFile", ErrOptions)
+	}
+	if c := opts.BcryptCost; c != 0 && (c < 4 || c > 31) {
+		return opts, fmt.Errorf("%w: BcryptCost %d: want 4 to 31, or 0 for etcd's default", ErrOptions, c)
+	}
+	if t := opts.AuthTokenTTL; t < 0 || t%time.Second != 0 {
+		return opts, fmt.Errorf("%w: AuthTokenTTL %v: want whole seconds, or 0 for etcd's default", ErrOptions, t)
+	}
+	if opts.QuotaBytes < 0 {
+		return opts, fmt.Errorf("%w: QuotaBytes %d: want more than 0, or 0 for etcd's default", ErrOptions, opts.QuotaBytes)
 	}
 	if strings.ContainsRune(opts.DataDir, 0) {
 		return opts, fmt.Errorf("%w: data directory %q contains a NUL byte", ErrOptions, opts.DataDir)

@@ -133,6 +133,7 @@ func TestNoMemberOutlivesAParentThatGotKill9(t *testing.T) {
 // the same directory must succeed, with every write that was acknowledged: a writer tries all
 // the while.
 func TestAClusterKilledWhileBootstrappingStartsAgainOnItsDirectory(t *testing.T) {
+	t.Parallel()
 	for _, after := range []time.Duration{5, 30, 60, 100, 150, 250, 400, 600} {
 		after *= time.Millisecond
 		dir := filepath.Join(t.TempDir(), "data")

@@ -35,24 +35,26 @@ func (c *Cluster) Blackhole(ctx context.Context, member string) (*Change, error)
 
 func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		m, err := c.between(name)
+		ms, err := c.between(name)
 		if err != nil {
 			return "", err
 		}
 		c.rewire(func(r *rules) {
-			for _, other := range c.members {
-				if other != m {
-					r.cut[linkOf(m.name, other.name)] = true
+			for _, m := range ms {
+				for _, other := range c.members {
+					if other != m {
+						r.cut[linkOf(m.name, other.name)] = true
+					}
 				}
-			}
-			if fromClients {
-				r.cut[linkOf(clients, m.name)] = true
+				if fromClients {
+					r.cut[linkOf(clients, m.name)] = true
+				}
 			}
 		})
 		if fromClients {
-			return m.name + " cut off from members and clients", nil
+			return named(ms) + " cut off from members and clients", nil
 		}
-		return m.name + " isolated", nil
+		return named(ms) + " isolated", nil
 	})
 }
 
@@ -88,14 +90,16 @@ func (c *Cluster) sides(groups [][]string) (map[string]int, error) {
 	side := make(map[string]int)
 	for i, group := range groups {
 		for _, name := range group {
-			m, err := c.between(name)
+			ms, err := c.between(name)
 			if err != nil {
 				return nil, err
 			}
-			if side[m.name] != 0 {
-				return nil, fmt.Errorf("%w: %s is in two groups; %w", ErrOptions, m.name, errPartition)
+			for _, m := range ms {
+				if side[m.name] != 0 {
+					return nil, fmt.Errorf("%w: %s is in two groups; %w", ErrOptions, m.name, errPartition)
+				}
+				side[m.name] = i + 1
 			}
-			side[m.name] = i + 1
 		}
 	}
 	different := make(map[int]bool)
@@ -140,18 +144,20 @@ func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (
 		if d < 0 || d > time.Minute {
 			return "", fmt.Errorf("%w: latency %v: want 0 to 1m", ErrOptions, d)
 		}
-		m, err := c.between(member)
+		ms, err := c.between(member)
 		if err != nil {
 			return "", err
 		}
 		c.rewire(func(r *rules) {
-			delete(r.delay, m.name)
-			if d > 0 {
-				r.delay[m.name] = d
+			for _, m := range ms {
+				delete(r.delay, m.name)
+				if d > 0 {
+					r.delay[m.name] = d
+				}
 			}
 		})
 		if d == 0 {
-			return m.name + " without latency", nil
+			return named(ms) + " without latency", nil
 		}
 		if d >= slowLink { // what comes of it comes with the next missed heartbeats
 			select {
@@ -159,23 +165,23 @@ func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (
 			case <-ctx.Done():
 			}
 		}
-		return fmt.Sprintf("%s %v slower each way", m.name, d), nil
+		return fmt.Sprintf("%s %v slower each way", named(ms), d), nil
 	})
 }
 
-// between finds the member for a fault on the network between members, in any state.
-func (c *Cluster) between(name string) (*member, error) {
-	m, err := c.on(name, Running, Paused, Starting, Stopped, Failed)
+// between finds the members for a fault on the network between members, in any state.
+func (c *Cluster) between(name string) ([]*member, error) {
+	ms, err := c.processes(name, toCut)
 	if err != nil {
 		return nil, err
 	}
 	if c.opts.Direct {
-		return nil, fmt.Errorf("%w: cut or delay the links of %s; start the cluster without Direct", ErrDirect, m.name)
+		return nil, fmt.Errorf("%w: cut or delay the links of %s; start the cluster without Direct", ErrDirect, named(ms))
 	}
 	if err := canTellDialers(); err != nil {
-		return nil, fmt.Errorf("cluster: cut or delay the links of %s: %w", m.name, err)
+		return nil, fmt.Errorf("cluster: cut or delay the links of %s: %w", named(ms), err)
 	}
-	return m, nil
+	return ms, nil
 }
 
 // rewire changes the network and lets whoever waits for a quorum look again.
@@ -189,7 +195,7 @@ func (c *Cluster) rewire(f func(*rules)) {
 // MoveLeader hands leadership to a member, or with "" to any other that is up.
 func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		from, err := c.member("leader")
+		from, err := c.member(theLeader)
 		if err != nil {
 			return "", fmt.Errorf("%w, so nobody can hand over; restore the quorum first: start, resume or heal", ErrNoLeader)
 		}
@@ -201,7 +207,7 @@ func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
 		n, id := from.node, target.view.ID
 		c.mu.Unlock()
 		if n == nil {
-			return "", fmt.Errorf("%w: %s ended meanwhile", ErrState, from.name)
+			return "", stateError(from.name + " ended meanwhile")
 		}
 		if err := n.move(ctx, id); err != nil {
 			return "", fmt.Errorf("%w: %s did not hand over to %s: %w", ErrNoLeader, from.name, target.name, err)
@@ -227,15 +233,18 @@ func (c *Cluster) successor(from *member, to string) (*member, error) {
 		}
 		return nil, fmt.Errorf("%w: no other member is up", ErrNoLeader)
 	}
-	m, err := c.in(to, Running)
+	m, err := c.member(to) // one: not all can lead
 	if err != nil {
 		return nil, err
 	}
 	if m == from {
-		return nil, fmt.Errorf("%w: %s leads already", ErrState, m.name)
+		return nil, stateError(m.name + " leads already")
+	}
+	if _, err := c.targets(m.name, toLead); err != nil {
+		return nil, err
 	}
 	if !slices.Contains(up, m) {
-		return nil, fmt.Errorf("%w: %s is cut off from the majority; heal first", ErrState, m.name)
+		return nil, stateError(m.name + " is cut off from the majority; heal first")
 	}
 	return m, nil
 }

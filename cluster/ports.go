@@ -65,6 +65,7 @@ func (c *Cluster) spec(m *member, initial string) spec {
 	return spec{
 		Name: m.name, Dir: filepath.Join(c.data.path, m.name), LogFile: filepath.Join(c.data.path, m.name+".log"),
 		Token: c.data.record.Token, InitialCluster: initial, TLS: c.opts.ClientTLS, Direct: c.opts.Direct,
+		Gateway: c.opts.Gateway, QuotaBytes: c.opts.QuotaBytes, AuthTokenTTL: c.opts.AuthTokenTTL, BcryptCost: c.opts.BcryptCost,
 		OwnSocket: own, ClientSocket: m.client.target, PeerSocket: m.peer.target,
 		ClientURL: scheme + "://" + m.client.addr, PeerURL: "http://" + m.peer.addr,
 	}
@@ -88,20 +89,44 @@ func portOf(addr string) int {
 	return int(ap.Port())
 }
 
-// portError names who holds a taken port.
+// PortTakenError is the ErrPortTaken that says which port it is and which process holds it.
+type PortTakenError struct {
+	Addr    string
+	PID     int    // 0 where the system does not tell
+	Program string // may be empty
+	// Kept: the data directory is bound to this port, as etcd keeps its addresses in its data.
+	Kept bool
+}
+
+func (e *PortTakenError) Error() string {
+	advice := "set AnyPort to use free ports"
+	if e.Kept {
+		advice = "use another data directory: etcd keeps its addresses in its data"
+	}
+	return fmt.Sprintf("%v: %s is held by %s; stop it, or %s", ErrPortTaken, e.Addr, e.Holder(), advice)
+}
+
+func (e *PortTakenError) Is(target error) bool { return target == ErrPortTaken }
+
+// Holder is the process that holds the port, in words.
+func (e *PortTakenError) Holder() string {
+	switch {
+	case e.PID == 0:
+		return "another process"
+	case e.Program == "":
+		return fmt.Sprintf("pid %d", e.PID)
+	}
+	return fmt.Sprintf("pid %d (%s)", e.PID, e.Program)
+}
+
+// portError names the process that holds a taken port.
 func (c *Cluster) portError(addr string, err error) error {
 	if !errors.Is(err, errAddrInUse) {
 		return fmt.Errorf("cluster: listen on %s: %w", addr, err)
 	}
-	holder := "another process"
-	if pid, program := listenerOf(portOf(addr)); pid != 0 {
-		holder = fmt.Sprintf("pid %d (%s)", pid, program)
-	}
-	advice := "let the system choose ports with --any-port (Options.AnyPort)"
-	if c.data.reused {
-		advice = "use another data directory: etcd keeps its addresses in its data"
-	}
-	return fmt.Errorf("%w: %s is held by %s; stop it, or %s", ErrPortTaken, addr, holder, advice)
+	e := &PortTakenError{Addr: addr, Kept: c.data.reused}
+	e.PID, e.Program = listenerOf(portOf(addr))
+	return e
 }
 
 // dialer tells which member opened a peer connection, or "".

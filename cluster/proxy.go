@@ -167,7 +167,7 @@ func (p *proxy) serve(in net.Conn) {
 	p.mu.Unlock()
 }
 
-// opener is who opened a connection: clients, a member, or stranger.
+// opener is what opened a connection: clients, a member, or stranger.
 func (p *proxy) opener(in net.Conn) string {
 	if p.from == nil {
 		return clients

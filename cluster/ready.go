@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // readyKey is put through every member and deleted again.
@@ -65,9 +67,15 @@ func (c *Cluster) failed(m *member) error {
 	return fmt.Errorf("%w: %s: %s", ErrMemberFailed, m.name, reason)
 }
 
-// put goes to the member's own socket: its client port is not open yet.
+// put goes to the member's own socket: its client port is not open yet. The socket's path is not part
+// of the endpoint: clientv3 makes a URL of that, and a directory may be called "100%" or "a#b".
 func (c *Cluster) put(ctx context.Context, m *member) error {
-	cli, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + m.spec.OwnSocket}, Logger: zap.NewNop()})
+	dial := func(ctx context.Context, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", m.spec.OwnSocket)
+	}
+	cli, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{m.client.addr}, DialOptions: []grpc.DialOption{grpc.WithContextDialer(dial)}, Logger: zap.NewNop(),
+	})
 	if err != nil {
 		return err
 	}

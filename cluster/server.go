@@ -29,6 +29,11 @@ type spec struct {
 	PeerURL        string `json:"peer_url"`
 	TLS            *TLS   `json:"tls,omitempty"`
 	Direct         bool   `json:"direct,omitempty"` // it listens on the URLs itself
+	Gateway        bool   `json:"gateway,omitempty"`
+	QuotaBytes     int64  `json:"quota_bytes,omitempty"`
+
+	AuthTokenTTL time.Duration `json:"auth_token_ttl_ns,omitempty"`
+	BcryptCost   int           `json:"bcrypt_cost,omitempty"`
 }
 
 // report is what a member says of itself whenever it changes, the first time when it serves.
@@ -148,9 +153,16 @@ func (s spec) config(log, warnings io.Writer) (*embed.Config, error) {
 		}
 	}
 	// embed's defaults would let any web page read a local etcd.
-	cfg.EnableGRPCGateway = false
+	cfg.EnableGRPCGateway = s.Gateway
 	cfg.CORS = map[string]struct{}{s.ClientURL: {}} // none means all
 	cfg.HostWhitelist = map[string]struct{}{"127.0.0.1": {}, "localhost": {}}
+	cfg.QuotaBackendBytes = s.QuotaBytes
+	if s.AuthTokenTTL > 0 {
+		cfg.AuthTokenTTL = uint(s.AuthTokenTTL / time.Second)
+	}
+	if s.BcryptCost > 0 {
+		cfg.BcryptCost = uint(s.BcryptCost)
+	}
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(logger(log, warnings))
 	return cfg, nil
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/version"
@@ -15,7 +16,8 @@ const (
 	Starting State = "starting"
 	Running  State = "running"
 	Paused   State = "paused"  // SIGSTOP: alive to the kernel, silent to everyone
-	Stopped  State = "stopped" // by Stop, Kill or Close
+	Stopped  State = "stopped" // by Stop or Close
+	Killed   State = "killed"  // by Kill
 	Failed   State = "failed"  // ended by itself; Reason says why
 )
 
@@ -55,7 +57,12 @@ type Quorum struct {
 	Starting int    `json:"starting"` // more of them that have been started: they serve with a majority
 	Need     int    `json:"need"`     // a majority
 	Leader   string `json:"leader"`   // agreed on by all that are up; "" while they are not
-	up       []*member
+
+	Running int  `json:"running"` // members that run, also those that are cut off from the largest group
+	Paused  int  `json:"paused"`
+	Down    int  `json:"down"`          // stopped, killed or failed
+	Cut     bool `json:"cut,omitempty"` // links between members are cut
+	up      []*member
 }
 
 // Held tells whether a majority is up: whether writes can succeed.
@@ -68,20 +75,47 @@ func (q Quorum) CanLose() int { return max(0, q.Up-q.Need) }
 func (q Quorum) String() string {
 	switch {
 	case !q.Held():
-		up, back := fmt.Sprintf("%d/%d up", q.Up, q.Size), "1 more is back"
-		if q.Starting > 0 {
-			up += fmt.Sprintf(", %d starting", q.Starting)
-		}
-		if missing := q.Need - q.Up - q.Starting; missing > 1 {
-			back = fmt.Sprintf("%d more are back", missing)
-		} else if missing < 1 {
-			back = "they serve"
-		}
-		return fmt.Sprintf("QUORUM LOST: %s, %d needed · no writes until %s · start, resume or heal", up, q.Need, back)
+		return "QUORUM LOST: " + q.lost()
 	case q.Leader == "":
 		return fmt.Sprintf("quorum %d/%d · NO LEADER at this moment, so no writes", q.Up, q.Size)
 	}
 	return fmt.Sprintf("quorum %d/%d · leader %s · can lose %d more", q.Up, q.Size, q.Leader, q.CanLose())
+}
+
+// lost says what is missing, and the faults that undo it.
+func (q Quorum) lost() string {
+	if q.Running >= q.Need { // enough of them run: the network is the trouble
+		return fmt.Sprintf("%d/%d run, but no %d of them reach one another · no writes until the network is healed · heal", q.Running, q.Size, q.Need)
+	}
+	up, back := fmt.Sprintf("%d/%d up", q.Up, q.Size), "1 more is back"
+	if q.Starting > 0 {
+		up += fmt.Sprintf(", %d starting", q.Starting)
+	}
+	if missing := q.Need - q.Up - q.Starting; missing > 1 {
+		back = fmt.Sprintf("%d more are back", missing)
+	} else if missing < 1 {
+		back = "they serve"
+	}
+	text := fmt.Sprintf("%s, %d needed · no writes until %s", up, q.Need, back)
+	if how := q.remedies(); how != "" {
+		text += " · " + how
+	}
+	return text
+}
+
+// remedies are the faults that bring members back.
+func (q Quorum) remedies() string {
+	var how []string
+	if q.Down > 0 {
+		how = append(how, "start")
+	}
+	if q.Paused > 0 {
+		how = append(how, "resume")
+	}
+	if q.Cut {
+		how = append(how, "heal")
+	}
+	return strings.Join(how, " or ")
 }
 
 // Status reports the cluster as it is now.
@@ -130,6 +164,19 @@ func (c *Cluster) quorum() Quorum {
 	q.up = c.largestGroup(func(m *member) bool { return m.state == Running })
 	q.Up = len(q.up)
 	q.Starting = len(c.largestGroup((*member).started)) - q.Up
+	for _, m := range c.members {
+		switch m.state {
+		case Running:
+			q.Running++
+		case Paused:
+			q.Paused++
+		case Stopped, Killed, Failed:
+			q.Down++
+		}
+	}
+	for l := range c.net.rules.Load().cut {
+		q.Cut = q.Cut || l.a != clients && l.b != clients
+	}
 	if q.Held() {
 		q.Leader = agreed(q.up)
 	}

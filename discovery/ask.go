@@ -7,6 +7,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // listTimeout bounds List where ctx does not.
@@ -22,9 +24,11 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
+	ctx, done := ask.Of(cli).While(ctx) // a closed client ends it at once
+	defer done()
 	resp, err := cli.Get(ctx, v.keys, clientv3.WithPrefix())
 	if err != nil {
-		return nil, fmt.Errorf("discovery: list %q at %q: %w", service, cli.Endpoints(), err)
+		return nil, fmt.Errorf("discovery: list %q: %w", service, ask.Of(cli).Explain(err))
 	}
 	l := &list{fresh: make([]*Instance, 0, len(resp.Kvs))}
 	for _, kv := range resp.Kvs {
@@ -40,7 +44,7 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 // reader. It ends by break, or with one final error: ctx's, or that of Open.
 //
 // The first list is etcd's, whatever Options.Dir says. Whether etcd still confirms the last one it
-// does not tell: while nothing comes, nothing has changed, or nobody knows. Who needs the
+// does not tell: while nothing comes, nothing has changed, or nobody knows. A caller that needs the
 // difference opens a View.
 func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Options) iter.Seq2[[]*Instance, error] {
 	return func(yield func([]*Instance, error) bool) {

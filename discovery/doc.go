@@ -14,7 +14,7 @@
 //	<-v.Changed()      // closed at the next change
 //
 // PickFor sends a key to the same instance in every process. List asks once; Watch is an
-// iterator of complete lists. Below it are a resolver for gRPC and a transport for net/http.
+// iterator of complete lists; Services lists the names of all services. Below it are a resolver for gRPC and a transport for net/http.
 //
 // # Guarantees
 //
@@ -26,8 +26,12 @@
 //     Expired: more likely etcd had a bad minute than they have died.
 //   - With Options.Dir a client starts while etcd is away, from the last good list, and says so.
 //   - A value that is not an instance costs that entry, never the list: State names it.
-//   - Values that others wrote are read: etcd's naming package, a bare host:port, and any text
-//     (Instance.Raw).
+//   - Values of others are read: of etcd's naming package, kitex, kratos and go-micro,
+//     {"host":…,"port":…}, and a bare host:port. Any other text becomes Instance.Raw, except a JSON
+//     object without an address, which is not an instance. Options.Decode reads other formats. A
+//     value of more than 64 KiB is not read.
+//   - Views of one client and service share one watch and its confirmations.
+//   - When the client is closed a View ends at once, with mirror.ErrClosed.
 //
 // # Limits
 //

@@ -8,12 +8,18 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/mirror"
-	"github.com/etcdkit/etcdkit/registry"
 )
 
-// atOnce is how long departures count together. Leases that cannot be renewed end within a
-// third of their TTL, since that is how often they are renewed.
-const atOnce = 30 * time.Second
+const (
+	// atOnce is how long departures count together. Leases that cannot be renewed end within a
+	// third of their TTL, since that is how often they are renewed.
+	atOnce = 30 * time.Second
+	// fewest must vanish within that time; of smaller services all but none or one, and within
+	// fewAtOnce, a third of the default TTL and some. Two crashes within half a minute are an
+	// ordinary minute of a service of two or three.
+	fewest    = 3
+	fewAtOnce = 5 * time.Second
+)
 
 // departure is an instance that vanished without a word.
 type departure struct {
@@ -22,19 +28,19 @@ type departure struct {
 	kept     *Instance // as it is listed; nil: it is not
 }
 
-// left takes note of an instance whose key is gone. v.mu is held.
+// left records an instance whose key is gone. v.mu is held.
 func (v *View) left(i *Instance, c *mirror.Change) {
 	if v.opts.KeepExpired < 0 || c.Last == nil || c.Last.Lease == 0 {
 		return
 	}
-	last, err := registry.Decode(v.opts.Prefix, c.Key, c.Last.Value) // what changes conflated may not show
+	last, err := v.instance(c.Key, c.Last.Value) // what changes conflated may not show
 	if err != nil || last.PID == 0 || !last.Status.Serving() {
 		return // it cannot say that it leaves, or has said so, or took no requests anyway
 	}
 	v.gone[i.ID] = departure{instance: i, at: time.Now()}
 }
 
-// came takes note of an instance that is new, or back: then who has picked it goes on with it, and
+// came records an instance that is new, or back: then those that have picked it go on with it, and
 // what it failed at before is forgotten. v.mu is held.
 func (v *View) came(i *Instance) {
 	d, back := v.gone[i.ID]
@@ -44,7 +50,7 @@ func (v *View) came(i *Instance) {
 	delete(v.gone, i.ID)
 	if d.instance.Addr == i.Addr {
 		i.load = d.instance.load
-		i.load.succeeded()
+		v.forgive(i)
 	}
 }
 
@@ -60,7 +66,7 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 			serving++
 		}
 	}
-	now, vanished := time.Now(), 0
+	now, vanished, justNow := time.Now(), 0, 0
 	for id, d := range v.gone {
 		switch age := now.Sub(d.at); {
 		case at[d.instance.Addr]: // it is there, under another name
@@ -69,9 +75,12 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 			delete(v.gone, id)
 		case age <= atOnce:
 			vanished++
+			if age <= fewAtOnce {
+				justNow++
+			}
 		}
 	}
-	if vanished >= 2 && vanished > serving {
+	if vanished > serving && (vanished >= fewest || justNow >= fewest-1) {
 		v.keep()
 	}
 	all := slices.Clip(fresh)

@@ -59,6 +59,9 @@ func untilStatuses(t testing.TB, v *discovery.View, want string) {
 	}
 }
 
+// forLong keeps what is kept for longer than any test waits, so that what is gone was not kept.
+var forLong = discovery.Options{KeepExpired: time.Hour}
+
 // ours is a record as package registry writes it.
 const ours = `{"Addr":"h:PORT","Metadata":{"weight":1,"status":"passing","host":"vm","pid":7}}`
 
@@ -104,7 +107,7 @@ func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
 }
 
 func TestFewThatVanishAreGone(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, map[string]string{"x": "h:7", "y": "h:8", "z": "h:9"})
+	v, cli, prefix := view(t, forLong, map[string]string{"x": "h:7", "y": "h:8", "z": "h:9"})
 	l := leased(t, cli, names(prefix, "a b c", ours))
 	untilStatuses(t, v, "a:passing b:passing c:passing x:passing y:passing z:passing")
 	revoke(t, cli, l)
@@ -113,8 +116,39 @@ func TestFewThatVanishAreGone(t *testing.T) {
 	untilStatuses(t, v, "end:passing x:passing y:passing z:passing")
 }
 
+// Two crashes within half a minute are an ordinary minute of a small service.
+func TestTwoThatCrashOneAfterTheOtherAreGone(t *testing.T) {
+	t.Parallel()
+	for _, others := range []string{"", "c"} {
+		t.Run("beside "+others, func(t *testing.T) {
+			t.Parallel()
+			v, cli, prefix := view(t, forLong, nil)
+			leased(t, cli, names(prefix, others, strings.ReplaceAll(ours, "h:PORT", "other:PORT")))
+			a, b := leased(t, cli, names(prefix, "a", ours)), leased(t, cli, map[string]string{prefix + "web/b": strings.ReplaceAll(ours, "PORT", "2")})
+			rest := ""
+			if others != "" {
+				rest = " c:passing"
+			}
+			untilStatuses(t, v, "a:passing b:passing"+rest)
+			revoke(t, cli, a)
+			untilStatuses(t, v, "b:passing"+rest)
+			<-time.After(5500 * time.Millisecond) // the fault: more than five seconds apart
+			revoke(t, cli, b)
+			untilStatuses(t, v, strings.TrimSpace(rest))
+		})
+	}
+}
+
+func TestTwoOfASmallServiceThatVanishAtOnceAreKept(t *testing.T) {
+	v, cli, prefix := view(t, forLong, nil)
+	l := leased(t, cli, names(prefix, "a b", ours))
+	untilStatuses(t, v, "a:passing b:passing")
+	revoke(t, cli, l)
+	untilStatuses(t, v, "a:expired b:expired")
+}
+
 func TestALonelyInstanceThatDiesIsGone(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, nil)
+	v, cli, prefix := view(t, forLong, nil)
 	l := leased(t, cli, names(prefix, "a", ours))
 	untilStatuses(t, v, "a:passing")
 	revoke(t, cli, l)
@@ -130,7 +164,7 @@ func TestWithProtectionOffNobodyIsKept(t *testing.T) {
 }
 
 func TestWhoCannotSayThatItLeavesIsNotKept(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, nil)
+	v, cli, prefix := view(t, forLong, nil)
 	for _, value := range []string{"h:PORT", "value-PORT", `{"Op":0,"Addr":"h:PORT","Metadata":null}`} {
 		l := leased(t, cli, names(prefix, "a b c", value))
 		untilStatuses(t, v, "a:passing b:passing c:passing")
@@ -140,7 +174,7 @@ func TestWhoCannotSayThatItLeavesIsNotKept(t *testing.T) {
 }
 
 func TestLeasesThatEndOneAfterTheOtherCountTogether(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, nil)
+	v, cli, prefix := view(t, forLong, nil)
 	var leases []clientv3.LeaseID
 	for _, one := range []string{"a", "b", "c", "d", "e"} {
 		leases = append(leases, leased(t, cli, map[string]string{prefix + "web/" + one: strings.ReplaceAll(ours, "PORT", fmt.Sprint(len(leases)+1))}))
@@ -154,7 +188,7 @@ func TestLeasesThatEndOneAfterTheOtherCountTogether(t *testing.T) {
 
 // The word and the deletion may reach the view as one change.
 func TestWhoHasSaidDrainingLeavesAtOnce(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, nil)
+	v, cli, prefix := view(t, forLong, nil)
 	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +216,7 @@ func TestWhoHasSaidDrainingLeavesAtOnce(t *testing.T) {
 }
 
 func TestAnInstanceWhoseAddressIsTakenIsNotKept(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, nil)
+	v, cli, prefix := view(t, forLong, nil)
 	l := leased(t, cli, names(prefix, "a b c", ours))
 	again := leased(t, cli, map[string]string{ // the first two were started again, under other names
 		prefix + "web/a2": strings.ReplaceAll(ours, "PORT", "1"), prefix + "web/b2": strings.ReplaceAll(ours, "PORT", "2"),
@@ -195,7 +229,7 @@ func TestAnInstanceWhoseAddressIsTakenIsNotKept(t *testing.T) {
 }
 
 func TestAValueThatTurnsIntoGarbageHasNotExpired(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, nil)
+	v, cli, prefix := view(t, forLong, nil)
 	leased(t, cli, names(prefix, "a b c", ours))
 	untilStatuses(t, v, "a:passing b:passing c:passing")
 	for _, id := range []string{"a", "b"} {
@@ -214,7 +248,7 @@ func TestAValueThatTurnsIntoGarbageHasNotExpired(t *testing.T) {
 }
 
 func TestAKeyNeverGoesToWhoIsNotListed(t *testing.T) {
-	v, cli, prefix := view(t, discovery.Options{}, nil)
+	v, cli, prefix := view(t, forLong, nil)
 	for round := range 5 {
 		l := leased(t, cli, names(prefix, "a b c", ours))
 		untilStatuses(t, v, "a:passing b:passing c:passing")

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/mirror"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -44,6 +45,7 @@ func (v *View) read(s *mirror.Snapshot) *list {
 	l := &list{fresh: make([]*Instance, 0, s.Len()), snapshot: s, changed: make(chan struct{})}
 	for kv := range s.All() {
 		if i := v.decode(l, kv.Key, kv.Value); i != nil {
+			i.Created = kv.CreateRevision
 			l.fresh = append(l.fresh, i)
 		}
 	}
@@ -75,6 +77,7 @@ func (v *View) after(was *list, b *mirror.Batch) *list {
 			now = v.decode(next, c.Key, c.New.Value)
 		}
 		if now != nil {
+			now.Created = c.New.CreateRevision
 			next.fresh = append(next.fresh, now)
 		}
 		v.replace(old, now, &c)
@@ -86,7 +89,7 @@ func (v *View) after(was *list, b *mirror.Batch) *list {
 	return next
 }
 
-// replace takes note of what became of an instance. Either may be nil.
+// replace records what became of an instance. Either may be nil.
 func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	switch {
 	case now == nil && old == nil:
@@ -96,14 +99,27 @@ func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	case old == nil:
 		v.came(now)
 	default:
-		now.inherit(old)
+		v.inherit(now, old)
 	}
 }
 
-// inherit takes over how users fare with an instance, unless it is another process, as far as that goes.
-func (i *Instance) inherit(old *Instance) {
-	if i.Addr == old.Addr && i.Raw == old.Raw {
-		i.load = old.load
+// inherit takes over how users fare with an instance, if it is where it was. What it failed at
+// before it was registered anew is forgotten.
+func (v *View) inherit(i, old *Instance) {
+	if i.Addr != old.Addr || i.Raw != old.Raw {
+		return
+	}
+	i.load = old.load
+	if i.registeredAnew(old) {
+		v.forgive(i)
+	}
+}
+
+// forgive ends the pause of an instance that is registered anew. v.mu is held.
+func (v *View) forgive(i *Instance) {
+	if i.load.succeeded() {
+		v.alone.Store(false)
+		v.note(slog.LevelInfo, "the instance is registered anew, and used again", v.about(i)...)
 	}
 }
 
@@ -174,9 +190,25 @@ func (v *View) compare(i *Instance, key string) int {
 	return strings.Compare(i.ID, key[len(v.keys):])
 }
 
+// instance reads a record.
+func (v *View) instance(key, value string) (registry.Instance, error) {
+	if v.opts.Decode == nil {
+		return registry.Decode(v.opts.Prefix, key, value)
+	}
+	i, err := v.opts.Decode(v.opts.Prefix, key, value)
+	if err != nil {
+		return i, err
+	}
+	i.Service, i.ID = v.service, key[len(v.keys):]
+	if i.Status == "" {
+		i.Status = registry.Passing
+	}
+	return i, i.Validate()
+}
+
 // decode reads a key of the list, or has the list say why it is not an instance.
 func (v *View) decode(l *list, key, value string) *Instance {
-	i, err := registry.Decode(v.opts.Prefix, key, value)
+	i, err := v.instance(key, value)
 	if err == nil {
 		return newInstance(i, new(load))
 	}
@@ -187,11 +219,20 @@ func (v *View) decode(l *list, key, value string) *Instance {
 	return nil
 }
 
-// complain logs the values that are no instances, each of them once. v.mu is held.
+// complain logs the values that are not instances, each of them once, but of many that come at
+// once only a few. v.mu is held.
 func (v *View) complain(was, now *list) {
+	const few = 10
+	bad := 0
 	for key, err := range now.bad {
-		if was == nil || was.bad[key] != err {
-			v.note(slog.LevelWarn, "not an instance", "key", key, "error", err)
+		if was != nil && was.bad[key] == err {
+			continue
 		}
+		if bad++; bad <= few {
+			v.note(slog.LevelWarn, "not an instance", "key", quote.Word(key), "error", err)
+		}
+	}
+	if bad > few {
+		v.note(slog.LevelWarn, "more values are not instances", "service", v.service, "values", bad-few)
 	}
 }

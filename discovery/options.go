@@ -21,6 +21,13 @@ type Options struct {
 	// Zone is where this process runs: Pick prefers instances of the same zone, as long as they
 	// are enough. See Pick. Default none; one that no instance names has no effect.
 	Zone string
+	// OnlyServing has Pick and PickFor return ErrNone when no instance takes requests. By default
+	// they then choose one that is critical, in maintenance or draining, as better than none.
+	OnlyServing bool
+	// Decode reads an instance from its key below prefix and its value, for records in a format
+	// of your own. Its Service and ID are then those of the key. Default registry.Decode, which
+	// Decode can call for the rest. It must not block: it is called while a list is made.
+	Decode func(prefix, key, value string) (registry.Instance, error)
 	// KeepExpired is for how long instances stay listed, as Expired, when most of a service
 	// vanish at once. Default one minute; less than 0 never keeps any. See Expired.
 	KeepExpired time.Duration
@@ -28,8 +35,9 @@ type Options struct {
 	// Open succeeds while etcd is away. Each etcd cluster needs one of its own: nothing in a file
 	// tells from which one it is. Default none. See Open.
 	Dir string
-	// Logger gets one line when a view becomes stale or fresh, when instances are kept, and for
-	// each value that is not an instance. nil is silent.
+	// Logger gets one line when a view becomes stale or fresh, when instances are kept, for
+	// each value that is not an instance, when an instance is avoided and used again, and when none
+	// is left that does not fail. nil is silent.
 	Logger *slog.Logger
 }
 
@@ -43,9 +51,6 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if set.KeepExpired == 0 {
 		set.KeepExpired = time.Minute
-	}
-	if set.Logger == nil {
-		set.Logger = slog.New(slog.DiscardHandler)
 	}
 	if set.Policy < Weighted || set.Policy > LeastPending {
 		return set, fmt.Errorf("%w: policy %d: want Weighted, RoundRobin or LeastPending", ErrOptions, set.Policy)

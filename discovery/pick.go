@@ -8,7 +8,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// ErrNone: the service has no instance. Where it matters, State tells whether that is fresh.
+// ErrNone: the service has no instance, or with Options.OnlyServing none that takes requests. Where it matters, State tells whether that is fresh.
 var ErrNone = errors.New("discovery: no instance")
 
 // Policy is how Pick chooses among the instances that take requests.
@@ -27,7 +27,7 @@ const (
 )
 
 // Pick chooses an instance by Options.Policy: of those whose status is passing or warning, and
-// of those that are kept (see Expired); of all, if there are none. One that has just failed (see
+// of those that are kept (see Expired); of all, if there are none, unless Options has OnlyServing. One that has just failed (see
 // Report) is avoided, as long as there are others. It is shared: do not change it. The error is
 // ErrNone.
 //
@@ -39,24 +39,33 @@ func (v *View) Pick() (*Instance, error) {
 	c := &v.now.Load().choices
 	k := v.picks.Add(1)
 	if len(c.all.of) == 0 {
-		return nil, fmt.Errorf("%w of %q", ErrNone, v.service)
+		return nil, v.none()
 	}
 	part, cooling := c.part(k), v.cooling()
 	if v.opts.Policy != LeastPending {
 		i := part.at(k)
-		if cooling && i.load.cooling() {
+		if cooling && !i.load.take() {
 			i = c.instead(i, mix(k))
 		}
 		return i, nil
 	}
 	s := part.freer(k, cooling)
-	if cooling && s.load.cooling() {
+	if cooling && !s.load.take() {
 		i := c.instead(s.Instance, mix(k))
 		i.load.pending.Add(1)
 		return i, nil
 	}
 	s.load.pending.Add(1)
 	return s.Instance, nil
+}
+
+// none is the error of a pick that finds nothing to choose.
+func (v *View) none() error {
+	l := v.now.Load()
+	if n := len(l.instances); n > 0 {
+		return fmt.Errorf("%w of %q that takes requests: all %d are critical, in maintenance or draining", ErrNone, v.service, n)
+	}
+	return fmt.Errorf("%w of %q", ErrNone, v.service)
 }
 
 // PickFor chooses the same instance for the same key, in every process with the same list, by
@@ -73,7 +82,7 @@ func (v *View) PickFor(key string) (*Instance, error) {
 		if len(table.slots) == 0 {
 			break
 		}
-		if i := table.at(hash).now.Load(); i != nil && !i.load.cooling() {
+		if i := table.at(hash).now.Load(); i != nil && i.load.take() {
 			v.picks.Add(1)
 			if v.opts.Policy == LeastPending {
 				i.load.pending.Add(1)
@@ -97,7 +106,7 @@ type seat struct {
 func (a *alias) freer(k uint64, cooling bool) *seat {
 	one, other := &a.seats[a.place(k)], &a.seats[a.place(mix(k))]
 	if cooling {
-		if cold := one.load.cooling(); cold != other.load.cooling() {
+		if cold := one.load.avoided(); cold != other.load.avoided() {
 			if cold {
 				return other
 			}
@@ -142,7 +151,7 @@ func (o *Options) choices(list []*Instance) choices {
 		}
 	}
 	serving := filter(list, func(i *Instance) bool { return i.takesRequests() })
-	if len(serving) == 0 {
+	if len(serving) == 0 && !o.OnlyServing {
 		serving = list // better than nothing
 	}
 	if o.Zone == "" {
@@ -167,7 +176,7 @@ func (o *Options) choices(list []*Instance) choices {
 	}
 }
 
-// takesRequests tells whether an instance is to be chosen while there are such.
+// takesRequests tells whether an instance may be chosen while there are such.
 func (i *Instance) takesRequests() bool { return i.Status.Serving() || i.Status == Expired }
 
 // filter returns the list itself when all of it is wanted.
@@ -201,22 +210,28 @@ func (c *choices) part(k uint64) *alias {
 	return &c.far
 }
 
-// instead finds an instance that has not just failed in place of one that has, in its own zone
-// first; or, when hardly any is left, that one.
+// instead finds an instance that takes the pick in place of one that is avoided, in its own zone
+// first. When hardly any is left it is that one, or rather one that is registered still.
 func (c *choices) instead(cold *Instance, k uint64) *Instance {
 	const draws, steps = 8, 64
+	last := cold
 	for _, part := range []*alias{&c.near, &c.far, &c.all} {
 		n := uint64(len(part.of))
-		for d := uint64(0); d < min(draws, n); d++ { // as the policy has it
-			if i := part.at(k + d); !i.load.cooling() {
+		for d := 0; d < draws && n > 0; d++ { // as the policy has it, and evenly among those that are left
+			k = mix(k)
+			if i := part.at(k); i.load.take() {
 				return i
 			}
 		}
 		for d := uint64(0); d < min(steps, n); d++ { // a heavy one may have been drawn each time
-			if i := part.of[(k%n+d)%n]; !i.load.cooling() {
+			i := part.of[(k%n+d)%n]
+			if i.load.take() {
 				return i
+			}
+			if last.Status == Expired && i.Status != Expired {
+				last = i
 			}
 		}
 	}
-	return cold
+	return last
 }

@@ -173,6 +173,44 @@ func TestARecoveryEndsAPauseAndNoRequest(t *testing.T) {
 	}
 }
 
+// What a probe finds is a failure, and the end of none of the requests that are under way.
+func TestAFailureThatAProbeFoundEndsNoRequest(t *testing.T) {
+	v, _, _ := view(t, discovery.Options{Policy: discovery.LeastPending}, map[string]string{"a": "h:1", "b": "h:2"})
+	const most = 50
+	a := named(t, v, "a")
+	for under := 0; under < most; { // so many of a's are under way, and none of b's
+		i, err := v.Pick()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i.ID == "a" {
+			under++
+		} else {
+			v.Report(i, nil)
+		}
+	}
+	answered := func() (*discovery.Instance, error) {
+		i, err := v.Pick()
+		v.Report(i, nil)
+		return i, err
+	}
+	for range most { // of those that fail together the first counts
+		v.Failed(a, errDown)
+	}
+	if got := count(t, 100, answered, id); got["a"] != 0 {
+		t.Errorf("a probe of a has just failed, and the picks were %v", got)
+	}
+	if s := v.State(); s.Failures != most {
+		t.Errorf("State: got %d failures, want %d", s.Failures, most)
+	}
+	v.Recovered(a)
+	if got := count(t, 400, answered, id); got["a"] == 0 || got["a"] > 140 { // drawn twice in a quarter of them
+		t.Errorf("a has recovered with %d requests under way, and the picks were %v", most, got)
+	}
+	v.Failed(nil, errDown)
+	v.Failed(new(discovery.Instance), errDown) // of no view
+}
+
 func TestWhenAllHaveFailedTheyArePickedAllTheSame(t *testing.T) {
 	v, _, _ := view(t, discovery.Options{}, map[string]string{"a": "h:1", "b": "h:2", "c": "h:3"})
 	for _, i := range v.Instances() {

@@ -205,7 +205,7 @@ func (v *View) tidy() {
 		if !strings.HasPrefix(e.Name(), filepath.Base(v.path())+".") || !strings.HasSuffix(e.Name(), unfinished) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > time.Minute { // or somebody is at it
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > time.Minute { // or another process writes it
 			_ = os.Remove(filepath.Join(v.opts.Dir, e.Name()))
 		}
 	}

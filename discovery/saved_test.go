@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
@@ -246,5 +247,44 @@ func TestAListThatIsTooLongIsNotSaved(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("%v, %v: want no file of an old list, and none that is longer than 16 MiB", entries, err)
+	}
+}
+
+// The client that a program has while etcd is away is client.New's.
+func TestAViewStartsFromItsSavedListWithALazyClient(t *testing.T) {
+	shared, prefix := etcdtest.New(t)
+	put(t, shared, prefix+"web/a", "h:1")
+	g := etcdtest.NewGate(t, shared.Endpoints()[0])
+	opts := &discovery.Options{Prefix: prefix, Dir: t.TempDir()}
+	open := func() *discovery.View {
+		t.Helper()
+		cli, err := client.New(&client.Options{Endpoints: []string{g.Addr()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cli.Close() })
+		v, err := discovery.Open(bounded(t), cli, "web", opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { v.Close() })
+		return v
+	}
+	if err := open().Close(); err != nil { // saves its list
+		t.Fatal(err)
+	}
+	g.Lead("")
+	v := open()
+	if s := v.State(); ids(v.Instances()) != "a" || s.Fresh || !errors.Is(s.Cause, discovery.ErrSaved) {
+		t.Errorf("list %q, state %+v, want the saved one, stale for that reason", ids(v.Instances()), s)
+	}
+	put(t, shared, prefix+"web/b", "h:2")
+	turned := v.Turned()
+	g.Lead(shared.Endpoints()[0])
+	until(t, v, "a b")
+	select {
+	case <-turned:
+	case <-time.After(within):
+		t.Errorf("state %+v, want it fresh", v.State())
 	}
 }

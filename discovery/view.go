@@ -34,7 +34,8 @@ type View struct {
 	table    atomic.Pointer[maglev] // of PickFor, once it was called
 	picks    atomic.Uint64
 	failures atomic.Uint64
-	warm     atomic.Int64 // when the last of those that failed has cooled down; 0: none has
+	warm     atomic.Int64 // until when a pick asks whether an instance is avoided; 0: none is
+	alone    atomic.Bool  // all instances are avoided, and the log says so
 
 	mirror  atomic.Pointer[mirror.Mirror] // nil until etcd was reached
 	reached chan struct{}                 // closed then
@@ -78,7 +79,7 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 		}
 		first, cancel = context.WithTimeout(ctx, patience)
 	}
-	m, err := mirror.Open(first, cli, v.keys, &mirror.Options{Logger: v.log})
+	m, err := mirror.Open(first, cli, v.keys, &mirror.Options{Logger: v.opts.Logger})
 	cancel()
 	switch {
 	case err == nil:
@@ -108,6 +109,9 @@ func newView(service string, opts *Options) (*View, error) {
 		service: service, keys: keys, opts: o, log: o.Logger,
 		reached: make(chan struct{}), gone: make(map[string]departure), done: make(chan struct{}),
 	}
+	if v.log == nil {
+		v.log = slog.New(slog.DiscardHandler)
+	}
 	v.life, v.stop = context.WithCancel(context.Background())
 	v.release = time.AfterFunc(time.Hour, v.releaseKept)
 	v.release.Stop()
@@ -125,7 +129,7 @@ func (v *View) begin(m *mirror.Mirror) {
 			}
 			for _, i := range next.fresh {
 				if old := before[i.ID]; old != nil {
-					i.inherit(old)
+					v.inherit(i, old)
 				}
 			}
 		}
@@ -136,7 +140,7 @@ func (v *View) begin(m *mirror.Mirror) {
 }
 
 // changesBuffer is how many bytes of changes may wait to be brought into the list. Beyond, lists are
-// compared, and who has said draining in between cannot be told from who has died.
+// compared, and those that have said draining in between cannot be told from those that have died.
 const changesBuffer = 64 << 20
 
 // run follows etcd, once it is reached.
@@ -168,19 +172,23 @@ func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
 	const try, pause = time.Minute, 2 * time.Second // so that the cause is not an old one
 	for {
 		ctx, cancel := context.WithTimeout(v.life, try)
-		m, err := mirror.Open(ctx, cli, v.keys, &mirror.Options{Logger: v.log})
+		m, err := mirror.Open(ctx, cli, v.keys, &mirror.Options{Logger: v.opts.Logger})
 		cancel()
 		if err == nil {
 			v.begin(m)
 			return m, nil
 		}
-		if v.life.Err() != nil || cli.Ctx().Err() != nil {
+		switch {
+		case v.life.Err() != nil:
 			return nil, fmt.Errorf("discovery: view of %q: %w", v.service, mirror.ErrClosed)
+		case errors.Is(err, mirror.ErrClosed):
+			return nil, fmt.Errorf("discovery: view of %q: %w", v.service, err)
 		}
 		v.saved.Store(v.saved.Load().because(err))
 		select {
 		case <-time.After(pause):
 		case <-v.life.Done():
+		case <-cli.Ctx().Done():
 		}
 	}
 }

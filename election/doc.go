@@ -13,7 +13,7 @@
 //	…
 //	err = t.Resign(ctx)
 //
-// and, for everybody:
+// and, in any process:
 //
 //	for l, err := range e.Observe(ctx) { // now, and at each change; l.Vacant when there is none
 //
@@ -23,10 +23,12 @@
 //     election's, and Proclaim, Txn and Guard write only while it is there.
 //   - Candidates are elected in the order in which they came.
 //   - A term is never won by a candidate whose lease has ended while it waited.
-//   - Done is closed before the lease can expire and etcd elect somebody else, as long as this
-//     process runs and clocks tick alike. A lease that is revoked, or a key that is deleted, by hand
-//     is quicker than that.
-//   - Tokens increase with each term. Whoever stores what a leader writes can refuse an older one.
+//   - Done is closed before the lease can expire and etcd elect another candidate, as long as this
+//     process runs and clocks tick alike. A client that revokes the lease or deletes the key is quicker
+//     than that: a leader that has led for a second is told within one event of a watch on its key; one
+//     that has not is told then, or by what it writes.
+//   - When the etcd client is closed, terms are lost and calls return with ErrClosed, at once.
+//   - Tokens increase with each term. The receiver of what a leader writes can refuse an older one.
 //   - Observe never shows an older leader after a newer one, whatever it missed: a compaction, a
 //     disconnection, a slow reader. (A restored backup is another history.)
 //

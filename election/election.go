@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // Sentinels for errors.Is.
 var (
-	// ErrLost: the term is over, or must be taken for over: its lease ended, or somebody deleted
+	// ErrLost: the term is over, or must be taken for over: its lease ended, or another client deleted
 	// its key. A candidate can lose its place in the same way.
 	ErrLost = errors.New("election: term lost")
 	// ErrResigned: the term was ended by Resign.
@@ -37,6 +38,9 @@ type Options struct {
 	TTL time.Duration
 	// Keeper is a shared one; it stays open. Default one of the Election's own.
 	Keeper *lease.Keeper
+	// Logger gets one line when a candidate has waited for 1.5 s, with the leader, and one when that has
+	// changed; and one for each term that begins or is lost. nil is silent.
+	Logger *slog.Logger
 }
 
 // Election is an election in etcd, as this process sees it. Its methods may be called from any
@@ -47,6 +51,10 @@ type Election struct {
 	bad   error // the name
 	queue *queue.Queue
 	words *queue.Words
+	log   *slog.Logger // nil: silent
+
+	figures *queue.Figures
+	waits   *queue.Announcer
 }
 
 // New returns the election of a name. It sends nothing. A name that is not one is ErrName from the
@@ -56,10 +64,15 @@ func New(cli *clientv3.Client, name string, opts *Options) *Election {
 	if opts != nil {
 		o = *opts
 	}
-	return &Election{
-		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL),
-		words: &queue.Words{Lost: ErrLost, Unknown: ErrLost, Over: fmt.Errorf("%w: %q", ErrResigned, name), What: strconv.Quote(name)},
+	e := &Election{
+		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL), log: o.Logger,
+		figures: new(queue.Figures), waits: queue.NewAnnouncer(cli, name, o.Logger, "waiting to lead", "", leaderAttrs),
 	}
+	e.words = &queue.Words{
+		Lost: ErrLost, Unknown: ErrLost, Over: fmt.Errorf("%w: %q", ErrResigned, name), What: strconv.Quote(name),
+		Ended: e.over,
+	}
+	return e
 }
 
 func validName(name string) error {
@@ -79,28 +92,41 @@ func (e *Election) Campaign(ctx context.Context, value string) (*Term, error) {
 		return nil, e.bad
 	}
 	ctx, done, err := e.queue.Begin(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, queue.ErrClient):
+		return nil, fmt.Errorf("%w: %q: %w", ErrClosed, e.name, err)
+	case err != nil:
 		return nil, ErrClosed
 	}
 	defer done()
+	began, waits := e.figures.Waits(), e.waits.Begin()
 	entry, err := e.queue.Reach(ctx, nil, func(l *lease.Lease) *queue.Entry {
 		return e.queue.Prepare(l, queue.Kind{Unique: true}, value, nil)
 	})
+	e.figures.Waited(began, err)
+	waits.End(err)
 	if err != nil {
 		return nil, e.explain("campaign in", err)
 	}
-	return &Term{e: e, held: e.queue.Hold(entry, e.words, nil)}, nil
+	e.figures.Holds()
+	t := &Term{e: e, held: e.queue.Hold(entry, e.words, nil)}
+	if e.log != nil {
+		e.log.Info("elected", "name", e.name, "key", t.Key(), "token", t.Token())
+	}
+	return t, nil
 }
 
 // explain makes an error of the queue one of the election.
 func (e *Election) explain(what string, err error) error {
 	switch {
+	case errors.Is(e.queue.Closed(), queue.ErrClient):
+		return fmt.Errorf("%w: %s %q: %w", ErrClosed, what, e.name, queue.ErrClient)
 	case errors.Is(err, queue.ErrLost):
 		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, e.name, err)
 	case e.queue.Closed() != nil && !errors.Is(err, ErrClosed):
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	return fmt.Errorf("election: %s %q at %q: %w", what, e.name, e.cli.Endpoints(), err)
+	return fmt.Errorf("election: %s %q: %w", what, e.name, queue.Where(e.cli, err))
 }
 
 // ended makes an error of the end of a term one of the election. It knows its name if the term was lost.
@@ -116,6 +142,9 @@ func (e *Election) ended(what string, err error) error {
 // returned Run campaigns again: there are never two calls at once, and while one hangs nobody is
 // elected through this Run. It also ends with ctx's error, ErrClosed, and what etcd refuses for
 // good, as a permission; that its space is used up is waited out.
+//
+// Run resigns as Resign does without a deadline; once ctx has ended that shares the 2 s which Close takes
+// at most while etcd cannot be reached.
 func (e *Election) Run(ctx context.Context, value string, f func(context.Context, *Term) error) error {
 	for {
 		t, err := e.Campaign(ctx, value)
@@ -135,22 +164,30 @@ func (e *Election) Run(ctx context.Context, value string, f func(context.Context
 		case <-ctx.Done():
 			return errors.Join(err, context.Cause(ctx))
 		}
-		if e.queue.Closed() != nil {
+		switch closed := e.queue.Closed(); {
+		case errors.Is(closed, queue.ErrClient):
+			return fmt.Errorf("%w: %q: %w", ErrClosed, e.name, closed)
+		case closed != nil:
 			return ErrClosed
 		}
 	}
 }
 
-// runPause is the longest one after a term that was lost: somebody may be taking them all.
+// runPause is the longest one after a term that was lost: another client may be taking them all.
 const runPause = 100 * time.Millisecond
 
 // fullPause is the longest one between tries while etcd's space is used up.
 const fullPause = 2 * time.Second
 
-// Close ends the election for this process: who campaigns is ErrClosed, and withdraws. Terms are to
-// be resigned before: one that is not ends with its lease, which is revoked unless the Keeper is a
-// shared one. It is idempotent.
+// Close ends the election for this process: calls of Campaign are ErrClosed, and withdraw. Resign terms
+// before: one that is not resigned is lost, and its key is removed. While etcd cannot be reached Close
+// takes 2 s at most, together with the Close of all other handles of the client, and what is left in
+// etcd ends with its lease. It is idempotent.
 func (e *Election) Close() error { return e.queue.Close() }
+
+// Shutdown is Close with a bound of the caller's: until ctx ends, and no longer than etcd's answers
+// take. What it does not leave time for ends with its lease. Of Close and Shutdown the first one counts.
+func (e *Election) Shutdown(ctx context.Context) error { return e.queue.Shutdown(ctx) }
 
 // keys is what the election's begin with.
 func (e *Election) keys() string { return e.name + "/" }

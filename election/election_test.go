@@ -390,3 +390,30 @@ func TestAThousandRoundsLeaveNothingBehind(t *testing.T) {
 		t.Errorf("%d leases, before %d, %v", len(after.Leases), len(before.Leases), err)
 	}
 }
+
+// A value that is written without the lease would make a leader for ever of one that died.
+func TestWhatIsProclaimedEndsWithTheLease(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	e := newElection(t, cli, prefix+"jobs")
+	term := campaign(t, e, "before")
+	lease := func() clientv3.LeaseID {
+		resp, err := cli.Get(bounded(t), term.Key())
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Fatalf("%v, %v, want the leader's key", resp, err)
+		}
+		return clientv3.LeaseID(resp.Kvs[0].Lease)
+	}
+	before := lease()
+	if err := term.Proclaim(bounded(t), "after"); err != nil {
+		t.Fatal(err)
+	}
+	if after := lease(); before == clientv3.NoLease || after != before {
+		t.Fatalf("its key is on lease %x, and was on %x", after, before)
+	}
+	if _, err := cli.Revoke(bounded(t), before); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := e.Current(bounded(t)); !errors.Is(err, election.ErrVacant) {
+		t.Errorf("got %v, %v, want no leader", l, err)
+	}
+}

@@ -9,33 +9,37 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
 // currentTimeout bounds Current where ctx does not.
 const currentTimeout = 15 * time.Second
 
-// Leader is who leads at one moment.
+// Leader is the leader at one moment.
 type Leader struct {
 	Key      string
 	Value    string // as campaigned with, or proclaimed since
-	Token    int64  // of its term; 0: nobody leads
+	Token    int64  // of its term; 0: there is no leader
 	Revision int64  // of etcd, at which the value was written, or the place became vacant
 }
 
-// Vacant tells whether nobody leads.
+// Vacant tells whether there is no leader.
 func (l Leader) Vacant() bool { return l.Token == 0 }
 
-// Current asks etcd who leads, linearizably. The error is ErrVacant if nobody does.
+// Current asks etcd for the leader, linearizably, and waits for the answer until ctx is done, or for
+// 15 s. The error is ErrVacant if there is none.
 func (e *Election) Current(ctx context.Context) (Leader, error) {
 	if e.bad != nil {
 		return Leader{}, e.bad
 	}
 	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
 	defer cancel()
+	ctx, done := ask.Of(e.cli).While(ctx) // a closed client ends it at once
+	defer done()
 	resp, err := e.cli.Get(ctx, e.keys(), clientv3.WithFirstCreate()...)
 	if err != nil {
-		return Leader{}, fmt.Errorf("election: ask for the leader of %q at %q: %w", e.name, e.cli.Endpoints(), err)
+		return Leader{}, fmt.Errorf("election: ask for the leader of %q: %w", e.name, e.explained(err))
 	}
 	if len(resp.Kvs) == 0 {
 		return Leader{}, fmt.Errorf("%w of %q", ErrVacant, e.name)
@@ -44,9 +48,10 @@ func (e *Election) Current(ctx context.Context) (Leader, error) {
 	return Leader{string(kv.Key), string(kv.Value), kv.CreateRevision, kv.ModRevision}, nil
 }
 
-// Observe yields who leads now, and again at each change of the leader or its value, a vacancy
-// included; a slow reader gets the newest. While etcd is away it yields nothing, and then what has
-// become of it. It ends by break, or with one final error: ctx's, or that of mirror.Open.
+// Observe yields the present leader, and again at each change of the leader or its value, a vacancy
+// included; a slow reader gets the newest. While etcd is away it yields nothing, and then the new
+// state. It ends by break, or with one final error: ctx's, ErrClosed if the
+// client was closed, or that of mirror.Open.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		if e.bad != nil {
@@ -55,7 +60,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 		}
 		m, err := mirror.Open(ctx, e.cli, e.keys(), nil)
 		if err != nil {
-			yield(Leader{}, fmt.Errorf("election: observe %q at %q: %w", e.name, e.cli.Endpoints(), err))
+			yield(Leader{}, fmt.Errorf("election: observe %q at %q: %w", e.name, e.cli.Endpoints(), e.closedClient(err)))
 			return
 		}
 		defer m.Close()
@@ -69,7 +74,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 				if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 					err = errors.Join(cause, err)
 				}
-				yield(Leader{}, fmt.Errorf("election: observe %q: %w", e.name, err))
+				yield(Leader{}, fmt.Errorf("election: observe %q: %w", e.name, e.closedClient(err)))
 				return
 			}
 			now := leader(b.Snapshot)
@@ -81,6 +86,20 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 			}
 		}
 	}
+}
+
+// explained is the error of a request, with the endpoints, the cause, and ErrClosed if the client was
+// closed.
+func (e *Election) explained(err error) error {
+	return e.closedClient(ask.Of(e.cli).Explain(err))
+}
+
+// closedClient adds ErrClosed to an error of a client that was closed.
+func (e *Election) closedClient(err error) error {
+	if ask.Of(e.cli).Err() != nil && !errors.Is(err, ErrClosed) {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
 }
 
 // leader is the oldest entry.

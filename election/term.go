@@ -16,9 +16,12 @@ type Term struct {
 	held *queue.Hold
 }
 
-// Token is the fencing token: larger than that of every term before. Whoever stores what the leader
-// writes should refuse a smaller one than it has seen.
+// Token is the fencing token: larger than that of every term before. The receiver of what the
+// leader writes should refuse a smaller one than it has seen.
 func (t *Term) Token() int64 { return t.held.Token() }
+
+// Name is the election's.
+func (t *Term) Name() string { return t.e.name }
 
 // Key is the key in etcd whose being there is the term.
 func (t *Term) Key() string { return t.held.Key() }
@@ -32,8 +35,8 @@ func (t *Term) Txn(ctx context.Context, also ...clientv3.Cmp) clientv3.Txn {
 	return t.held.Txn(ctx, also...)
 }
 
-// Done is closed when the term is over: resigned, or lost; never later than etcd may elect somebody
-// else, as long as this process runs and clocks tick alike.
+// Done is closed when the term is over: resigned, or lost; never later than etcd may elect another
+// candidate, as long as this process runs and clocks tick alike.
 func (t *Term) Done() <-chan struct{} { return t.held.Done() }
 
 // Err is nil while the term lasts, then ErrResigned or ErrLost. It reads the clock.
@@ -50,7 +53,8 @@ func (t *Term) Proclaim(ctx context.Context, value string) error {
 
 // Resign ends the term, and the next candidate is elected at once. It is idempotent. What is not
 // answered before ctx ends, or in 10 s, goes on in the background, for as long as the lease lives.
-// The error is ErrLost when the term was lost before.
+// While etcd is away Resign takes that long: a process that is about to end gives it a ctx with a
+// deadline. The error is ErrLost when the term was lost before.
 func (t *Term) Resign(ctx context.Context) error {
 	if !t.held.Begin() {
 		return nil

@@ -41,6 +41,9 @@ const (
 	startTimeout = time.Minute
 	// tidyTimeout bounds what a test's end deletes.
 	tidyTimeout = 10 * time.Second
+	// quickPasswords is the least cost of checking one: each new stream of a user's costs a check, which
+	// with etcd's default takes longer than a short lease where the race detector watches.
+	quickPasswords = 4
 )
 
 // shared is the one server of this test binary. Tests have no common owner that could hold it.
@@ -53,7 +56,7 @@ var (
 func startShared() (*cluster.Cluster, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	c, err := cluster.Start(ctx, &cluster.Options{Members: 1, InProcess: true, AnyPort: true})
+	c, err := cluster.Start(ctx, &cluster.Options{Members: 1, InProcess: true, AnyPort: true, BcryptCost: quickPasswords})
 	started.Store(err == nil)
 	return c, err
 }
@@ -61,7 +64,7 @@ func startShared() (*cluster.Cluster, error) {
 // M is a testing.M whose Run also ends the shared server.
 type M struct{ m *testing.M }
 
-// Main is for TestMain. In a process that is to be a member of a NewCluster it does not return.
+// Main is for TestMain. In a process that was started as a member of a NewCluster it does not return.
 func Main(m *testing.M) *M {
 	cluster.RunMember()
 	return &M{m}
@@ -110,6 +113,9 @@ func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
 		o = *opts
 	}
 	o.AnyPort = true
+	if o.BcryptCost == 0 {
+		o.BcryptCost = quickPasswords
+	}
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
 	c, err := cluster.Start(ctx, &o)

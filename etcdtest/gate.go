@@ -8,15 +8,17 @@ import (
 )
 
 // Gate is a TCP proxy between a client and a member. It can be shut, can lead to another member or
-// another cluster, and can lose answers.
+// another cluster, can lose answers, and can fall silent.
 type Gate struct {
 	l  net.Listener
 	wg sync.WaitGroup
 
-	mu     sync.Mutex
-	target string // "": shut
-	mute   bool
-	conns  map[net.Conn]struct{}
+	mu       sync.Mutex
+	target   string // "": shut
+	mute     bool
+	silent   chan struct{} // closed when the silence ends; nil: there is none
+	accepted int
+	conns    map[net.Conn]struct{}
 }
 
 // NewGate returns a gate that leads to target, host:port. It is closed when the test ends.
@@ -30,6 +32,7 @@ func NewGate(tb testing.TB, target string) *Gate {
 	g.wg.Go(g.serve)
 	tb.Cleanup(func() {
 		l.Close()
+		g.Silence(false)
 		g.Lead("")
 		g.wg.Wait()
 	})
@@ -57,20 +60,50 @@ func (g *Gate) Mute(on bool) {
 	g.mute = on
 }
 
-// answers go to a client, unless the gate is mute.
-type answers struct {
-	g  *Gate
-	to net.Conn
+// Silence holds everything back both ways, as a lost network does: nothing is reset, new connections are
+// accepted and hear nothing, and what was sent arrives when the silence ends.
+func (g *Gate) Silence(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case on && g.silent == nil:
+		g.silent = make(chan struct{})
+	case !on && g.silent != nil:
+		close(g.silent)
+		g.silent = nil
+	}
 }
 
-func (a answers) Write(p []byte) (int, error) {
-	a.g.mu.Lock()
-	mute := a.g.mute
-	a.g.mu.Unlock()
-	if mute {
-		return len(p), nil
+// Accepted is the number of connections that clients have made so far, also while the gate was shut.
+func (g *Gate) Accepted() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.accepted
+}
+
+// passing is one direction of a connection.
+type passing struct {
+	g       *Gate
+	to      net.Conn
+	answers bool  // to the client, and lost while the gate is mute
+	refused error // of the latest Write
+}
+
+func (p *passing) Write(b []byte) (_ int, err error) {
+	defer func() { p.refused = err }()
+	p.g.mu.Lock()
+	silent := p.g.silent
+	p.g.mu.Unlock()
+	if silent != nil {
+		<-silent // it ends with the gate
 	}
-	return a.to.Write(p)
+	p.g.mu.Lock()
+	lost := p.answers && p.g.mute
+	p.g.mu.Unlock()
+	if lost {
+		return len(b), nil
+	}
+	return p.to.Write(b)
 }
 
 func (g *Gate) serve() {
@@ -80,6 +113,7 @@ func (g *Gate) serve() {
 			return
 		}
 		g.mu.Lock()
+		g.accepted++
 		target := g.target
 		g.mu.Unlock()
 		out, err := net.Dial("tcp", target)
@@ -95,13 +129,17 @@ func (g *Gate) serve() {
 		}
 		g.mu.Unlock()
 		for _, way := range []struct {
-			to   io.Writer
+			to   *passing
 			from net.Conn
-		}{{out, in}, {answers{g, in}, out}} {
+		}{{&passing{g: g, to: out}, in}, {&passing{g: g, to: in, answers: true}, out}} {
 			g.wg.Go(func() {
 				_, _ = io.Copy(way.to, way.from)
-				in.Close()
-				out.Close()
+				// A member that takes nothing more has closed the connection. What it said last, as that it
+				// refuses a certificate, is still to be passed on: the other direction ends then.
+				if way.to.answers || way.to.refused == nil {
+					in.Close()
+					out.Close()
+				}
 				g.mu.Lock()
 				delete(g.conns, way.from)
 				g.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	// ErrWarning from a Probe: the instance serves, and somebody should look at it.
+	// ErrWarning from a Probe: the instance serves, and a person should look at it.
 	ErrWarning = errors.New("health: warning")
 	// ErrInvalid: a Check cannot be run as it is. Nothing was started.
 	ErrInvalid = errors.New("health: invalid")

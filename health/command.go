@@ -38,7 +38,7 @@ func Command(name string, args ...string) Check {
 			grouped(cmd)
 			err := cmd.Run()
 			if out.held {
-				_ = killGroup(cmd) // somebody of it is left, so its number is nobody else's
+				_ = killGroup(cmd) // a process of it is left, so its number is no other group's
 			}
 			switch exit, ended := errors.AsType[*exec.ExitError](err); {
 			case ended && exit.ExitCode() == 1:
@@ -58,7 +58,7 @@ func Command(name string, args ...string) Check {
 // said is the beginning of what a command printed.
 type said struct {
 	text []byte
-	held bool // somebody could still have written
+	held bool // a process could still have written
 }
 
 func (s *said) Write(p []byte) (int, error) {

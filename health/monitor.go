@@ -176,7 +176,7 @@ func (r *run) read(ctx context.Context, a answer) (Status, string) {
 	return Critical, line(text)
 }
 
-// note takes note of what a probe has led to.
+// note records what a probe has led to.
 func (m *Monitor) note(n int, changed bool, output string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

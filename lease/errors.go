@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/status"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // Why a lease ended. Lease.Err is exactly one of them; see errors.Is.
@@ -27,9 +27,16 @@ var (
 	// ErrUnauthorised: etcd refuses the user, its token or its access to a key on the lease.
 	// Trying again will not help, so nothing does.
 	ErrUnauthorised = errors.New("lease: not authorised")
-	// ErrClosed: the Keeper was closed.
-	ErrClosed = errors.New("lease: keeper closed")
+	// ErrClosed: the Keeper was closed, or the etcd client that it stands on; the text says which.
+	ErrClosed = errors.New("lease: closed")
 )
+
+// ErrCertificate comes with ErrUnreachable when the members refuse this client's certificate: it has
+// expired, or they do not trust it. A new one in its place helps without a restart, where the client
+// reads the file again, as client.Dial's does.
+//
+// The errors of packages lock, election, registry, mirror and discovery have it, too.
+var ErrCertificate = ask.ErrCertificate
 
 // ErrTooManyKeys: a reservation asked for more keys than one lease carries, or for none.
 var ErrTooManyKeys = errors.New("lease: number of keys out of range")
@@ -53,19 +60,48 @@ func ended(id clientv3.LeaseID, reason error, text string, cause error) error {
 		f.text += ": " + cause.Error()
 		f.is = append(f.is, cause)
 	}
+	return f.certificate(cause)
+}
+
+// certificate adds what to do about a certificate that the members refuse.
+func (f *failure) certificate(cause error) *failure {
+	if ask.Certificate(cause) {
+		f.text += "; the members refuse this client's certificate: renew it"
+		f.is = append(f.is, ErrCertificate)
+	}
 	return f
 }
 
-// notGranted is the error of a caller who does not wait any longer.
+// clientClosed is the error of everything on a client that was closed.
+func clientClosed() error {
+	return &failure{ErrClosed.Error() + ": " + ask.ErrClosed.Error(), []error{ErrClosed, ask.ErrClosed}}
+}
+
+// notGranted is the error of a caller that does not wait any longer.
 func notGranted(end, cause error, endpoints []string) error {
 	if cause == nil {
 		return fmt.Errorf("lease: grant through %s: %w", strings.Join(endpoints, ", "), end)
 	}
 	text := fmt.Sprintf("grant through %s: %v; the last try, %v", strings.Join(endpoints, ", "), end, cause)
+	if outage := (*ask.Unanswered)(nil); errors.As(cause, &outage) { // it names them
+		text = fmt.Sprintf("grant: %v: %v", end, outage)
+	}
 	if errors.Is(cause, rpctypes.ErrNoSpace) || errors.Is(cause, rpctypes.ErrTooManyRequests) {
 		return &failure{"lease: " + text, []error{end, cause}} // a member is there, and says no
 	}
-	return &failure{ErrUnreachable.Error() + ": " + text, []error{ErrUnreachable, end, cause}}
+	return (&failure{ErrUnreachable.Error() + ": " + text, []error{ErrUnreachable, end, cause}}).certificate(cause)
+}
+
+// unconfirmed is the error of Confirm's caller, which does not wait any longer.
+func unconfirmed(id string, end, cause error, endpoints []string) error {
+	text := fmt.Sprintf("lease: confirm %s: no answer from %s: %v", id, strings.Join(endpoints, ", "), end)
+	if cause == nil {
+		return &failure{text, []error{end}}
+	}
+	if outage := (*ask.Unanswered)(nil); errors.As(cause, &outage) { // it names them
+		return (&failure{fmt.Sprintf("lease: confirm %s: %v: %v", id, end, outage), []error{end, cause}}).certificate(cause)
+	}
+	return (&failure{fmt.Sprintf("%s; the last try, %v", text, cause), []error{end, cause}}).certificate(cause)
 }
 
 // tryError is why one try failed, and where.
@@ -76,23 +112,19 @@ type tryError struct {
 
 func (e *tryError) Error() string {
 	text := e.err.Error()
-	if s, ok := status.FromError(e.err); ok {
-		text = s.Message() // without gRPC's words around it
+	if reason := ask.Reason(e.err); reason != nil {
+		text = reason.Error() // without gRPC's words around it
 	}
-	if e.route == shared {
+	switch e.route {
+	case everywhere:
+		return text
+	case shared:
 		return "through the client's connection: " + text
 	}
 	return "at " + e.route + ": " + text
 }
 
 func (e *tryError) Unwrap() error { return e.err }
-
-// silentError: a try has no answer yet. It may still get one.
-type silentError time.Duration
-
-func (e silentError) Error() string {
-	return "no answer within " + time.Duration(e).Round(time.Millisecond).String()
-}
 
 // denial tells whether err is about the user. A token can be stale without anything being
 // wrong: it expires, members forget it when they restart, and other changes of users age it;

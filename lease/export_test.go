@@ -5,6 +5,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // Shared is the route of the client's own connection.
@@ -18,6 +20,7 @@ type Fake struct {
 	Open      func(ctx context.Context, route string) error
 	KeepAlive func(ctx context.Context, route string, id clientv3.LeaseID) (int64, error)
 	Close     func(route string)
+	Closed    chan struct{} // nil: the client stays open
 }
 
 // NewKeeperOf is NewKeeper on a cluster and a clock of the test's.
@@ -29,8 +32,29 @@ type fakeEtcd struct{ f *Fake }
 
 func (e fakeEtcd) endpoints() []string { return append([]string(nil), e.f.Endpoints...) }
 
-func (e fakeEtcd) grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (int64, error) {
-	return e.f.Grant(ctx, route, id, ttl)
+func (e fakeEtcd) grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (int64, bool, error) {
+	granted, err := e.f.Grant(ctx, route, id, ttl)
+	return granted, true, err
+}
+
+func (e fakeEtcd) Done() <-chan struct{} { return e.f.Closed }
+
+func (e fakeEtcd) Err() error {
+	select {
+	case <-e.f.Closed:
+		return ask.ErrClosed
+	default:
+		return nil
+	}
+}
+
+// The pacing of a fake cluster is that of one without outages.
+func (e fakeEtcd) Outage() error               { return nil }
+func (e fakeEtcd) Await(context.Context) error { return nil }
+func (e fakeEtcd) Answered()                   {}
+func (e fakeEtcd) Failed(error)                {}
+func (e fakeEtcd) Farewell(ctx context.Context) (context.Context, func()) {
+	return ctx, func() {}
 }
 
 func (e fakeEtcd) revoke(ctx context.Context, route string, id clientv3.LeaseID) error {
@@ -55,3 +79,6 @@ func (s *fakeStream) keepAlive(id clientv3.LeaseID) (int64, error) {
 }
 
 func (s *fakeStream) close() { s.f.Close(s.route) }
+
+// BootTime is the clock of a Keeper.
+func BootTime() time.Duration { return bootTime() }

@@ -12,17 +12,25 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
-// maxGrantPause bounds the pauses between rounds of failing grants.
-const maxGrantPause = 5 * time.Second
+const (
+	// grantPatience is how long one silent member may hold up a grant, whatever the TTL: two of them,
+	// since the first other endpoint can be the silent member again, leave time for the call to
+	// end within 3 s.
+	grantPatience = 500 * time.Millisecond
+	// maxGrantPause bounds the pauses between rounds of failing grants.
+	maxGrantPause = 5 * time.Second
+)
 
 // granting is the making of one lease, however many tries it takes and callers wait for it.
 type granting struct {
 	k      *Keeper
 	giveUp context.CancelFunc // the last waiter went, or the Keeper closes
 	done   chan struct{}
-	err    error // set before done is closed; nil also when given up: who still waits starts again
+	err    error // set before done is closed; nil also when given up: callers that still wait start again
 
 	waiters int // guarded by k.mu
 
@@ -30,6 +38,7 @@ type granting struct {
 	id     clientv3.LeaseID // asked for
 	since  time.Duration    // since when
 	tries  int              // with this id
+	sent   bool             // a member may have received one of them
 	strays []clientv3.LeaseID
 	cause  error
 
@@ -54,9 +63,11 @@ func (g *granting) run(ctx context.Context) {
 	defer g.giveUp()
 	k := g.k
 	r := race[granted]{
+		etcd:     k.etcd,
 		routes:   k.routes(),
-		patience: k.opts.TTL / 9,
-		maxPause: maxGrantPause,
+		patience: min(k.opts.TTL/9, grantPatience),
+		most:     maxGrantPause,
+		maxPause: min(maxGrantPause, k.opts.TTL/4), // so that a short lease is back within its TTL
 		ask:      g.ask,
 		failed:   g.failed,
 		lose:     func(granted) {}, // the same lease
@@ -73,8 +84,11 @@ func (g *granting) run(ctx context.Context) {
 		} else {
 			g.strays = append(g.strays, won.id)
 		}
-	case g.tries > 0:
+	case g.sent:
 		g.strays = append(g.strays, g.id) // the next answer might have said that it was granted
+	}
+	if errors.Is(err, ask.ErrClosed) {
+		g.err, g.strays = clientClosed(), nil
 	}
 	if denied, _ := denial(err); denied {
 		g.err = &failure{ErrUnauthorised.Error() + ": grant: " + err.Error(), []error{ErrUnauthorised, err}}
@@ -94,38 +108,41 @@ func (g *granting) run(ctx context.Context) {
 // asks for the same lease: it can't leave a second one behind that lives for a TTL.
 func (g *granting) ask(ctx context.Context, route string) (granted, error) {
 	k := g.k
-	ctx, cancel := context.WithTimeout(ctx, max(k.opts.TTL, maxGrantPause))
+	ctx, cancel := context.WithTimeout(ctx, min(max(k.opts.TTL, maxGrantPause), 2*maxGrantPause))
 	defer cancel()
 	g.mu.Lock()
 	if g.tries == 0 {
-		g.id, g.since = newID(), k.clock()
+		g.id, g.since, g.sent = newID(), k.clock(), false
 	}
 	g.tries++
-	ask := granted{g.id, k.clock(), k.opts.TTL}
+	wanted := granted{g.id, k.clock(), k.opts.TTL}
 	g.mu.Unlock()
 
-	ttl, err := k.etcd.grant(ctx, route, ask.id, int64(k.opts.TTL/time.Second))
+	ttl, sent, err := k.etcd.grant(ctx, route, wanted.id, int64(k.opts.TTL/time.Second))
+	g.mu.Lock()
+	g.sent = g.sent || sent && g.id == wanted.id
+	g.mu.Unlock()
 	if errors.Is(err, rpctypes.ErrLeaseExist) {
-		return g.exists(ask, err)
+		return g.exists(wanted, err)
 	}
 	if err != nil {
 		return granted{}, err
 	}
-	ask.ttl = time.Duration(ttl) * time.Second
-	return ask, nil
+	wanted.ttl = seconds(ttl)
+	return wanted, nil
 }
 
 // exists takes over a lease that an earlier try was granted. It counts from when its id was
 // first sent, which is the latest that is certain; if little is left of it, or the id is not
 // ours, the next try has another.
-func (g *granting) exists(ask granted, err error) (granted, error) {
+func (g *granting) exists(wanted granted, err error) (granted, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.id != ask.id {
+	if g.id != wanted.id {
 		return granted{}, err // another try found out
 	}
-	if ask.sent = g.since; g.tries > 1 && g.k.clock()-g.since < ask.ttl/2 {
-		return ask, nil
+	if wanted.sent = g.since; g.tries > 1 && g.k.clock()-g.since < wanted.ttl/2 {
+		return wanted, nil
 	}
 	if g.tries > 1 {
 		g.strays = append(g.strays, g.id)
@@ -151,12 +168,12 @@ func (g *granting) failed(err *tryError) bool {
 	return g.stale >= staleTokens
 }
 
-// sweep revokes what etcd perhaps has and nobody will use. What it does not reach expires.
+// sweep revokes what etcd may have and nobody will use. What it does not reach expires.
 func (g *granting) sweep() {
 	if len(g.strays) == 0 {
 		return
 	}
-	ctx, cancel := g.k.tidyContext()
+	ctx, cancel := context.WithTimeout(g.k.sweeping, min(g.k.opts.TTL/2, sweepTimeout))
 	defer cancel()
 	for _, id := range g.strays {
 		_ = g.k.revoke(ctx, id)
@@ -164,7 +181,7 @@ func (g *granting) sweep() {
 }
 
 // routes begins with the client's own connection; the endpoints follow in random order, so
-// that a member's failure does not send everybody to the same other one.
+// that a member's failure does not send all to the same other one.
 func (k *Keeper) routes() []string {
 	endpoints := k.etcd.endpoints()
 	mathrand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })

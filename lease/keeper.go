@@ -11,18 +11,22 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 const (
 	defaultTTL  = 10 * time.Second
 	minTTL      = 2 * time.Second // etcd's, with its default election timeout
+	maxTTL      = 10 * 365 * 24 * time.Hour
 	defaultKeys = 1000
+	userKeys    = 128 // a transaction's operations; the default of a user whose rights are checked
 )
 
 // Options are the settings of a Keeper. nil and the zero value are the defaults.
 type Options struct {
 	// TTL is how long a lease outlives its last renewal. Default 10 s; rounded up to whole
-	// seconds, and to 2 s at least. etcd grants more when its election timeout asks for it
+	// seconds; at least 2 s, and at most ten years. etcd grants more when its election timeout asks for it
 	// (1.5 times that is its minimum); what it granted is in Stats, and counts.
 	TTL time.Duration
 	// Margin is by how much Done precedes the earliest time at which etcd may let the lease
@@ -30,7 +34,10 @@ type Options struct {
 	// notice. Default a tenth of the granted TTL, and 1 s at most; at most a third of it.
 	Margin time.Duration
 	// Keys is how many keys one lease carries, for Reserve. Default 1,000: the cost of a Put
-	// grows with the keys of its lease, and all of them go in one step.
+	// grows with the keys of its lease, and all of them go in one step. For a client with a user name
+	// other than root it is 128: etcd checks that user's rights to every key of the lease at each Put
+	// that names it, but before the transaction, so that one of 128 Puts on a lease that has no key
+	// yet costs nothing more.
 	Keys int
 	// Logger gets one line for each change of a lease's state. nil is silent.
 	Logger *slog.Logger
@@ -44,7 +51,7 @@ func (o *Options) withDefaults() Options {
 	if set.TTL <= 0 {
 		set.TTL = defaultTTL
 	}
-	set.TTL = max(set.TTL, minTTL)
+	set.TTL = min(max(set.TTL, minTTL), maxTTL)
 	if part := set.TTL % time.Second; part != 0 {
 		set.TTL += time.Second - part
 	}
@@ -65,6 +72,11 @@ func (o *Options) margin(ttl time.Duration) time.Duration {
 	return min(ttl/10, time.Second)
 }
 
+// seconds is a TTL of etcd's as a duration. What cannot be right counts as the longest that can.
+func seconds(ttl int64) time.Duration {
+	return time.Duration(min(max(ttl, 0), int64(maxTTL/time.Second))) * time.Second
+}
+
 // Keeper grants leases and keeps them alive, for many users. It grants when a lease is asked
 // for and there is none; when one is lost, at the next use. Its methods may be called from
 // any goroutine.
@@ -73,9 +85,13 @@ type Keeper struct {
 	opts  Options
 	clock func() time.Duration // bootTime, but in tests
 	log   *slog.Logger
-	close func() error
 	life  context.Context // of what Go runs
 	end   context.CancelFunc
+
+	closeOnce sync.Once
+	closeErr  error           // to be read after closeOnce
+	sweeping  context.Context // of what revokes in the background
+	endSweeps context.CancelFunc
 
 	running sync.WaitGroup // every goroutine; added to under mu, until closed
 	counts  counters
@@ -88,22 +104,28 @@ type Keeper struct {
 	claimed  map[string]bool
 	granting *granting
 	closed   bool
+	orphans  int // leases that lived when the client was closed
 }
 
-// NewKeeper returns a Keeper, without sending anything. Close it before cli.
+// NewKeeper returns a Keeper, without sending anything. Close it before cli: when cli is closed first,
+// the leases end at once, as ErrClosed, and etcd keeps them until they expire.
 func NewKeeper(cli *clientv3.Client, opts *Options) *Keeper {
-	return newKeeper(&members{cli: cli, conns: make(map[string]*dialled)}, bootTime, opts)
+	set := opts.withDefaults()
+	if (opts == nil || opts.Keys <= 0) && cli.Username != "" && cli.Username != "root" {
+		set.Keys = userKeys
+	}
+	return newKeeper(&members{ask.Of(cli), cli}, bootTime, &set)
 }
 
 func newKeeper(e etcd, clock func() time.Duration, opts *Options) *Keeper {
 	k := &Keeper{etcd: e, opts: opts.withDefaults(), clock: clock}
 	k.log = k.opts.Logger
 	k.life, k.end = context.WithCancel(context.Background())
-	k.close = sync.OnceValue(k.shutdown)
+	k.sweeping, k.endSweeps = context.WithCancel(context.Background())
 	return k
 }
 
-// Lease returns a live lease. If there is none it is granted, for all who wait together;
+// Lease returns a live lease. If there is none it is granted, for all callers that wait together;
 // failing grants are repeated with full-jitter pauses until ctx is done.
 //
 // Nothing is reserved: this is for a few keys. A user of many, or of an unknown number, calls
@@ -116,6 +138,25 @@ func (k *Keeper) Lease(ctx context.Context) (*Lease, error) {
 	if l := k.first.Load(); l != nil && l.Err() == nil {
 		return l, nil
 	}
+	return k.wait(ctx, 0)
+}
+
+// tryBound is how long TryLease waits for a grant.
+const tryBound = 2 * time.Second
+
+var errNotNow = errors.New("not tried, as no member can be reached")
+
+// TryLease is Lease for a caller that does not wait out an outage, whatever its ctx: it returns within
+// 2 s, and at once while it is known that no member can be reached. The error is as Lease's.
+func (k *Keeper) TryLease(ctx context.Context) (*Lease, error) {
+	if l := k.first.Load(); l != nil && l.Err() == nil {
+		return l, nil
+	}
+	if outage := k.etcd.Outage(); outage != nil && k.etcd.Err() == nil {
+		return nil, notGranted(errNotNow, outage, k.etcd.endpoints())
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryBound)
+	defer cancel()
 	return k.wait(ctx, 0)
 }
 
@@ -144,7 +185,7 @@ func (k *Keeper) Claim(key string) bool {
 	return true
 }
 
-// Go runs f in the background for one of the Keeper's users, who may be gone before f is done: it
+// Go runs f in the background for one of the Keeper's users, which may be gone before f is done: it
 // tidies up what is on the leases. Close ends its context and waits for it. Once the Keeper is closed
 // Go is false and does not run it.
 func (k *Keeper) Go(f func(context.Context)) bool {
@@ -171,6 +212,10 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 		if k.closed {
 			k.mu.Unlock()
 			return nil, ErrClosed
+		}
+		if k.etcd.Err() != nil {
+			k.mu.Unlock()
+			return nil, clientClosed()
 		}
 		if l := k.pick(keys); l != nil {
 			k.mu.Unlock()
@@ -206,7 +251,7 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 				return nil, g.err
 			}
 		default:
-			return nil, notGranted(context.Cause(ctx), g.lastCause(), k.etcd.endpoints())
+			return nil, notGranted(context.Cause(ctx), ask.Latest(k.etcd, g.lastCause()), k.etcd.endpoints())
 		}
 	}
 }
@@ -234,7 +279,7 @@ func (k *Keeper) add(l *Lease) bool {
 	k.leases = append(k.leases, l)
 	k.first.Store(k.leases[0])
 	life, end := context.WithCancel(context.Background())
-	k.running.Go(func() { // both end with the lease
+	k.running.Go(func() { // both end with the lease, which ends with the client at the latest
 		defer end()
 		l.guard()
 	})
@@ -247,6 +292,9 @@ func (k *Keeper) add(l *Lease) bool {
 func (k *Keeper) remove(l *Lease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if errors.Is(l.err, ask.ErrClosed) {
+		k.orphans++
+	}
 	if (errors.Is(l.err, ErrUnreachable) || errors.Is(l.err, ErrExpired)) && !l.carries {
 		k.lost = append(k.lost, l.id)
 	}
@@ -257,12 +305,33 @@ func (k *Keeper) remove(l *Lease) {
 	}
 }
 
-// Close ends all leases with ErrClosed, revokes them and what was lost, and waits for the Keeper's
-// goroutines, together for half a TTL at most. The error is of leases that could not be revoked;
-// they expire by themselves. Close is idempotent.
-func (k *Keeper) Close() error { return k.close() }
+const (
+	// closeTimeout bounds Close, whatever etcd does.
+	closeTimeout = 1900 * time.Millisecond
+	// sweepTimeout bounds the revoking in the background of what nobody needs any longer.
+	sweepTimeout = 5 * time.Second
+)
 
-func (k *Keeper) shutdown() error {
+// Close ends all leases with ErrClosed, revokes them and what was lost, and waits for the Keeper's
+// goroutines. It takes at most 2 s; all handles on one client together take at most 2 s while
+// nothing answers, and almost no time while it is known that nothing can be reached. The error is of
+// leases that were not revoked; they expire by themselves. Close is idempotent.
+func (k *Keeper) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	ctx, done := k.etcd.Farewell(ctx)
+	defer done()
+	return k.Shutdown(ctx)
+}
+
+// Shutdown is Close with a bound of the caller's: it revokes until ctx ends. The first of several
+// calls of Close and Shutdown counts, and the others wait for it.
+func (k *Keeper) Shutdown(ctx context.Context) error {
+	k.closeOnce.Do(func() { k.closeErr = k.shutdown(ctx) })
+	return k.closeErr
+}
+
+func (k *Keeper) shutdown(ctx context.Context) error {
 	k.mu.Lock()
 	k.closed = true
 	k.end()
@@ -271,35 +340,43 @@ func (k *Keeper) shutdown() error {
 		k.granting.giveUp()
 	}
 	k.mu.Unlock()
+	defer k.endSweeps()
+	defer context.AfterFunc(ctx, k.endSweeps)()
 
-	ctx, cancel := k.tidyContext()
-	defer cancel()
 	errs := make([]error, len(leases))
 	var revoking sync.WaitGroup
 	for i, l := range leases {
+		if k.etcd.Err() != nil {
+			l.endWithClient()
+			continue
+		}
 		l.end(ended(l.id, ErrClosed, "", nil))
 		revoking.Go(func() { errs[i] = k.revoke(ctx, l.id) })
 	}
-	for _, id := range lost {
-		revoking.Go(func() { _ = k.revoke(ctx, id) }) // it has ended, and its user was told why
+	if k.etcd.Err() == nil {
+		for _, id := range lost {
+			revoking.Go(func() { _ = k.revoke(ctx, id) }) // it has ended, and its user was told why
+		}
 	}
 	revoking.Wait()
 	k.running.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.orphans > 0 {
+		return fmt.Errorf("lease: %d leases were not revoked and expire within %v: %w; close the Keeper before its client", k.orphans, k.opts.TTL, ask.ErrClosed)
+	}
 	return errors.Join(errs...)
-}
-
-// tidyContext bounds the revoking of leases that nobody needs any longer.
-func (k *Keeper) tidyContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), k.opts.TTL/2)
 }
 
 // revoke returns when the lease is gone, or ctx done.
 func (k *Keeper) revoke(ctx context.Context, id clientv3.LeaseID) error {
 	var cause error
 	r := race[struct{}]{
+		etcd:     k.etcd,
 		routes:   k.routes(),
-		patience: k.opts.TTL / 9,
-		maxPause: k.opts.TTL / 9,
+		patience: min(k.opts.TTL/9, grantPatience),
+		most:     maxGrantPause,
+		maxPause: maxGrantPause,
 		ask: func(ctx context.Context, route string) (struct{}, error) {
 			return struct{}{}, k.etcd.revoke(ctx, route, id)
 		},

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // Lease is one lease in etcd, for as long as it lives: it ends once and never comes back. Its
@@ -31,7 +34,7 @@ type Lease struct {
 
 	// Guarded by keeper.mu.
 	reserved int
-	carries  bool // room was reserved on it: whoever did so moves the keys
+	carries  bool // room was reserved on it: users of Reserve move their keys
 }
 
 func newLease(k *Keeper, g granted) *Lease {
@@ -63,10 +66,14 @@ func (l *Lease) Err() error {
 	select {
 	case <-l.done:
 	default:
-		if l.left() > 0 {
+		switch {
+		case l.keeper.etcd.Err() != nil:
+			l.endWithClient()
+		case l.left() > 0:
 			return nil
+		default:
+			l.expire()
 		}
-		l.expire()
 	}
 	return l.err
 }
@@ -111,7 +118,10 @@ func (l *Lease) Confirm(ctx context.Context) error {
 		case <-changed:
 		case <-l.done:
 		case <-ctx.Done():
-			return fmt.Errorf("lease: confirm %s: %w", l.hex(), ctx.Err())
+			l.mu.Lock()
+			cause := l.cause
+			l.mu.Unlock()
+			return unconfirmed(l.hex(), ctx.Err(), ask.Latest(l.keeper.etcd, cause), l.keeper.etcd.endpoints())
 		}
 	}
 }
@@ -140,7 +150,7 @@ func (l *Lease) interval() time.Duration { return l.granted() / 3 }
 // first other endpoint may turn out to be the silent member again.
 func (l *Lease) patience() time.Duration { return l.granted() / 9 }
 
-// extend takes note of an answer. l.mu is held, or l not yet shared.
+// extend records an answer. l.mu is held, or l not yet shared.
 func (l *Lease) extend(sent, ttl time.Duration) {
 	l.ttl.Store(int64(ttl))
 	l.deadline.Store(int64(sent + ttl - l.keeper.opts.margin(ttl)))
@@ -187,9 +197,17 @@ func (l *Lease) expire() {
 		l.end(ended(l.id, ErrExpired, "was not renewed in time, as this process or the machine stood still", nil))
 		return
 	}
+	cause = ask.Latest(l.keeper.etcd, cause)
+	if outage := (*ask.Unanswered)(nil); errors.As(cause, &outage) { // it names them
+		l.end(ended(l.id, ErrUnreachable, "was not renewed in time", outage))
+		return
+	}
 	tried := strings.Join(l.keeper.etcd.endpoints(), ", ")
 	l.end(ended(l.id, ErrUnreachable, "was not renewed in time through "+tried+"; the last try", cause))
 }
+
+// endWithClient ends a lease whose etcd client was closed: nothing may renew it any longer.
+func (l *Lease) endWithClient() { l.end(ended(l.id, ErrClosed, "", ask.ErrClosed)) }
 
 // end ends the lease, if it has not ended.
 func (l *Lease) end(err error) {
@@ -199,7 +217,7 @@ func (l *Lease) end(err error) {
 		return
 	}
 	l.err = err
-	l.keeper.counts.end(err) // first, so that who sees Done sees it counted
+	l.keeper.counts.end(err) // first, so that a caller that sees Done sees it counted
 	close(l.done)
 	l.mu.Unlock()
 	l.keeper.remove(l)
@@ -210,7 +228,7 @@ func (l *Lease) end(err error) {
 const checkEvery = time.Second
 
 // guard ends the lease at its deadline. It asks nothing of anyone, so nothing can hold it up. It
-// logs that the lease was lost: whoever ends one may hold locks that a log handler asks for.
+// logs that the lease was lost: the caller that ends one may hold locks that a log handler asks for.
 func (l *Lease) guard() {
 	defer l.keeper.report(l)
 	t := time.NewTimer(0)
@@ -224,6 +242,9 @@ func (l *Lease) guard() {
 		t.Reset(min(left, checkEvery))
 		select {
 		case <-t.C:
+		case <-l.keeper.etcd.Done():
+			l.endWithClient()
+			return
 		case <-l.done:
 			return
 		}

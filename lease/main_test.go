@@ -1,6 +1,7 @@
 package lease_test
 
 import (
+	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -8,4 +9,7 @@ import (
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
+	goleak.VerifyTestMain(etcdtest.Main(m))
+}

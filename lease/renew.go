@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // line is an open stream over one route, with no keepalive in flight.
@@ -38,6 +40,10 @@ type renewal struct {
 	stale int   // denials because of a token, in a row
 }
 
+// renewPatience bounds how long one silent member may hold up a keepalive, whatever the TTL:
+// a caller may wait in Confirm.
+const renewPatience = time.Second
+
 // renew ends with the lease.
 func (l *Lease) renew(life context.Context) {
 	r := &renewal{Lease: l}
@@ -61,6 +67,8 @@ func (l *Lease) renew(life context.Context) {
 			return
 		}
 		switch {
+		case errors.Is(err, ask.ErrClosed):
+			l.endWithClient()
 		case err != nil:
 			l.end(ended(l.id, ErrUnauthorised, "", err))
 		case a.ttl > 0:
@@ -77,8 +85,10 @@ func (l *Lease) renew(life context.Context) {
 
 func (r *renewal) round(ctx context.Context) (answer, error) {
 	race := race[answer]{
+		etcd:     r.keeper.etcd,
 		routes:   r.routes(),
-		patience: r.patience(),
+		patience: min(r.patience(), renewPatience),
+		most:     r.patience(),
 		maxPause: r.patience(),
 		ask:      r.ask,
 		failed: func(err *tryError) bool {
@@ -170,5 +180,5 @@ func (r *renewal) askOn(ctx context.Context, line *line) (answer, error) {
 		line.hangUp()
 		return answer{}, err
 	}
-	return answer{sent, time.Duration(ttl) * time.Second, line}, nil
+	return answer{sent, seconds(ttl), line}, nil
 }

@@ -3,21 +3,38 @@ package lease
 import (
 	"context"
 	"io"
-	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // etcd is the cluster, as the rest of the package needs it. Tests have another one.
 type etcd interface {
 	endpoints() []string
-	grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (granted int64, err error)
+	// grant also tells whether a member may have received the request.
+	grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (granted int64, sent bool, err error)
 	// revoke returns nil for a lease that is not there.
 	revoke(ctx context.Context, route string, id clientv3.LeaseID) error
-	// open opens a stream for keepalives, which ends with ctx. It wants to be closed all the same.
+	// open opens a stream for keepalives, which ends with ctx. It must be closed all the same.
 	open(ctx context.Context, route string) (stream, error)
+
+	pacing
+}
+
+// pacing is what all Keepers and other handles of a client decide together; see internal/ask.
+type pacing interface {
+	// Done is closed, and Err is not nil, once the client is closed.
+	Done() <-chan struct{}
+	Err() error
+	// Outage is not nil while no member can be reached. Await waits for the end of that.
+	Outage() error
+	Await(ctx context.Context) error
+	Answered()
+	Failed(error)
+	Farewell(ctx context.Context) (context.Context, func())
 }
 
 // stream asks one member for keepalives, one after another.
@@ -27,80 +44,52 @@ type stream interface {
 	close()
 }
 
-// members is the real etcd. The client's connection picks a member for each call and stream
-// without regard to whether it answers (gRPC's round_robin has no health checks, and takes
-// tens of seconds to notice a silent peer), so that one particular member is reached by a
-// connection of its own, open while it is used.
+// members is the real etcd.
 type members struct {
+	*ask.Client
 	cli *clientv3.Client
-
-	mu    sync.Mutex
-	conns map[string]*dialled
-}
-
-type dialled struct {
-	pb.LeaseClient
-	io.Closer
-	users int
 }
 
 func (m *members) endpoints() []string { return m.cli.Endpoints() }
 
-// reach returns a route's client, to be given back with leave.
+// reach returns a route's client, and what gives it back.
 //
 // The client is the generated one: clientv3's Grant cannot choose the lease's id, and repeats
 // a call without saying so.
-func (m *members) reach(route string) (pb.LeaseClient, error) {
+func (m *members) reach(route string) (_ pb.LeaseClient, leave func(), err error) {
 	if route == shared {
-		return pb.NewLeaseClient(m.cli.ActiveConnection()), nil
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d := m.conns[route]
-	if d == nil {
-		conn, err := m.cli.Dial(route) // does not wait
-		if err != nil {
-			return nil, err
+		if err := m.Err(); err != nil {
+			return nil, nil, err
 		}
-		d = &dialled{LeaseClient: pb.NewLeaseClient(conn), Closer: conn}
-		m.conns[route] = d
+		return pb.NewLeaseClient(m.cli.ActiveConnection()), func() {}, nil
 	}
-	d.users++
-	return d, nil
+	conn, leave, err := m.Conn(route)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pb.NewLeaseClient(conn), leave, nil
 }
 
-func (m *members) leave(route string) {
-	if route == shared {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	d := m.conns[route]
-	if d.users--; d.users == 0 {
-		delete(m.conns, route)
-		d.Close()
-	}
-}
-
-func (m *members) grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (int64, error) {
-	c, err := m.reach(route)
+func (m *members) grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (int64, bool, error) {
+	c, leave, err := m.reach(route)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	defer m.leave(route)
-	resp, err := c.LeaseGrant(clientv3.WithRequireLeader(ctx), &pb.LeaseGrantRequest{ID: int64(id), TTL: ttl})
+	defer leave()
+	var sent ask.Sent
+	resp, err := c.LeaseGrant(clientv3.WithRequireLeader(ctx), &pb.LeaseGrantRequest{ID: int64(id), TTL: ttl}, sent.Option())
 	if err != nil {
-		return 0, rpctypes.Error(err)
+		return 0, sent.Maybe(), rpctypes.Error(err)
 	}
-	return resp.TTL, nil
+	return resp.TTL, true, nil
 }
 
 func (m *members) revoke(ctx context.Context, route string, id clientv3.LeaseID) error {
-	c, err := m.reach(route)
+	c, leave, err := m.reach(route)
 	if err != nil {
 		return err
 	}
-	defer m.leave(route)
+	defer leave()
 	_, err = c.LeaseRevoke(clientv3.WithRequireLeader(ctx), &pb.LeaseRevokeRequest{ID: int64(id)})
 	if err = rpctypes.Error(err); err == rpctypes.ErrLeaseNotFound {
 		return nil
@@ -109,17 +98,17 @@ func (m *members) revoke(ctx context.Context, route string, id clientv3.LeaseID)
 }
 
 func (m *members) open(ctx context.Context, route string) (stream, error) {
-	c, err := m.reach(route)
+	c, leave, err := m.reach(route)
 	if err != nil {
 		return nil, err
 	}
 	// With a leader required, a member that is cut off from the others says so at once.
 	s, err := c.LeaseKeepAlive(clientv3.WithRequireLeader(ctx))
 	if err != nil {
-		m.leave(route)
+		leave()
 		return nil, rpctypes.Error(err)
 	}
-	return &memberStream{s, func() { m.leave(route) }}, nil
+	return &memberStream{s, leave}, nil
 }
 
 type memberStream struct {

@@ -7,7 +7,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	next := increment(h.Reads()[0]) // read with the lock, at no cost
+//	next := increment(h.Reads()[0].Kvs) // read with the lock, at no cost
 //	_, err = h.Commit(ctx, clientv3.OpPut("counter", next)) // writes and releases, or ErrLost
 //
 // or, where the work is not a transaction in etcd:
@@ -24,19 +24,26 @@
 //     of the name's, and Commit, Txn and Guard write only while it is there.
 //   - In the order in which they came; of one process's goroutines, one at a time waits in etcd,
 //     and the others behind it, in their order.
-//   - Done is closed before the lease can expire and etcd give the lock to somebody else, as long
+//   - Done is closed before the lease can expire and etcd give the lock to another client, as long
 //     as this process runs and clocks tick alike: the deadline is counted from the sending of the
-//     last answered keepalive. Who revokes the lease or deletes the key by hand is quicker: the
-//     next one has the lock at once, and the holder is told by the next keepalive, or write.
-//   - A lock is never taken anew for somebody who believes to have it, or to wait for it.
+//     last answered keepalive. A client that revokes the lease or deletes the key is quicker:
+//     the next one has the lock at once. A hold that has lasted for a second watches its key, and is
+//     told within one event of that watch; a shorter one is told then, or by what it writes.
+//   - When the etcd client is closed, holds are lost and calls return with ErrClosed, at once.
+//   - A lock is never taken anew for a caller that believes it has it, or waits for it.
 //   - Tokens increase with each hold of a name.
-//   - An entry that nobody wants any longer is removed in the background for as long as etcd may
-//     have its lease, also after Close, which waits for that for 3 s beside a shared Keeper.
+//   - An entry that no call needs any longer is removed in the background for as long as etcd may
+//     have its lease, also after Close.
+//   - Close takes 2 s at most when etcd cannot be reached, for all handles of a client together;
+//     Shutdown has a bound of the caller's.
+//
+// Entries and List show holders and waiters, Stats counts, and Options.Logger says which holder a
+// call waits for and why a hold was lost.
 //
 // The keys are those of clientv3/concurrency's Mutex and of "etcdctl lock": the three exclude one
 // another on the same name. Do not use a name that begins with another one and a slash.
 //
-// Who holds or waits for a RWMutex or a Semaphore is in the same queue: in the order in which they
+// Holders and waiters of a RWMutex or a Semaphore are in the same queue: in the order in which they
 // came, readers together, a semaphore's as long as they fit.
 //
 // # Limits

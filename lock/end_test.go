@@ -3,6 +3,9 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,6 +123,78 @@ func TestWhoHoldsTheLockIsToldBeforeItWaitsForItself(t *testing.T) {
 	}
 }
 
+// A context can outlive the Do that it comes from.
+func TestALockIsNotNestedOnceDoHasEndedOrTheHoldWasReleased(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m, rw := mutex(t, cli, prefix+"lock"), rwmutex(t, cli, prefix+"rw")
+	var afterDo, afterRead context.Context
+	err := m.Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
+		afterDo = context.WithoutCancel(ctx)
+		release(t, h)
+		h, err := m.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		return h.Release(ctx)
+	})
+	if err != nil {
+		t.Errorf("Acquire within Do, after its hold was released: %v", err)
+	}
+	if err := rw.DoRead(bounded(t), func(ctx context.Context, _ *lock.Hold) error { afterRead = context.WithoutCancel(ctx); return nil }); err != nil {
+		t.Error(err)
+	}
+	release(t, must(t)(m.Acquire(afterDo)))
+	err = m.Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
+		afterDo = context.WithoutCancel(ctx)
+		_, err := cli.Delete(ctx, h.Key())
+		return err
+	})
+	if !errors.Is(err, lock.ErrLost) {
+		t.Errorf("got %v, want ErrLost", err)
+	}
+	release(t, must(t)(m.Acquire(afterDo)))
+	release(t, must(t)(rw.Acquire(afterRead)))
+	release(t, must(t)(rw.AcquireRead(afterRead)))
+}
+
+func TestAReadHoldWithinAWriteHoldIsRefusedWithTheReason(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	rw := rwmutex(t, cli, prefix+"rw")
+	err := rw.Do(bounded(t), func(ctx context.Context, _ *lock.Hold) error {
+		_, err := rw.AcquireRead(ctx)
+		return err
+	})
+	if !errors.Is(err, lock.ErrNested) || !strings.Contains(err.Error(), "a write hold cannot become a read hold") {
+		t.Errorf("got %v, want ErrNested and why", err)
+	}
+}
+
+func TestACommitOfTooManyOperationsSaysHowManyThereMayBe(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := mutex(t, cli, prefix+"lock")
+	commit := func(n int) error {
+		h := acquire(t, m)
+		next := queued(t, cli, prefix+"lock", 1, func(ctx context.Context) (*lock.Hold, error) { return m.Acquire(ctx, clientv3.OpGet(prefix+"x")) })
+		var ops []clientv3.Op
+		for i := range n {
+			ops = append(ops, clientv3.OpPut(fmt.Sprint(prefix, "many/", n, "/", i), "x"))
+		}
+		_, err := h.Commit(bounded(t), ops...)
+		release(t, next.gets(t))
+		return err
+	}
+	if err := commit(127); err != nil {
+		t.Errorf("127 operations: %v", err)
+	}
+	err := commit(128)
+	if !errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, lock.ErrLost) || !strings.Contains(err.Error(), "128 operations, and one that releases") {
+		t.Errorf("128 operations: got %v, want etcd's error and what to do", err)
+	}
+	if n := count(t, cli, prefix+"many/128/"); n != 0 {
+		t.Errorf("%d of them were written", n)
+	}
+}
+
 func TestReadsAreThoseOfTheirHold(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	m := withOptions(t, cli, prefix+"lock", lock.Options{Linger: time.Hour})
@@ -175,4 +250,37 @@ func TestAnUnknownOutcomeWithinDoIsNoLoss(t *testing.T) {
 	if !errors.Is(err, lock.ErrUnknown) || errors.Is(err, lock.ErrLost) {
 		t.Errorf("got %v, want ErrUnknown, and not ErrLost, which says that nothing was written", err)
 	}
+}
+
+// A hold that is lost is its owner's until it is released: the Mutex waits for that.
+func TestALostHoldThatWasNotReleasedIsSaidToBeInTheWay(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := mutex(t, cli, prefix+"lock")
+	h := acquire(t, m)
+	short := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	if _, err := m.Acquire(short()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprintf("this process (pid %d) holds it", os.Getpid())) {
+		t.Errorf("Acquire while it is held: %v, want by whom", err)
+	}
+	if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(leaseOf(t, cli, h.Key()))); err != nil {
+		t.Fatal(err)
+	}
+	<-h.Done()
+	if _, err := m.Acquire(short()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "is lost and has not been released") {
+		t.Errorf("Acquire: %v, want what is in the way", err)
+	}
+	if _, err := m.TryAcquire(bounded(t)); !errors.Is(err, lock.ErrTaken) || !strings.Contains(err.Error(), "is lost and has not been released") {
+		t.Errorf("TryAcquire: %v, want what is in the way", err)
+	}
+	if _, err := m.Resume(bounded(t), h.Handle()); !errors.Is(err, lock.ErrLost) {
+		t.Errorf("Resume of it: %v, want ErrLost", err)
+	}
+	if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {
+		t.Errorf("Release: %v, want ErrLost", err)
+	}
+	h = acquire(t, m)
+	release(t, h)
 }

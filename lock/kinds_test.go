@@ -89,6 +89,20 @@ func (w *waiter) gets(t testing.TB) *lock.Hold {
 	return nil
 }
 
+// soon is gets within a limit.
+func (w *waiter) soon(t testing.TB, limit time.Duration) *lock.Hold {
+	t.Helper()
+	select {
+	case h := <-w.held:
+		return h
+	case err := <-w.err:
+		t.Fatal(err)
+	case <-time.After(limit):
+		t.Fatalf("it is not held within %v", limit)
+	}
+	return nil
+}
+
 // waits tells that it is not held. That something does not happen can only be seen by waiting.
 func (w *waiter) waits(t testing.TB) {
 	t.Helper()

@@ -15,8 +15,8 @@ import (
 //
 // It gives up three things. Holds that are handed on share one token: what is fenced by it is safe
 // from other processes, not from a goroutine of this one that goes on after its Release. Other
-// processes wait longer, by For at the most. And nobody looks whether somebody has deleted the key by
-// hand: for that long this process goes on while another one has the lock.
+// processes wait longer, by For at the most. And if the key is deleted by hand within the first
+// second, this process can go on for up to that second while another one has the lock.
 type Local struct {
 	For   time.Duration // since the first of these holds was acquired; 0: never
 	Times int           // default 100, which 0 or less is, too
@@ -35,7 +35,7 @@ type kept struct {
 	until   time.Time    // of Local
 	times   int
 	idle    bool // nobody of this process holds it
-	company bool // somebody else waits
+	company bool // another process waits
 	linger  *time.Timer
 	alone   context.CancelFunc // ends the watch for company
 }
@@ -47,7 +47,16 @@ func (m *Mutex) hold(e *queue.Entry) *Hold {
 		m.kept = kept{entry: e, until: time.Now().Add(m.local.For), times: m.local.times()}
 	}
 	m.mu.Unlock()
-	return newHold(&m.lock, e, m)
+	return m.newHold(e)
+}
+
+// newHold makes a hold of this Mutex.
+func (m *Mutex) newHold(e *queue.Entry) *Hold {
+	h := newHold(&m.lock, e, m)
+	m.mu.Lock()
+	m.last = h
+	m.mu.Unlock()
+	return h
 }
 
 // handOn gives an entry that is released to the next of this process, or keeps it for a while. It
@@ -94,7 +103,7 @@ func (m *Mutex) lingering() *queue.Entry {
 	if !k.idle {
 		return nil
 	}
-	if k.entry.Lease.Err() != nil {
+	if k.entry.Lease.Err() != nil || m.queue.Gone(k.entry) {
 		m.remove()
 		return nil
 	}
@@ -153,7 +162,8 @@ func (m *Mutex) quick(ctx context.Context, reads []clientv3.Op) *Hold {
 	if e == nil {
 		return nil
 	}
-	return newHold(&m.lock, e, m)
+	m.figures.AtOnce()
+	return m.newHold(e)
 }
 
 // again makes an entry that was handed on or kept the caller's, with what it wants to read.
@@ -173,15 +183,28 @@ func (m *Mutex) discard(e *queue.Entry) {
 	m.queue.Remove(e)
 }
 
-// Close ends the lock. Who waits is ErrClosed, and leaves the queue. The caller's holds are to be
-// released before: one that is not ends with its lease, which is revoked unless the Keeper is a
-// shared one. Close is idempotent.
+// Close ends the lock. Calls that wait are ErrClosed, and leave the queue. Release holds before: one
+// that is not released is lost, and its entry is removed. While etcd cannot be reached Close takes 2 s
+// at most, together with the Close of all other handles of the client, and what is left in etcd ends
+// with its lease. It is idempotent.
 func (m *Mutex) Close() error {
+	m.end()
+	return m.lock.Close()
+}
+
+// Shutdown is Close with a bound of the caller's: until ctx ends, and no longer than etcd's answers
+// take. What it does not leave time for ends with its lease. Of Close and Shutdown the first one counts.
+func (m *Mutex) Shutdown(ctx context.Context) error {
+	m.end()
+	return m.lock.Shutdown(ctx)
+}
+
+// end has nothing kept from now on.
+func (m *Mutex) end() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.ended = true
 	if m.kept.idle {
 		m.remove()
 	}
-	m.mu.Unlock()
-	return m.lock.Close()
 }

@@ -1,30 +1,32 @@
 package lock
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
+	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
 // Sentinels for errors.Is.
 var (
 	// ErrLost: the lock is not held any longer, or must be taken for lost: its lease ended, or
-	// somebody deleted its key. What a Commit was to write was not written.
+	// another client deleted its key. What a Commit was to write was not written.
 	ErrLost = errors.New("lock: ownership lost")
-	// ErrTaken: TryAcquire found the lock held or waited for. The error names by whom.
+	// ErrTaken: TryAcquire found the lock held or waited for. The error names the holder.
 	ErrTaken = errors.New("lock: taken")
 	// ErrReleased: the hold was released, by Release or Commit.
 	ErrReleased = errors.New("lock: released")
@@ -35,11 +37,13 @@ var (
 	ErrName = errors.New("lock: bad name")
 	// ErrOp: something other than a Get was to be read with the lock. Nothing was sent.
 	ErrOp = errors.New("lock: bad operation")
-	// ErrSize: a Semaphore of this name counts to another size somewhere. The error names both.
-	ErrSize = errors.New("lock: different sizes")
+	// ErrSize: a Semaphore cannot have this size, or give so much of it. Nothing was sent.
+	ErrSize = errors.New("lock: bad size")
 	// ErrNested: the lock was asked for within Do or DoRead of the same lock, with its context: it
 	// would wait for itself.
 	ErrNested = errors.New("lock: held by the caller already")
+	// ErrData: Options.Data cannot be one. Nothing was sent.
+	ErrData = errors.New("lock: bad data")
 	// ErrClosed: the lock was closed.
 	ErrClosed = errors.New("lock: closed")
 )
@@ -55,10 +59,16 @@ type Options struct {
 	Local Local
 	// Linger is for how long a Mutex keeps its entry in etcd after a Release, if nobody waits: the
 	// next Acquire of this process has the lock at once, without a request, and with the same token.
-	// As soon as somebody else waits the entry is given up; to hear of that the queue is watched
+	// As soon as another process waits the entry is given up; to hear of that the queue is watched
 	// meanwhile. (A TryAcquire does not wait, and finds the lock taken.) Commit releases it as ever.
 	// Default off.
 	Linger time.Duration
+	// Logger gets one line when a call has waited for 1.5 s, with the holder's name, and one when that
+	// has changed or the call has the lock; and one for each hold that is lost. nil is silent.
+	Logger *slog.Logger
+	// Data is a text of the caller's in the entry, which Entries and List show to others: a job's id,
+	// say. At most 1,024 bytes of UTF-8, else every call is ErrData.
+	Data string
 }
 
 // lock is what all kinds have in common.
@@ -69,6 +79,9 @@ type lock struct {
 	queue *queue.Queue
 	who   owner
 	words *queue.Words
+
+	figures *queue.Figures
+	waits   *queue.Announcer
 }
 
 func newLock(cli *clientv3.Client, name string, opts *Options) lock {
@@ -76,9 +89,18 @@ func newLock(cli *clientv3.Client, name string, opts *Options) lock {
 	if opts != nil {
 		o = *opts
 	}
+	bad := validName(name)
+	if bad == nil && (len(o.Data) > mostData || !utf8.ValidString(o.Data)) {
+		bad = fmt.Errorf("%w: %s: want at most %d bytes of UTF-8", ErrData, quote.Text(o.Data), mostData)
+	}
+	figures := new(queue.Figures)
 	return lock{
-		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL), who: self(),
-		words: &queue.Words{Lost: ErrLost, Unknown: ErrUnknown, Over: fmt.Errorf("%w: %q", ErrReleased, name), What: strconv.Quote(name)},
+		name: name, cli: cli, bad: bad, queue: queue.New(cli, name, o.Keeper, o.TTL), who: self(o.Data),
+		words: &queue.Words{
+			Lost: ErrLost, Unknown: ErrUnknown, Over: fmt.Errorf("%w: %q", ErrReleased, name), What: strconv.Quote(name),
+			Ended: ended(figures, name, o.Logger),
+		},
+		figures: figures, waits: queue.NewAnnouncer(cli, name, o.Logger, "waiting for lock", "lock acquired after a wait", holderAttrs),
 	}
 }
 
@@ -100,7 +122,10 @@ func (l *lock) begin(ctx context.Context, reads []clientv3.Op) (_ context.Contex
 		}
 	}
 	ctx, done, err = l.queue.Begin(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, queue.ErrClient):
+		return nil, nil, fmt.Errorf("%w: %q: %w", ErrClosed, l.name, err)
+	case err != nil:
 		return nil, nil, ErrClosed
 	}
 	return ctx, done, nil
@@ -109,14 +134,14 @@ func (l *lock) begin(ctx context.Context, reads []clientv3.Op) (_ context.Contex
 // explain makes an error of the queue one of the lock.
 func (l *lock) explain(what string, err error) error {
 	switch {
+	case errors.Is(l.queue.Closed(), queue.ErrClient):
+		return fmt.Errorf("%w: %s %q: %w", ErrClosed, what, l.name, queue.ErrClient)
 	case errors.Is(err, queue.ErrLost):
 		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, l.name, err)
-	case errors.Is(err, queue.ErrSize):
-		return fmt.Errorf("%w: %s %q: %w", ErrSize, what, l.name, err)
 	case l.queue.Closed() != nil && !errors.Is(err, ErrClosed):
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	return fmt.Errorf("lock: %s %q at %q: %w", what, l.name, l.cli.Endpoints(), err)
+	return fmt.Errorf("lock: %s %q: %w", what, l.name, queue.Where(l.cli, err))
 }
 
 // acquire waits for a hold of a kind, without a line in this process.
@@ -126,7 +151,9 @@ func (l *lock) acquire(ctx context.Context, kind queue.Kind, reads []clientv3.Op
 		return nil, err
 	}
 	defer done()
+	waits := l.wait()
 	e, err := l.queue.Reach(ctx, nil, func(on *lease.Lease) *queue.Entry { return l.prepare(on, kind, reads) })
+	waits.over(err)
 	if err != nil {
 		return nil, l.explain("acquire", err)
 	}
@@ -163,7 +190,8 @@ func (l *lock) enter(ctx context.Context, kind queue.Kind) (*queue.Entry, error)
 		case err != nil:
 			return nil, l.explain("try", err)
 		case owner != nil:
-			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, l.name, describe(owner))
+			l.figures.Refused()
+			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, l.name, describe(l.name, owner))
 		default:
 			return e, nil
 		}
@@ -183,27 +211,33 @@ func (l *lock) prepare(on *lease.Lease, kind queue.Kind, wanted []clientv3.Op) *
 	return l.queue.Prepare(on, kind, l.who.record(), wanted)
 }
 
-// Close ends the lock. Who waits is ErrClosed, and leaves the queue. The caller's holds are to be
-// released before: one that is not ends with its lease, which is revoked unless the Keeper is a
-// shared one. Close is idempotent.
+// Close ends the lock. Calls that wait are ErrClosed, and leave the queue. Release holds before: one
+// that is not released is lost, and its entry is removed. While etcd cannot be reached Close takes 2 s
+// at most, together with the Close of all other handles of the client, and what is left in etcd ends
+// with its lease. It is idempotent.
 func (l *lock) Close() error { return l.queue.Close() }
 
-// owner is what people can read of who holds or waits.
+// Shutdown is Close with a bound of the caller's: until ctx ends, and no longer than etcd's answers
+// take. What it does not leave time for ends with its lease. Of Close and Shutdown the first one counts.
+func (l *lock) Shutdown(ctx context.Context) error { return l.queue.Shutdown(ctx) }
+
+// owner is what people can read of a holder or waiter.
 type owner struct {
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
 	Command  string `json:"command"`
 	Since    string `json:"since"`              // in the queue
 	Acquired string `json:"acquired,omitempty"` // of a hold that has lasted for long
+	Data     string `json:"data,omitempty"`     // Options.Data
 	Nonce    string `json:"nonce"`
 }
 
-func self() owner {
+func self(data string) owner {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return owner{Host: host, PID: os.Getpid(), Command: filepath.Base(os.Args[0])}
+	return owner{Host: host, PID: os.Getpid(), Command: filepath.Base(os.Args[0]), Data: data}
 }
 
 // record is the value of a new entry.
@@ -230,13 +264,4 @@ func (o owner) text() string {
 		panic(err) // strings and a number
 	}
 	return string(b)
-}
-
-// describe tells who has a key.
-func describe(kv *queue.KeyValue) string {
-	var o owner
-	if json.Unmarshal(kv.Value, &o) != nil || o.PID == 0 {
-		return fmt.Sprintf("somebody who does not say who it is, with the key %q", kv.Key)
-	}
-	return fmt.Sprintf("%s (pid %d on host %s) since %s", o.Command, o.PID, o.Host, cmp.Or(o.Acquired, o.Since))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"strings"
 	"sync"
@@ -24,15 +25,27 @@ func TestMain(m *testing.M) {
 	if job := os.Getenv(workerEnv); job != "" {
 		os.Exit(work(job))
 	}
+	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 
-// within bounds what a test waits for, on a machine that does much else.
-const within = 60 * time.Second
+const (
+	// within bounds what a test waits for, on a machine that does much else.
+	within = 60 * time.Second
+	// tidying is how much earlier a wait ends than the time for all tests: then the one that waits fails, and
+	// says for what, and has time to tidy up.
+	tidying = 3 * time.Second
+)
 
 func bounded(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	end := time.Now().Add(within)
+	if all, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
+		if last, ok := all.Deadline(); ok && last.Add(-tidying).Before(end) {
+			end = last.Add(-tidying)
+		}
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), end)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -90,7 +90,7 @@ func TestDoEndsItsContextWhenTheLockIsLost(t *testing.T) {
 	}
 }
 
-func leaseOf(t *testing.T, cli *clientv3.Client, key string) int64 {
+func leaseOf(t testing.TB, cli *clientv3.Client, key string) int64 {
 	t.Helper()
 	resp, err := cli.Get(bounded(t), key)
 	if err != nil || len(resp.Kvs) != 1 {

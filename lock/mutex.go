@@ -23,7 +23,8 @@ type Mutex struct {
 	linger time.Duration
 
 	mu    sync.Mutex
-	busy  bool // somebody holds it, or waits in etcd
+	busy  bool  // a call holds it, or waits in etcd
+	last  *Hold // the latest of this Mutex; nil: none yet
 	line  []*waiter
 	kept  kept
 	ended bool // by Close
@@ -53,12 +54,12 @@ func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
 }
 
 // Acquire waits until the lock is held. reads, which are Gets, ride on the request that finds that
-// out, so that they cost nothing: what they saw is in Hold.Reads, and nobody else who holds the
+// out, so that they cost nothing: what they saw is in Hold.Reads, and no other holder of the
 // lock has written since.
 //
 // When ctx ends first, the place in the queue is given up in the background, and the error wraps
 // its cause. A lease that is lost while waiting is ErrLost: the lock is never taken anew for a
-// caller who believes to have waited all the time. Within Do of this lock, with its context, it is
+// caller that believes it has waited all the time. Within Do of this lock, with its context, it is
 // ErrNested.
 func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
 	if h := m.quick(ctx, reads); h != nil {
@@ -72,9 +73,20 @@ func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error
 		return nil, err
 	}
 	defer done()
-	turn, err := m.front(ctx, reads)
+	waits := m.wait()
+	e, err := m.await(ctx, reads)
+	waits.over(err)
 	if err != nil {
 		return nil, m.explain("acquire", err)
+	}
+	return m.hold(e), nil
+}
+
+// await waits until it is the caller's turn, in this process and in etcd.
+func (m *Mutex) await(ctx context.Context, reads []clientv3.Op) (*queue.Entry, error) {
+	turn, err := m.front(ctx, reads)
+	if err != nil {
+		return nil, err
 	}
 	e := turn.entry
 	if turn.again {
@@ -84,9 +96,9 @@ func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error
 	}
 	if err != nil {
 		m.pass()
-		return nil, m.explain("acquire", err)
+		return nil, err
 	}
-	return m.hold(e), nil
+	return e, nil
 }
 
 // front waits until it is the caller's turn in this process.
@@ -120,7 +132,21 @@ func (m *Mutex) front(ctx context.Context, wanted []clientv3.Op) (turn, error) {
 			m.pass()
 		})
 	}
-	return turn{}, context.Cause(ctx)
+	return turn{}, m.inTheWay(context.Cause(ctx))
+}
+
+// inTheWay adds to an error of a call what it waited for in this process.
+func (m *Mutex) inTheWay(err error) error {
+	m.mu.Lock()
+	last := m.last
+	m.mu.Unlock()
+	switch {
+	case last == nil || last.left.Load():
+		return err // another call waits in etcd
+	case last.lost():
+		return fmt.Errorf("a hold of this process (pid %d), with token %d, is lost and has not been released: %w", os.Getpid(), last.Token(), err)
+	}
+	return fmt.Errorf("this process (pid %d) holds it, with token %d: %w", os.Getpid(), last.Token(), err)
 }
 
 // pass lets the next one in this process have its turn.
@@ -144,8 +170,10 @@ func (m *Mutex) next() *waiter {
 	return w
 }
 
-// TryAcquire takes the lock if nobody holds it or waits for it, with one request, and is ErrTaken
-// otherwise, having written nothing. The error names the owner.
+// TryAcquire takes the lock if no other client holds it or waits for it, with one transaction, and is
+// ErrTaken otherwise, having written nothing. The error names the holder. A transaction that is not
+// answered within 0.4 s is sent again, to another member. The first call of a lock also asks for a
+// lease. When etcd does not answer, each of the two takes 2 s at most.
 func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	ctx, done, err := m.begin(ctx, nil)
 	if err != nil {
@@ -161,7 +189,8 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	}
 	m.mu.Unlock()
 	if busy {
-		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
+		m.figures.Refused()
+		return nil, m.takenHere()
 	}
 	if e == nil {
 		if e, err = m.enter(ctx, queue.Kind{}); err != nil {
@@ -172,8 +201,22 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	return m.hold(e), nil
 }
 
+// takenHere is the error of a call that does not wait for another one of this process.
+func (m *Mutex) takenHere() error {
+	m.mu.Lock()
+	last := m.last
+	m.mu.Unlock()
+	if last != nil && !last.left.Load() && last.lost() {
+		return fmt.Errorf("%w: %q, by a hold of this process (pid %d) that is lost and has not been released", ErrTaken, m.name, os.Getpid())
+	}
+	return fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
+}
+
 // Do holds the lock while it calls f, whose ctx ends with cause ErrLost when the lock is lost.
 // The error is f's, and ErrLost if the lock was lost meanwhile.
+//
+// When f has returned, the lock is released, as by Release without a deadline; once ctx has ended that
+// shares the 2 s which Close takes at most while etcd cannot be reached.
 func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
 	h, err := m.Acquire(ctx)
 	if err != nil {

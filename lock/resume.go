@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/queue"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // ErrHandle: what Resume was given is no handle of this lock. Nothing was sent.
@@ -55,7 +55,7 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 		return nil, fmt.Errorf("%w: %.60q: %w", ErrHandle, saved, err)
 	}
 	if !m.queue.Excludes(was.Key) || was.Nonce == "" { // who reads, or counts, does not keep others out
-		return nil, fmt.Errorf("%w: its key is %q: want one of a Mutex %q", ErrHandle, was.Key, m.name)
+		return nil, fmt.Errorf("%w: its key is %s: want one of a Mutex %q", ErrHandle, quote.Text(was.Key), m.name)
 	}
 	m.mu.Lock()
 	busy := m.busy
@@ -65,7 +65,13 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	}
 	m.mu.Unlock()
 	if busy {
-		return nil, fmt.Errorf("%w: %q, by this process (pid %d)", ErrTaken, m.name, os.Getpid())
+		m.mu.Lock()
+		last := m.last
+		m.mu.Unlock()
+		if last != nil && last.Key() == was.Key && last.Token() == was.Revision && last.lost() {
+			return nil, fmt.Errorf("%w: resume %q: it is a hold of this process that was lost before: release it, and acquire the lock anew", ErrLost, m.name)
+		}
+		return nil, m.takenHere()
 	}
 	e, err := m.resume(ctx, was)
 	if err != nil {
@@ -81,11 +87,11 @@ func (m *Mutex) resume(ctx context.Context, was handle) (*queue.Entry, error) {
 		return nil, err
 	}
 	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != was.Revision {
-		return nil, fmt.Errorf("%w: %s is gone", queue.ErrLost, was.Key)
+		return nil, fmt.Errorf("%w: %s is gone", queue.ErrLost, quote.Text(was.Key))
 	}
 	var is owner
 	if json.Unmarshal(resp.Kvs[0].Value, &is) != nil || is.Nonce != was.Nonce {
-		return nil, fmt.Errorf("%w: %s was resumed by %s", queue.ErrLost, was.Key, describe(resp.Kvs[0]))
+		return nil, fmt.Errorf("%w: %s was resumed by %s", queue.ErrLost, quote.Text(was.Key), describe(m.name, resp.Kvs[0]))
 	}
 	return m.queue.Resume(ctx, resp.Kvs[0], m.who.record())
 }

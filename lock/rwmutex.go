@@ -10,12 +10,12 @@ import (
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
-// ErrUpgrade: who reads under an RWMutex asked to write. It would wait for its own reading to end.
+// ErrUpgrade: a reader of an RWMutex asked to write. It would wait for its own reading to end.
 var ErrUpgrade = errors.New("lock: a read hold cannot become a write hold")
 
-// RWMutex is a lock that one writer or any number of readers hold. Who comes first is first: a
-// reader that comes after a writer waits behind it, so neither starves. Its methods may be called
-// from any goroutine, and each hold has an entry of its own in etcd.
+// RWMutex is a lock that one writer or any number of readers hold. The first to come is the first
+// to hold: a reader that comes after a writer waits behind it, so neither starves. Its methods may be
+// called from any goroutine, and each hold has an entry of its own in etcd.
 //
 // A Mutex of the same name, clientv3's and etcdctl's too, is a writer.
 type RWMutex struct{ lock }
@@ -29,8 +29,8 @@ func NewRW(cli *clientv3.Client, name string, opts *Options) *RWMutex {
 // Acquire waits until nobody else holds the lock. It is otherwise as [Mutex.Acquire]. Within DoRead
 // of this lock, with its context, it is ErrUpgrade.
 func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
-	if ctx.Value(within{&m.lock}) == toRead {
-		return nil, fmt.Errorf("%w: %q: release it and acquire to write, and read again: somebody may have written in between", ErrUpgrade, m.name)
+	if in := m.inside(ctx); in != nil && in.to == toRead {
+		return nil, fmt.Errorf("%w: %q: release it and acquire to write, and read again: another process may have written in between", ErrUpgrade, m.name)
 	}
 	if err := m.nested(ctx); err != nil {
 		return nil, err
@@ -38,23 +38,31 @@ func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, err
 	return m.acquire(ctx, queue.Kind{}, reads)
 }
 
-// AcquireRead waits until nobody who writes holds the lock or has come before. It is otherwise as
+// AcquireRead waits until no writer holds the lock or has come before. It is otherwise as
 // [Mutex.Acquire]; within DoRead it is ErrNested, too, as a writer may stand between the two.
+//
+// A write hold cannot become a read hold either: its place in the queue is its own, and writers may
+// wait right behind it. Within Do it is ErrNested. By hand, release the write hold first: a call to
+// read before that waits for it.
 func (m *RWMutex) AcquireRead(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
+	if in := m.inside(ctx); in != nil && in.to == toWrite {
+		return nil, fmt.Errorf("%w: %q: a write hold cannot become a read hold: release it and acquire to read, and read again: another process may have written in between", ErrNested, m.name)
+	}
 	if err := m.nested(ctx); err != nil {
 		return nil, err
 	}
 	return m.acquire(ctx, queue.Kind{Shared: true}, reads)
 }
 
-// TryAcquire takes the lock to write if nobody holds it or waits for it, and is ErrTaken otherwise,
-// having written nothing.
+// TryAcquire takes the lock to write if no other client holds it or waits for it, and is ErrTaken
+// otherwise, having written nothing. Its bounds are those of [Mutex.TryAcquire]: 2 s for the
+// transaction when etcd does not answer, and 2 s for a lease before.
 func (m *RWMutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	return m.try(ctx, queue.Kind{})
 }
 
-// TryAcquireRead takes the lock to read if nobody holds it to write or waits to, and is ErrTaken
-// otherwise.
+// TryAcquireRead takes the lock to read if no other client holds it to write or waits to, and is
+// ErrTaken otherwise. Its bounds are those of [Mutex.TryAcquire].
 func (m *RWMutex) TryAcquireRead(ctx context.Context) (*Hold, error) {
 	return m.try(ctx, queue.Kind{Shared: true})
 }

@@ -9,12 +9,18 @@ import (
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
-// Semaphore is a lock that so many hold at a time. Who comes first is first: one that takes much
-// is not overtaken by those that take little. Its methods may be called from any goroutine, and
-// each hold has an entry of its own in etcd.
+// Semaphore is a lock that so many hold at a time. The first to come is the first to hold: one
+// that takes much is not overtaken by those that take little. Its methods may be called from any
+// goroutine, and each hold has an entry of its own in etcd.
 //
-// All who use a name must use the same size: whoever comes with another one is ErrSize. A Mutex of
-// the same name, clientv3's and etcdctl's too, takes all of it.
+// The size of a name can be changed by deploying clients with another one. While entries of several
+// sizes are in the queue, each waits until those ahead of it and itself fit into the smallest of their
+// sizes: a smaller size counts from when the first client that has it comes, a larger one once the
+// entries with the smaller one are gone. No holder is put out, and no client lets in more than
+// the size that it was given.
+//
+// A Mutex of the same name, clientv3's and etcdctl's too, takes all of it, and so does any other key
+// below the name that is not a Semaphore's.
 type Semaphore struct {
 	lock
 	size int
@@ -48,10 +54,12 @@ func (s *Semaphore) AcquireN(ctx context.Context, n int, reads ...clientv3.Op) (
 	return s.acquire(ctx, kind, reads)
 }
 
-// TryAcquire takes one if there is room and nobody waits, and is ErrTaken otherwise.
+// TryAcquire takes one if there is room and no other call waits, and is ErrTaken otherwise. It is a
+// read and a transaction, which take 2 s at most together when etcd does not answer, and 2 s for a
+// lease before; see [Mutex.TryAcquire].
 func (s *Semaphore) TryAcquire(ctx context.Context) (*Hold, error) { return s.TryAcquireN(ctx, 1) }
 
-// TryAcquireN takes n if there is room and nobody waits, and is ErrTaken otherwise.
+// TryAcquireN takes n if there is room and no other call waits, and is ErrTaken otherwise.
 func (s *Semaphore) TryAcquireN(ctx context.Context, n int) (*Hold, error) {
 	kind, err := s.kind(n)
 	if err != nil {

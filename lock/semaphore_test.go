@@ -41,35 +41,154 @@ func TestASemaphoreLetsSoManyIn(t *testing.T) {
 	}
 }
 
-func TestSemaphoresOfDifferentSizesAreTold(t *testing.T) {
+func TestSizesThatCannotBeAreRefused(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
-	s, other := semaphore(t, cli, name, 3), semaphore(t, cli, name, 5)
-	h := must(t)(s.Acquire(bounded(t)))
-	for what, try := range map[string]func(context.Context) (*lock.Hold, error){
-		"acquire": func(ctx context.Context) (*lock.Hold, error) { return other.Acquire(ctx) },
-		"try":     other.TryAcquire,
-	} {
-		got, err := try(bounded(t))
-		if got != nil || !errors.Is(err, lock.ErrSize) || !strings.Contains(err.Error(), "5") || !strings.Contains(err.Error(), "3") {
-			t.Errorf("%s: %v, %v, want ErrSize that names 3 and 5", what, got, err)
-		}
-	}
-	for ctx := bounded(t); count(t, cli, name+"/") != 1; {
-		if ctx.Err() != nil {
-			t.Fatal("the one that was refused stays in the queue")
-		}
-	}
-	release(t, h)
-	for size, s := range map[int]*lock.Semaphore{0: semaphore(t, cli, name, 0), -1: semaphore(t, cli, name, -1), 10_001: semaphore(t, cli, name, 10_001)} {
-		if h, err := s.Acquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrSize) {
+	for _, size := range []int{0, -1, 10_001} {
+		if h, err := semaphore(t, cli, name, size).Acquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrSize) {
 			t.Errorf("size %d: %v, %v, want ErrSize", size, h, err)
 		}
 	}
 	for _, n := range []int{0, -1, 4} {
-		if h, err := s.AcquireN(bounded(t), n); h != nil || !errors.Is(err, lock.ErrSize) {
+		if h, err := semaphore(t, cli, name, 3).AcquireN(bounded(t), n); h != nil || !errors.Is(err, lock.ErrSize) {
 			t.Errorf("%d of 3: %v, %v, want ErrSize", n, h, err)
 		}
+	}
+}
+
+// The smallest size among those who are in, and who comes, counts.
+func TestASizeIsChangedByThoseWhoComeWithAnotherOne(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for what, sizes := range map[string]struct{ old, now int }{"larger": {2, 4}, "smaller": {4, 2}} {
+		t.Run(what, func(t *testing.T) {
+			name := prefix + what
+			old, now := semaphore(t, cli, name, sizes.old), semaphore(t, another(t, cli), name, sizes.now)
+			var before []*lock.Hold
+			for range sizes.old {
+				before = append(before, must(t)(old.Acquire(bounded(t))))
+			}
+			if h, err := now.TryAcquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrTaken) {
+				t.Fatalf("the new one tries beside %d old ones: %v, %v, want ErrTaken", sizes.old, h, err)
+			}
+			smaller := min(sizes.old, sizes.now)
+			var waiting []*waiter
+			for n := range sizes.now {
+				waiting = append(waiting, queued(t, cli, name, int64(sizes.old+n+1), func(ctx context.Context) (*lock.Hold, error) { return now.Acquire(ctx) }))
+			}
+			for len(before) > 0 {
+				for _, w := range waiting[max(0, min(smaller-len(before), len(waiting))):] {
+					w.waits(t)
+				}
+				release(t, before[0])
+				before = before[1:]
+			}
+			for _, w := range waiting { // as many as its size, all at once
+				w := w.gets(t)
+				defer release(t, w)
+			}
+			if h, err := old.TryAcquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrTaken) {
+				t.Errorf("the old one tries beside %d new ones: %v, %v, want ErrTaken", sizes.now, h, err)
+			}
+		})
+	}
+}
+
+// It asks for more than others let anybody have: it waits until they are gone, and not for ever.
+func TestWhoTakesMoreThanASmallerSizeWaitsForThoseAhead(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "sem"
+	small := must(t)(semaphore(t, cli, name, 2).Acquire(bounded(t)))
+	s := semaphore(t, cli, name, 10)
+	w := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return s.AcquireN(ctx, 8) })
+	w.waits(t)
+	release(t, small)
+	release(t, w.gets(t))
+}
+
+// Somebody who keeps trying with a wrong size keeps nobody of the right one from getting in.
+func TestAWrongSizeHasNobodyRefused(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "sem"
+	right := semaphore(t, cli, name, 10)
+	stays := must(t)(right.Acquire(bounded(t)))
+	wrong := semaphore(t, another(t, cli), name, 5)
+	trying, stop := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	others.Go(func() {
+		for trying.Err() == nil {
+			if h, err := wrong.Acquire(trying); err == nil {
+				_ = h.Release(bounded(t))
+			}
+		}
+	})
+	for range 100 {
+		h, err := right.Acquire(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, h)
+	}
+	stop()
+	others.Wait()
+	release(t, stays)
+}
+
+// Whoever can write a key below the name can keep others out, and cannot let them in.
+func TestAKeyThatCannotBeRightTakesAllOfASemaphore(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for _, key := range []string{
+		"0.-1000of3", "0-0.-1000of3", "0-0.0of3", "0-0.4of3", "0-0.1of0", "0-0.+1of3", "0-0.01of3", "0-0.1of99999", "0-0.1of3x", "0-0.1of3.1of3",
+		"x-0.1of3", "0-0.1of99999999999999999999", "by-hand", "a/0-0.1of3", "r0-0", "0-0. 1of3", ".1of3", "0-.1of3", "0.1of3", "",
+	} {
+		name := prefix + "sem" + key
+		if _, err := cli.Put(bounded(t), name+"/"+key, ""); err != nil {
+			t.Fatal(err)
+		}
+		s := semaphore(t, cli, name, 3)
+		if h, err := s.TryAcquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrTaken) {
+			t.Errorf("%q: a try: %v, %v, want ErrTaken", key, h, err)
+		}
+		w := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return s.Acquire(ctx) })
+		w.waits(t)
+		if _, err := cli.Delete(bounded(t), name+"/"+key); err != nil {
+			t.Fatal(err)
+		}
+		release(t, w.gets(t))
+	}
+}
+
+// Together they take more than an int of 32 bits holds.
+func TestTwoKeysThatTakeAllOfASemaphoreTakeAllOfIt(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "sem"
+	for _, key := range []string{"one", "two"} {
+		put(t, cli, name+"/"+key)()
+	}
+	if h, err := semaphore(t, cli, name, 3).TryAcquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrTaken) {
+		t.Errorf("a try: %v, %v, want ErrTaken", h, err)
+	}
+}
+
+func TestReadersWaitForKeysThatAreNotReaders(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for _, key := range []string{"0", "by-hand", "r", "r-0", "rx-0", "running", "s", "zz", "~"} {
+		name := prefix + "lock" + key
+		if _, err := cli.Put(bounded(t), name+"/"+key, ""); err != nil {
+			t.Fatal(err)
+		}
+		m := rwmutex(t, cli, name)
+		if h, err := m.TryAcquireRead(bounded(t)); h != nil || !errors.Is(err, lock.ErrTaken) {
+			t.Errorf("%q: a try: %v, %v, want ErrTaken", key, h, err)
+		}
+		one, two := queued(t, cli, name, 2, read(m)), queued(t, cli, name, 3, read(m))
+		one.waits(t)
+		two.waits(t)
+		if _, err := cli.Delete(bounded(t), name+"/"+key); err != nil {
+			t.Fatal(err)
+		}
+		a, b := one.gets(t), two.gets(t)
+		release(t, a)
+		release(t, b)
 	}
 }
 
@@ -134,4 +253,20 @@ func TestATryIsOverSoonThoughEtcdDoesNotAnswer(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want an error before ctx ends, and that is not ctx's", what, h, err)
 		}
 	}
+}
+
+// Who holds a Semaphore is not the only one: that its turn has come does not mean that nobody is ahead.
+func TestAMutexBehindASemaphoreWaitsForAllOfItsHolders(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "sem"
+	s := semaphore(t, cli, name, 3)
+	a, b, c := must(t)(s.Acquire(bounded(t))), must(t)(s.Acquire(bounded(t))), must(t)(s.Acquire(bounded(t)))
+	m := mutex(t, cli, name)
+	w := queued(t, cli, name, 4, func(ctx context.Context) (*lock.Hold, error) { return m.Acquire(ctx) })
+	release(t, c)
+	w.waits(t)
+	release(t, a)
+	w.waits(t)
+	release(t, b)
+	release(t, w.gets(t))
 }

@@ -72,7 +72,7 @@ func TestWhatIsReadIsAsNewAsAllThatWasAhead(t *testing.T) {
 		}
 	}
 	reading := func(ctx context.Context) (*lock.Hold, error) { return last.Acquire(ctx, clientv3.OpGet(counter)) }
-	for range 6 { // the order in which the two are looked at is that of a map
+	for range 20 { // the order in which the two are looked at is that of a map: one in a million lets a mutant live
 		ha := acquire(t, a) // the last one's watches open, and see the counter
 		w := queued(t, cli, name, 2, reading)
 		commit(ha)
@@ -144,11 +144,7 @@ func TestATryThatComesLateKeepsNobodyOut(t *testing.T) {
 	if err != nil || !resp.Succeeded {
 		t.Fatalf("void: %v, %v", resp, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-	defer cancel()
-	if _, err := mutex(t, cli, prefix+"lock").Acquire(ctx); err != nil {
-		t.Errorf("three TTLs later: %v", err)
-	}
+	freeSoon(t, cli, prefix+"lock")
 }
 
 func TestABusyEtcdIsAskedAgain(t *testing.T) {

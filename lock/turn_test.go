@@ -18,7 +18,7 @@ import (
 )
 
 // stranger puts entries of somebody else into a queue, as of the lease 0, which nobody has.
-func stranger(t *testing.T, cli *clientv3.Client, name string, n int) (leave func()) {
+func stranger(t testing.TB, cli *clientv3.Client, name string, n int) (leave func()) {
 	t.Helper()
 	for i := range n {
 		if _, err := cli.Put(bounded(t), fmt.Sprintf("%s/0-%d", name, i), ""); err != nil {

@@ -1,4 +1,5 @@
-// Package metrics shows to Prometheus what leases, registrations and lists know of themselves.
+// Package metrics shows to Prometheus what leases, locks, elections, registrations, lists, mirrors and
+// HTTP requests know of themselves.
 //
 //	m := metrics.New()
 //	prometheus.MustRegister(m) // or a registry of your own
@@ -6,6 +7,8 @@
 //	defer m.Keeper("sessions", keeper)() // until the function ends
 //	defer m.Registrar(registrar)()
 //	defer m.View(view)()
+//	defer m.Lock("jobs/nightly", mutex)()
+//	defer m.Election("jobs/scheduler", e)()
 //
 // Nothing is counted here: at each scrape the handles are asked for their Stats or State, so
 // what they do costs the same as without. docs/grafana.json is a dashboard of all metrics.

@@ -7,7 +7,9 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/httptransport"
+	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/lease"
+	"github.com/etcdkit/etcdkit/lock"
 	"github.com/etcdkit/etcdkit/mirror"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -79,6 +81,45 @@ func (m *Metrics) View(v *discovery.View) (remove func()) {
 		s.count(viewPicks, state.Picks, service)
 		s.count(viewFailures, state.Failures, service)
 		s.rereads(viewRereads, state.Rereads, service)
+	})
+}
+
+// Lock is a *lock.Mutex, *lock.RWMutex or *lock.Semaphore.
+type Lock interface{ Stats() lock.Stats }
+
+// lossReasons are those of holds, and of terms, which have the same.
+var lossReasons = []lock.Loss{
+	lock.LossExpired, lock.LossRevoked, lock.LossUnreachable, lock.LossUnauthorised, lock.LossDeleted, lock.LossClosed,
+}
+
+// Lock adds a lock, under a name that its label has, until remove is called: the lock's own name, or
+// another one. One that was added before under the same name gives way to it.
+func (m *Metrics) Lock(name string, l Lock) (remove func()) {
+	return m.add("lock", name, func(s *scrape, name string) {
+		stats := l.Stats()
+		s.gauge(locksHeld, float64(stats.Held), name)
+		s.gauge(locksWaiting, float64(stats.Waiting), name)
+		s.count(locksTaken, stats.Taken, name)
+		s.histogram(lockWait, stats.WaitTime, name)
+		s.histogram(lockHold, stats.HoldTime, name)
+		for _, reason := range lossReasons {
+			s.count(locksLost, stats.Lost[reason], name, string(reason))
+		}
+	})
+}
+
+// Election adds an Election, under a name that its label has, until remove is called. One that was
+// added before under the same name gives way to it.
+func (m *Metrics) Election(name string, e *election.Election) (remove func()) {
+	return m.add("election", name, func(s *scrape, name string) {
+		stats := e.Stats()
+		s.gauge(electionsLed, float64(stats.Leading), name)
+		s.gauge(electionsWaiting, float64(stats.Waiting), name)
+		s.histogram(electionWait, stats.WaitTime, name)
+		s.histogram(electionTerm, stats.TermTime, name)
+		for _, reason := range lossReasons {
+			s.count(electionTermsLost, stats.Lost[reason], name, string(reason))
+		}
 	})
 }
 

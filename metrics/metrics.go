@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/etcdkit/etcdkit/lock"
 	"github.com/etcdkit/etcdkit/mirror"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -81,6 +82,15 @@ func (s *scrape) count(d *prometheus.Desc, v uint64, labels ...string) {
 	s.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 }
 
+// histogram sends how long something took.
+func (s *scrape) histogram(d *prometheus.Desc, h lock.Histogram, labels ...string) {
+	seconds := make(map[float64]uint64, len(h.Buckets))
+	for bound, n := range h.Buckets {
+		seconds[bound.Seconds()] = n
+	}
+	s.to <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), seconds, labels...)
+}
+
 // staleness is for how long a copy may have missed something: 0 while it is known not to.
 func staleness(fresh bool, since time.Time) float64 {
 	if fresh {
@@ -91,7 +101,7 @@ func staleness(fresh bool, since time.Time) float64 {
 
 // reasons are mirror's, as label values.
 var reasons = map[mirror.Reason]string{
-	mirror.Compacted: "compacted", mirror.Regressed: "regressed",
+	mirror.Compacted: "compacted", mirror.Behind: "behind", mirror.Regressed: "regressed",
 	mirror.OtherCluster: "other_cluster", mirror.Diverged: "diverged",
 }
 

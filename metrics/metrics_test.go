@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -22,8 +23,10 @@ import (
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/httptransport"
+	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/lease"
+	"github.com/etcdkit/etcdkit/lock"
 	"github.com/etcdkit/etcdkit/metrics"
 	"github.com/etcdkit/etcdkit/mirror"
 	"github.com/etcdkit/etcdkit/registry"
@@ -93,6 +96,51 @@ func everything(t *testing.T) *metrics.Metrics {
 	}
 	t.Cleanup(func() { mi.Close() })
 	m.Mirror("config", mi)
+	_, other := etcdtest.New(t)
+	locks, elections := other+"lock", other+"election"
+	mutex := lock.New(cli, locks, &lock.Options{Keeper: k})
+	t.Cleanup(func() { mutex.Close() })
+	m.Lock("nightly", mutex)
+	for range 2 { // one that is deleted, and one that goes on
+		h, err := mutex.Acquire(bounded(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mutex.TryAcquire(bounded(t)); !errors.Is(err, lock.ErrTaken) {
+			t.Error(err)
+		}
+		if mutex.Stats().HoldTime.Count == 0 {
+			if _, err := cli.Delete(bounded(t), h.Key()); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {
+				t.Error(err)
+			}
+		}
+	}
+	waits, stop := context.WithCancel(t.Context())
+	waited := make(chan error, 1)
+	go func() { // ends with the test
+		_, err := mutex.Acquire(waits)
+		waited <- err
+	}()
+	t.Cleanup(func() { stop(); <-waited })
+	for ctx := bounded(t); mutex.Stats().Waiting == 0 && ctx.Err() == nil; {
+	}
+	e := election.New(cli, elections, &election.Options{Keeper: k})
+	t.Cleanup(func() { e.Close() })
+	m.Election("scheduler", e)
+	for range 2 {
+		term, err := e.Campaign(bounded(t), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Stats().TermTime.Count == 0 {
+			if err := term.Resign(bounded(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	return m
 }
 
@@ -108,14 +156,28 @@ func TestEachHandleIsShown(t *testing.T) {
 		"etcdkit_instances": `{service="web",status="critical"} 0|{service="web",status="draining"} 1|` +
 			`{service="web",status="expired"} 0|{service="web",status="maintenance"} 0|` +
 			`{service="web",status="passing"} 1|{service="web",status="warning"} 0`,
-		"etcdkit_view_stale_seconds":   `{service="web"} 0`,
-		"etcdkit_view_bad_values":      `{service="web"} 1`,
-		"etcdkit_view_picks_total":     `{service="web"} 1`,
-		"etcdkit_view_failures_total":  `{service="web"} 1`,
+		"etcdkit_view_stale_seconds":  `{service="web"} 0`,
+		"etcdkit_view_bad_values":     `{service="web"} 1`,
+		"etcdkit_view_picks_total":    `{service="web"} 1`,
+		"etcdkit_view_failures_total": `{service="web"} 1`,
+		"etcdkit_view_rereads_total": `{reason="behind",service="web"} 0|{reason="compacted",service="web"} 0|` +
+			`{reason="diverged",service="web"} 0|{reason="other_cluster",service="web"} 0|{reason="regressed",service="web"} 0`,
 		"etcdkit_http_requests_total":  `{transport="main"} 1`,
 		"etcdkit_http_retries_total":   `{transport="main"} 0`,
 		"etcdkit_mirror_keys":          `{mirror="config"} 3`,
 		"etcdkit_mirror_stale_seconds": `{mirror="config"} 0`,
+		"etcdkit_locks_held":           `{lock="nightly"} 1`,
+		"etcdkit_locks_waiting":        `{lock="nightly"} 1`,
+		"etcdkit_locks_taken_total":    `{lock="nightly"} 2`,
+		"etcdkit_lock_wait_seconds":    `{lock="nightly"} 2`,
+		"etcdkit_lock_hold_seconds":    `{lock="nightly"} 1`,
+		"etcdkit_locks_lost_total": `{lock="nightly",reason="closed"} 0|{lock="nightly",reason="deleted"} 1|` +
+			`{lock="nightly",reason="expired"} 0|{lock="nightly",reason="revoked"} 0|` +
+			`{lock="nightly",reason="unauthorised"} 0|{lock="nightly",reason="unreachable"} 0`,
+		"etcdkit_elections_led":         `{election="scheduler"} 1`,
+		"etcdkit_elections_waiting":     `{election="scheduler"} 0`,
+		"etcdkit_election_wait_seconds": `{election="scheduler"} 2`,
+		"etcdkit_election_term_seconds": `{election="scheduler"} 1`,
 	} {
 		if got := strings.Join(series(t, m, name), "|"); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
@@ -156,7 +218,7 @@ func scrape(t *testing.T, m *metrics.Metrics) map[string][]string {
 			for _, l := range s.GetLabel() {
 				labels = append(labels, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
 			}
-			value := s.GetGauge().GetValue() + s.GetCounter().GetValue() // it is one of the two
+			value := s.GetGauge().GetValue() + s.GetCounter().GetValue() + float64(s.GetHistogram().GetSampleCount()) // it is one of the three
 			all[f.GetName()] = append(all[f.GetName()], fmt.Sprintf("{%s} %g", strings.Join(labels, ","), value))
 		}
 	}
@@ -250,7 +312,7 @@ func dashboard(t *testing.T) map[string]bool {
 		}
 		for _, target := range p.Targets {
 			for _, name := range regexp.MustCompile(`etcdkit_\w+`).FindAllString(target.Expr, -1) {
-				shown[name] = true
+				shown[strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_sum"), "_count")] = true
 			}
 		}
 	}
@@ -358,6 +420,13 @@ func TestAScrapeWithoutEtcdTellsHowOldThingsAre(t *testing.T) {
 	}
 	if _, err := c.Resume(bounded(t), "etcd1"); err != nil {
 		t.Fatal(err)
+	}
+	for ctx := bounded(t); !reg.State().Registered; { // until it is known that etcd is back, Close gives up at once
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("etcd is back, and nobody sees it")
+		}
 	}
 	if err := reg.Close(); err != nil {
 		t.Error(err)

@@ -25,6 +25,19 @@ var (
 	httpRequests = desc("http_requests_total", "Requests to services by name, by transport.", "transport")
 	httpRetries  = desc("http_retries_total", "Requests that were sent once more, to another instance, by transport.", "transport")
 
+	locksHeld    = desc("locks_held", "Holds of a lock by this process, by lock.", "lock")
+	locksWaiting = desc("locks_waiting", "Calls that wait for a lock, by lock.", "lock")
+	lockWait     = desc("lock_wait_seconds", "How long calls waited that got the lock, by lock.", "lock")
+	lockHold     = desc("lock_hold_seconds", "How long holds lasted that have ended, by lock.", "lock")
+	locksTaken   = desc("locks_taken_total", "Tries that found the lock taken, by lock.", "lock")
+	locksLost    = desc("locks_lost_total", "Holds that were lost, by lock and reason: the lease expired, was revoked, could not be renewed (unreachable, unauthorised), the key was deleted, or the lock or its client was closed.", "lock", "reason")
+
+	electionsLed      = desc("elections_led", "Whether this process leads, by election.", "election")
+	electionsWaiting  = desc("elections_waiting", "Candidates of this process that wait, by election.", "election")
+	electionWait      = desc("election_wait_seconds", "How long candidates waited that were elected, by election.", "election")
+	electionTerm      = desc("election_term_seconds", "How long terms lasted that have ended, by election.", "election")
+	electionTermsLost = desc("election_terms_lost_total", "Terms that were lost, by election and reason, as with locks.", "election", "reason")
+
 	mirrorKeys         = desc("mirror_keys", "Keys in a mirror, by mirror.", "mirror")
 	mirrorStale        = desc("mirror_stale_seconds", "For how long a mirror may have missed something, by mirror; 0 while it is synced.", "mirror")
 	mirrorTransactions = desc("mirror_transactions_total", "Transactions of etcd that a mirror has applied, by mirror.", "mirror")
@@ -38,6 +51,8 @@ var descs = []*prometheus.Desc{
 	registrations, registrationsLost,
 	instances, viewStale, viewBad, viewPicks, viewFailures, viewRereads,
 	httpRequests, httpRetries,
+	locksHeld, locksWaiting, lockWait, lockHold, locksTaken, locksLost,
+	electionsLed, electionsWaiting, electionWait, electionTerm, electionTermsLost,
 	mirrorKeys, mirrorStale, mirrorTransactions, mirrorEvents, mirrorWatches, mirrorRereads,
 }
 

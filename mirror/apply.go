@@ -36,21 +36,18 @@ func (f *follower) apply(r *pb.WatchResponse) error {
 		}
 		events = events[n:]
 	}
-	if f.owing {
-		f.deadline.Reset(f.patience) // it lags, but it moves
-	}
 	return nil
 }
 
-// advance takes note that nothing happened up to a revision.
-func (m *Mirror) advance(revision int64) {
+// advance records that nothing happened up to a revision.
+func (m *replica) advance(revision int64) {
 	if was := m.Snapshot(); revision > was.revision {
 		m.publish(&Batch{Snapshot: &Snapshot{tree: was.tree, revision: revision, epoch: was.epoch}})
 	}
 }
 
 // transaction applies the events of one revision.
-func (m *Mirror) transaction(events []*mvccpb.Event) error {
+func (m *replica) transaction(events []*mvccpb.Event) error {
 	was, revision := m.Snapshot(), events[0].Kv.ModRevision
 	if revision <= was.revision {
 		return m.known(events)
@@ -63,9 +60,13 @@ func (m *Mirror) transaction(events []*mvccpb.Event) error {
 			return &lost{Diverged, fmt.Sprintf("%s of %q at revision %d does not follow from the copy at %d", e.Type, key, revision, was.revision)}
 		}
 		c := Change{Key: key, Old: old, Last: old, Revision: revision}
+		if old != nil {
+			m.bytes -= old.size()
+		}
 		if e.Type == clientv3.EventTypePut {
 			c.New = newKeyValue(e.Kv)
 			m.tree.Set(c.New.Key, c.New)
+			m.bytes += c.New.size()
 			m.anchor = c.New
 		} else {
 			m.tree.Delete(key)
@@ -84,7 +85,7 @@ func (m *Mirror) transaction(events []*mvccpb.Event) error {
 }
 
 // known makes sure that events of the past are in the copy. etcd 3.7 does not send any.
-func (m *Mirror) known(events []*mvccpb.Event) error {
+func (m *replica) known(events []*mvccpb.Event) error {
 	for _, e := range events {
 		entry, _ := m.tree.Get(string(e.Kv.Key))
 		missed := entry != nil && entry.ModRevision < e.Kv.ModRevision
@@ -117,7 +118,7 @@ type claim struct {
 	anchor   *KeyValue
 }
 
-func (m *Mirror) claim() claim { return claim{m.Snapshot().revision, m.anchor} }
+func (m *replica) claim() claim { return claim{m.Snapshot().revision, m.anchor} }
 
 // answer is what a linearizable read said.
 type answer struct {
@@ -127,17 +128,17 @@ type answer struct {
 }
 
 // verify asks etcd what revision it has come to, and whether the claim holds.
-func (m *Mirror) verify(ctx context.Context, c claim) answer {
+func (m *replica) verify(ctx context.Context, c claim, slow time.Duration) answer {
 	a := answer{asked: time.Now()}
 	req := &pb.RangeRequest{Key: []byte(m.first), RangeEnd: []byte(m.end), Limit: 1, KeysOnly: true, Revision: c.revision}
 	if c.anchor != nil {
 		req.Key, req.RangeEnd = []byte(c.anchor.Key), nil
 	}
 	compacted := false
-	resp, err := m.get(ctx, smallTimeout, smallStagger, req)
+	resp, err := m.get(ctx, slow*smallTimeout, slow*smallStagger, req)
 	if errors.Is(err, rpctypes.ErrCompacted) { // fine: the watch is ahead of what can still be asked about
 		compacted, req.Revision = true, 0
-		resp, err = m.get(ctx, smallTimeout, smallStagger, req)
+		resp, err = m.get(ctx, slow*smallTimeout, slow*smallStagger, req)
 	}
 	if errors.Is(err, rpctypes.ErrFutureRev) {
 		a.err = &lost{Regressed, fmt.Sprintf("etcd has not come to revision %d any more", c.revision)}

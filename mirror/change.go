@@ -46,7 +46,7 @@ func (b *Batch) size() int {
 	return size
 }
 
-// leads tells whether the batch takes a reader who was at a snapshot any further.
+// leads tells whether the batch takes a reader that was at a snapshot any further.
 func (b *Batch) leads(from *Snapshot) bool {
 	return b.Snapshot.epoch != from.epoch || !b.Snapshot.SameEntries(from)
 }

@@ -52,9 +52,9 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 			yield(nil, fmt.Errorf("%w: Buffer is %d", ErrOptions, o.Buffer))
 			return
 		}
-		r := &reader{ChangesOptions: o, at: o.From, wake: make(chan struct{}, 1)}
-		now := m.join(r)
-		defer m.leave(r)
+		r := &reader{ChangesOptions: o, of: m, at: o.From, wake: make(chan struct{}, 1)}
+		now := m.replica.join(r)
+		defer m.replica.leave(r)
 		if b := between(r.at, now); b.leads(r.at) && !yield(b, nil) {
 			return
 		}
@@ -76,6 +76,7 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 // reader is one use of Changes.
 type reader struct {
 	ChangesOptions
+	of   *Mirror
 	at   *Snapshot     // what it has seen; its own
 	wake chan struct{} // something waits
 
@@ -86,14 +87,14 @@ type reader struct {
 }
 
 // join makes r hear of every batch after the snapshot that it returns.
-func (m *Mirror) join(r *reader) *Snapshot {
+func (m *replica) join(r *reader) *Snapshot {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.readers[r] = struct{}{}
-	return m.Snapshot()
+	return r.of.Snapshot() // of a mirror that was closed its last one
 }
 
-func (m *Mirror) leave(r *reader) {
+func (m *replica) leave(r *reader) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.readers, r)
@@ -136,7 +137,7 @@ func (r *reader) cost(b *Batch) int {
 func (m *Mirror) nextBatch(ctx context.Context, r *reader) (*Batch, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("mirror: changes of %q: %w", m.prefix, err)
+			return nil, fmt.Errorf("mirror: changes of %q: %w", m.replica.prefix, err)
 		}
 		queue, over := r.take()
 		switch {
@@ -155,7 +156,7 @@ func (m *Mirror) nextBatch(ctx context.Context, r *reader) (*Batch, error) {
 		select {
 		case <-r.wake:
 		case <-ctx.Done():
-		case <-m.done:
+		case <-m.life.Done():
 			// What was published before the end is delivered before its error.
 			if r.empty() {
 				return nil, m.Err()

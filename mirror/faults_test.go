@@ -202,10 +202,10 @@ func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli := etcdtest.Client(t, c)
 	g := etcdtest.NewGate(t, c.Endpoints()[0])
-	m := open(t, quickClient(t, g.Addr()), "a/", nil)
-	g.Lead("")
 	value := strings.Repeat("x", 1<<20)
-	var last int64
+	last := put(t, cli, "a/key", value)
+	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{Patience: generous}) // however slow the machine is
+	g.Lead("")
 	for range 100 {
 		last = put(t, cli, "a/key", value)
 	}

@@ -11,13 +11,21 @@ import (
 
 const (
 	// smallTimeout bounds a small read and the opening of a watch, smallStagger how long one
-	// silent member holds them up.
+	// silent member holds them up. Both double each time that was not enough, up to smallMost
+	// times: an etcd that has to check passwords anew can need many seconds, and would never
+	// get done with what starts over.
 	smallTimeout = 5 * time.Second
 	smallStagger = 250 * time.Millisecond
+	smallMost    = 8
 	// askAgain spaces questions that were not answered.
 	askAgain = 500 * time.Millisecond
 	// progressAgain spaces progress requests: while a watch lags its member does not answer.
 	progressAgain = 100 * time.Millisecond
+	// silentMost is how many watches in a row may fall silent before the prefix is read again. One
+	// or two are members that were cut off a moment ago and do not know it yet.
+	silentMost = 3
+	// lagMost is how long a watch may lag by thousands of revisions, even while it moves.
+	lagMost = 5 * time.Second
 )
 
 // errOwed: a watch owed an answer for longer than the mirror's patience.
@@ -29,15 +37,17 @@ var errOwed = errors.New("the watch is silent")
 // word of the watch that it is there too. The read alone says nothing about the watch; progress
 // alone nothing about a member that was cut off from the others and does not know it yet.
 type follower struct {
-	*Mirror
+	*replica
 	watch *stream
 
 	answers chan answer
 	asking  bool // an answer is under way
 
-	asked  time.Time // when the read was sent whose revision is
-	target int64     // what the watch must come to, and
-	owing  bool      // it has not yet
+	asked    time.Time // when the read was sent whose revision is
+	target   int64     // what the watch must come to, and
+	owing    bool      // it has not yet
+	since    time.Time // when it began to owe
+	received uint64    // messages of the watch with events, when the deadline was set
 
 	next     *time.Timer // to the next question
 	deadline *time.Timer // of a watch that is owing
@@ -46,7 +56,7 @@ type follower struct {
 
 // follow opens a watch where the copy ends and applies it until it ends. The error says why; it
 // is a lost or ErrCompacted when it cannot be continued by another one.
-func (m *Mirror) follow(life context.Context) error {
+func (m *replica) follow(life context.Context) error {
 	life, cancel := context.WithCancel(life)
 	defer cancel()
 	watch, err := m.openWatch(life)
@@ -62,7 +72,10 @@ func (m *Mirror) follow(life context.Context) error {
 	if err := m.checkCluster(watch.header); err != nil {
 		return err
 	}
-	f := &follower{Mirror: m, watch: watch, answers: make(chan answer, 1)}
+	if now := watch.header.Revision; m.behind(now) { // the watch ends before the member serves it
+		return m.lagging(now)
+	}
+	f := &follower{replica: m, watch: watch, answers: make(chan answer, 1)}
 	f.next, f.deadline, f.again = stopped(), stopped(), stopped()
 	defer f.next.Stop()
 	defer f.deadline.Stop()
@@ -78,7 +91,7 @@ func (m *Mirror) follow(life context.Context) error {
 }
 
 // checkCluster compares the ID in an answer with that of the cluster that the copy is of.
-func (m *Mirror) checkCluster(got *pb.ResponseHeader) error {
+func (m *replica) checkCluster(got *pb.ResponseHeader) error {
 	m.mu.Lock()
 	want := m.record.ClusterID
 	m.mu.Unlock()
@@ -94,14 +107,54 @@ func stopped() *time.Timer {
 	return t
 }
 
-func (m *Mirror) openWatch(life context.Context) (*stream, error) {
-	ctx, cancel := context.WithTimeout(life, smallTimeout)
+// behind tells whether reading the prefix is cheaper than a watch that resumes where the copy ends.
+// For such a watch the member reads every revision since then, whatever its keys, under a lock that
+// all writes need (etcd#22264). It does so every 100 ms, and sends 1,000 revisions each time.
+//
+// What is too much doubles with each reading that no watch has confirmed: where so much is written
+// while the prefix is read that the next watch is as far behind, a watch has to catch up all the same.
+func (m *replica) behind(revision int64) bool {
+	const few, perKey = 1000, 16 // a key that is read costs about a 16th of a revision that is sent
+	most := int64(few+m.Snapshot().Len()/perKey) << min(m.chased, 20)
+	return revision-m.Snapshot().revision > most
+}
+
+func (m *replica) lagging(revision int64) error {
+	return &lost{Behind, fmt.Sprintf("at revision %d of %d", m.Snapshot().revision, revision)}
+}
+
+// fragments tells whether a watch should have large responses cut. A response holds one transaction,
+// or, while a watch catches up, 1,000 of them: with large values that is more than the copy. But to
+// cut a response costs the member n² of the events in a fragment of 2 MB (20,000 deletions of one
+// request: 5.4 s instead of 0.1 s), so there must be few of them, also when every key is deleted.
+// Whole responses have no limit in etcd but gRPC's 2 GiB.
+func (m *replica) fragments() bool {
+	const fewKeys, largeEntry = 1000, 8 << 10
+	n := m.Snapshot().Len()
+	return n <= fewKeys && m.bytes >= n*largeEntry && n > 0
+}
+
+// inTime records whether a small request had time enough, and returns its error.
+func (m *replica) inTime(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		m.slow = 1
+	case late(ctx, err):
+		m.slow = min(2*m.slow, smallMost)
+	}
+	return err
+}
+
+func (m *replica) openWatch(life context.Context) (*stream, error) {
+	ctx, cancel := context.WithTimeout(life, m.slow*smallTimeout)
 	defer cancel()
-	from := m.Snapshot().revision + 1
-	watch, err := race(ctx, 3, smallStagger, func(ctx context.Context) (*stream, error) {
-		return openStream(ctx, life, m.cli, m.first, m.end, from)
+	create := &pb.WatchCreateRequest{
+		Key: []byte(m.first), RangeEnd: []byte(m.end), StartRevision: m.Snapshot().revision + 1, Fragment: m.fragments(),
+	}
+	watch, err := race(ctx, 3, m.slow*smallStagger, func(ctx context.Context) (*stream, error) {
+		return openStream(ctx, life, m.cli, create)
 	}, (*stream).close)
-	if err != nil {
+	if m.inTime(life, err) != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -138,6 +191,9 @@ func (f *follower) follow(life context.Context) error {
 			if err := f.apply(r); err != nil {
 				return err
 			}
+			if f.owing && len(r.Events) > 0 {
+				f.extend() // it lags, but it moves
+			}
 			f.settle()
 		case <-f.next.C:
 			f.ask(life)
@@ -147,7 +203,9 @@ func (f *follower) follow(life context.Context) error {
 			f.watch.askProgress()
 			f.again.Reset(progressAgain)
 		case <-f.deadline.C:
-			return f.giveUp()
+			if err := f.late(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -156,13 +214,14 @@ func (f *follower) follow(life context.Context) error {
 func (f *follower) ask(life context.Context) {
 	f.asking = true
 	f.next.Stop()
-	c := f.claim()
-	go func() { f.answers <- f.verify(life, c) }() // follow waits for it
+	c, slow := f.claim(), f.slow
+	go func() { f.answers <- f.verify(life, c, slow) }() // follow waits for it
 }
 
 // take deals with the answer. Its error is a lost.
 func (f *follower) take(a answer) error {
 	var gap *lost
+	_ = f.inTime(context.Background(), a.err)
 	switch {
 	case errors.As(a.err, &gap):
 		return a.err
@@ -173,8 +232,8 @@ func (f *follower) take(a answer) error {
 		f.suffer(a.err)
 		f.next.Reset(min(f.opts.ConfirmEvery, askAgain))
 	default:
-		f.asked, f.target, f.owing = a.asked, a.revision, true
-		f.deadline.Reset(f.patience)
+		f.asked, f.target, f.owing, f.since = a.asked, a.revision, true, time.Now()
+		f.extend()
 		f.again.Reset(progressAgain)
 		if f.Snapshot().revision < f.target {
 			f.watch.askProgress()
@@ -191,20 +250,51 @@ func (f *follower) settle() {
 	if !f.owing || f.Snapshot().revision < f.target {
 		return
 	}
-	f.owing, f.patience = false, f.opts.Patience
+	f.owing, f.silent, f.chased = false, 0, 0
 	f.deadline.Stop()
 	f.again.Stop()
 	f.next.Reset(f.opts.ConfirmEvery)
 	f.confirm(f.asked, f.target)
 }
 
-// giveUp ends a watch that owes an answer. The next one goes to another member.
+// patience is how long a watch may be silent while it owes. It doubles with each watch that falls
+// silent, up to eight times its value; and where the prefix takes long to read, up to ten times
+// that, because an event can be as large, and so that reading takes a tenth of the time at most.
+func (m *replica) patience() time.Duration {
+	most := max(8*m.opts.Patience, 10*m.took)
+	return min(m.opts.Patience<<min(m.silent, 20), most)
+}
+
+// extend gives the watch its time once more.
+func (f *follower) extend() {
+	f.received = f.watch.received.Load()
+	f.deadline.Reset(f.patience())
+}
+
+// late decides about a watch that has owed for longer than the mirror's patience. Events that
+// arrived count as life, also a part of a large transaction. An answer to a progress request does
+// not: a member that was cut off gives it too, with an old revision.
+func (f *follower) late() error {
+	switch owed := time.Since(f.since); {
+	case f.watch.received.Load() == f.received:
+		return f.giveUp()
+	case owed > max(lagMost, 10*f.opts.Patience) && f.behind(f.target):
+		return f.lagging(f.target)
+	}
+	f.extend()
+	return nil
+}
+
+// giveUp ends a watch that owes an answer. The next one goes to another member, and where that does
+// not help the prefix is read again.
 func (f *follower) giveUp() error {
 	f.mu.Lock()
 	f.record.Replaced++
 	f.mu.Unlock()
-	err := fmt.Errorf("%w: member %x is at revision %d and owes %d for %v", errOwed, f.watch.header.MemberId, f.Snapshot().revision, f.target, f.patience)
+	err := fmt.Errorf("%w: member %x is at revision %d and owes %d for %v", errOwed, f.watch.header.MemberId, f.Snapshot().revision, f.target, f.patience())
 	f.log.Warn("mirror replaces its watch", "cause", err)
-	f.patience = min(2*f.patience, 8*f.opts.Patience)
+	if f.silent++; f.silent >= silentMost {
+		return &lost{Behind, err.Error()}
+	}
 	return err
 }

@@ -35,11 +35,13 @@ type reading struct {
 	revision int64
 	cluster  uint64
 	newest   *KeyValue // the entry that changed last; nil: no entries
+	bytes    int       // of keys and values
 	asked    time.Time // when the read was sent that is linearizable at revision
+	took     time.Duration
 }
 
 // read reads the prefix, in pages of one revision.
-func (m *Mirror) read(ctx context.Context) (*reading, error) {
+func (m *replica) read(ctx context.Context) (*reading, error) {
 	most := pageBytes
 	for {
 		r, err := m.readPages(ctx, most)
@@ -47,14 +49,14 @@ func (m *Mirror) read(ctx context.Context) (*reading, error) {
 			return r, err
 		}
 		// The revision was compacted between two pages. With pages that grow there is an end to
-		// this, unless somebody compacts more often than a network lets such a page through: one
+		// this, unless etcd is compacted more often than a network lets such a page through: one
 		// page is never torn.
 		most = min(8*most, 1<<30)
 	}
 }
 
 // readPages asks for each page while it puts the one before it into the tree.
-func (m *Mirror) readPages(ctx context.Context, most int) (*reading, error) {
+func (m *replica) readPages(ctx context.Context, most int) (*reading, error) {
 	type fetched struct {
 		page *pb.RangeResponse
 		err  error
@@ -76,12 +78,13 @@ func (m *Mirror) readPages(ctx context.Context, most int) (*reading, error) {
 		for _, kv := range page.Kvs {
 			entry := newKeyValue(kv)
 			r.tree.Load(entry.Key, entry)
+			r.bytes += entry.size()
 			if r.newest == nil || entry.ModRevision > r.newest.ModRevision {
 				r.newest = entry
 			}
 		}
 		if !page.More {
-			r.revision, r.cluster = p.revision, p.cluster
+			r.revision, r.cluster, r.took = p.revision, p.cluster, time.Since(r.asked)
 			return r, nil
 		}
 		f := <-next
@@ -91,7 +94,7 @@ func (m *Mirror) readPages(ctx context.Context, most int) (*reading, error) {
 
 // pager fetches one page after the other, all of the revision of the first one.
 type pager struct {
-	m        *Mirror
+	m        *replica
 	from     string
 	revision int64
 	cluster  uint64
@@ -140,7 +143,7 @@ func (p *pager) fit(page *pb.RangeResponse, took time.Duration) {
 
 // get is a linearizable read that one silent member cannot hold up. It goes past clientv3's KV,
 // which tries on until the context is done and then does not say why.
-func (m *Mirror) get(ctx context.Context, timeout, stagger time.Duration, req *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (m *replica) get(ctx context.Context, timeout, stagger time.Duration, req *pb.RangeRequest) (*pb.RangeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	kv := pb.NewKVClient(m.cli.ActiveConnection())

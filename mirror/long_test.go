@@ -20,6 +20,13 @@ import (
 // sleeperEvents pass while the consumer of fault 20 sleeps, at 1,000 a second.
 const sleeperEvents = 60_000
 
+// catchUpKeys are in one revision, and catchUpBacklog revisions are missed.
+const (
+	catchUpKeys    = 100_000
+	catchUpBacklog = 50_000
+	catchUpLeast   = 0
+)
+
 // Over a network of 150 KB/s a page of the usual size would take longer than any request may.
 func TestASlowNetworkGetsItsFirstCopy(t *testing.T) {
 	const rate, keys, size = 150_000, 3000, 1000

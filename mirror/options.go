@@ -43,8 +43,9 @@ type Options struct {
 	// and a progress request on the watch. Default 2 s, at least 10 ms.
 	ConfirmEvery time.Duration
 
-	// Patience is how long a watch may owe an answer before another one, on the next member,
-	// takes its place. It doubles, up to eight times its value, while that does not help.
+	// Patience is how long a watch may owe events, and deliver none, before another one, on the
+	// next member, takes its place. It doubles while that does not help, up to eight times its
+	// value, or ten times what the last reading of the prefix took, if that is longer.
 	// Default 500 ms, at least 10 ms.
 	//
 	// A copy that was not confirmed for 2 × ConfirmEvery + Patience is stale.
@@ -74,9 +75,6 @@ func (o *Options) withDefaults() (Options, error) {
 		if *d.value < 10*time.Millisecond {
 			return opts, fmt.Errorf("%w: %s is %v: want 10ms or more, or 0 for %v", ErrOptions, d.name, *d.value, d.unset)
 		}
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	return opts, nil
 }

@@ -3,13 +3,10 @@ package mirror
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 )
 
@@ -81,32 +78,4 @@ func refused(err error) bool {
 		return false
 	}
 	return true
-}
-
-// backoff spaces attempts, with full jitter, so that many mirrors don't return in step.
-type backoff struct {
-	ceiling time.Duration
-	conn    *grpc.ClientConn
-}
-
-const (
-	backoffFirst = 50 * time.Millisecond
-	backoffMost  = time.Second
-)
-
-// wait sleeps before the next attempt, at least for the given time. Where there is no
-// connection it has one attempted now, as gRPC would take its time (up to two minutes by
-// default), and returns when it is there.
-func (b *backoff) wait(ctx context.Context, least time.Duration) {
-	b.ceiling = min(max(2*b.ceiling, backoffFirst), backoffMost)
-	ctx, cancel := context.WithTimeout(ctx, least+rand.N(b.ceiling))
-	defer cancel()
-	if state := b.conn.GetState(); least == 0 && state != connectivity.Ready {
-		b.conn.ResetConnectBackoff()
-		for state != connectivity.Ready && b.conn.WaitForStateChange(ctx, state) {
-			state = b.conn.GetState()
-		}
-		return
-	}
-	<-ctx.Done()
 }

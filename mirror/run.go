@@ -20,18 +20,17 @@ func (e *lost) Is(target error) bool { return target == ErrGap }
 
 func refusal(err error) error { return fmt.Errorf("%w: %w", ErrDenied, err) }
 
-// run keeps the copy up to date until life ends.
-func (m *Mirror) run(life context.Context) {
-	defer m.finish(life)
+// keepUp keeps the copy up to date until life ends.
+func (m *replica) keepUp(life context.Context) {
 	pause := m.backoff()
 	for life.Err() == nil {
-		began := m.State().Confirmed
+		began := m.confirmed()
 		err := m.follow(life)
 		if life.Err() != nil {
 			return
 		}
-		if m.State().Confirmed != began {
-			pause = m.backoff()
+		if m.confirmed() != began {
+			pause.Reset()
 		}
 		var gap *lost
 		switch {
@@ -39,19 +38,23 @@ func (m *Mirror) run(life context.Context) {
 			m.reread(life, &lost{Compacted, fmt.Sprintf("later than revision %d", m.Snapshot().revision)})
 		case errors.As(err, &gap):
 			m.reread(life, gap)
+			if gap.reason == Behind { // what is written in a pause is what the next watch is behind by
+				m.chased++
+				continue
+			}
 		case denied(err):
 			m.suffer(refusal(err))
-			pause.wait(life, m.opts.ConfirmEvery)
+			m.rest(life)
 			continue
 		default:
 			m.suffer(err)
 		}
-		pause.wait(life, 0)
+		_ = pause.Wait(life) // life tells
 	}
 }
 
 // reread replaces the copy after a gap. It tries until that succeeds or life ends.
-func (m *Mirror) reread(life context.Context, gap *lost) {
+func (m *replica) reread(life context.Context, gap *lost) {
 	m.suffer(gap)
 	pause := m.backoff()
 	for life.Err() == nil {
@@ -66,6 +69,17 @@ func (m *Mirror) reread(life context.Context, gap *lost) {
 			err, least = refusal(err), m.opts.ConfirmEvery
 		}
 		m.suffer(fmt.Errorf("%w; reading again: %w", gap, err))
-		pause.wait(life, least)
+		_ = pause.WaitAtLeast(life, least)
+	}
+}
+
+// rest waits before a question that etcd has refused, unless a caller wants its answer now.
+func (m *replica) rest(life context.Context) {
+	again := time.NewTimer(m.opts.ConfirmEvery)
+	defer again.Stop()
+	select {
+	case <-again.C:
+	case <-m.kick:
+	case <-life.Done():
 	}
 }

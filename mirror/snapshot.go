@@ -20,6 +20,9 @@ type KeyValue struct {
 	Lease          clientv3.LeaseID // 0: none
 }
 
+// size is the bytes of the key and the value.
+func (kv *KeyValue) size() int { return len(kv.Key) + len(kv.Value) }
+
 // newKeyValue copies a key and its value into one allocation.
 func newKeyValue(kv *mvccpb.KeyValue) *KeyValue {
 	var b strings.Builder

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // Reason is why the prefix was read again, in full.
@@ -20,10 +22,13 @@ const (
 	OtherCluster Reason = "another cluster"
 	// Diverged: what etcd says does not follow from what it said before.
 	Diverged Reason = "history diverged"
+	// Behind: the watch would have had to deliver thousands of revisions, or did not deliver what
+	// it owed though it was replaced, and reading the prefix is cheaper.
+	Behind Reason = "too far behind"
 )
 
 // breaks tells whether revisions before and after are of different histories.
-func (r Reason) breaks() bool { return r != Compacted }
+func (r Reason) breaks() bool { return r != Compacted && r != Behind }
 
 // State is what a mirror knows about itself at one moment.
 type State struct {
@@ -51,28 +56,28 @@ type State struct {
 	Events       uint64
 	Watches      uint64            // opened: one, and one for each that broke or was replaced
 	Replaced     uint64            // of them, because they owed an answer for too long
-	Rereads      map[Reason]uint64 // by reason; without the first read
+	Rereads      map[Reason]uint64 // by reason; without the first reading
 }
 
-// record is the changing part of a mirror's state. Mirror.mu guards it.
+// record is the changing part of a mirror's state. replica.mu guards it.
 type record struct {
-	State          // Synced, Since, Cause, Revision, Epoch and Keys are made when asked for
-	gap      error // the copy is known to be incomplete, or may not be confirmed
-	trouble  error // the last thing that went wrong since it was confirmed
+	State              // Synced, Since, Cause, Revision, Epoch and Keys are made when asked for
+	gap      error     // the copy is known to be incomplete, or may not be confirmed
+	trouble  error     // the last thing that went wrong since it was confirmed
+	refused  time.Time // when etcd last refused the prefix
 	synced   time.Time
 	reported bool // what the log said last: synced
 }
 
-// State returns the mirror's state. It is a matter of a microsecond, and not free of locks as
-// Get and Snapshot are.
-func (m *Mirror) State() State {
+// confirmed is the moment of the last confirmation.
+func (m *replica) confirmed() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.state()
+	return m.record.Confirmed
 }
 
-// state is State with m.mu held.
-func (m *Mirror) state() State {
+// state is what mirrors say of the copy. m.mu is held.
+func (m *replica) state() State {
 	s, snapshot := m.record.State, m.Snapshot()
 	s.Rereads = maps.Clone(s.Rereads)
 	s.Revision, s.Epoch, s.Keys = snapshot.revision, snapshot.epoch, snapshot.Len()
@@ -95,8 +100,8 @@ func (m *Mirror) state() State {
 	return s
 }
 
-// confirm takes note that the copy has all that was committed before a moment.
-func (m *Mirror) confirm(asked time.Time, revision int64) {
+// confirm records that the copy has all that was committed before a moment.
+func (m *replica) confirm(asked time.Time, revision int64) {
 	m.mu.Lock()
 	was := m.state().Synced
 	m.record.Confirmed, m.record.ConfirmedRevision = asked, revision
@@ -105,23 +110,40 @@ func (m *Mirror) confirm(asked time.Time, revision int64) {
 	if !was {
 		m.record.synced = time.Now()
 	}
+	m.tellNews()
 	m.mu.Unlock()
+	ask.Of(m.cli).Answered()
 	m.report()
 }
 
-// suffer takes note of what stands between the mirror and its next confirmation.
-func (m *Mirror) suffer(err error) {
+// tellNews wakes those that wait for a confirmation or a failure. m.mu is held.
+func (m *replica) tellNews() {
+	if m.news != nil {
+		close(m.news)
+		m.news = nil
+	}
+}
+
+// suffer records what stands between the mirror and its next confirmation.
+func (m *replica) suffer(err error) {
 	m.mu.Lock()
 	m.record.trouble = err
+	if denied(err) {
+		m.record.refused = time.Now()
+	}
 	if denied(err) || errors.Is(err, ErrGap) {
 		m.record.gap = err
 	}
+	m.tellNews()
 	m.mu.Unlock()
+	if !ask.Answer(err) && !errors.Is(err, ErrGap) {
+		ask.Of(m.cli).Failed(err)
+	}
 	m.report()
 }
 
 // report tells of a change between synced and stale.
-func (m *Mirror) report() {
+func (m *replica) report() {
 	m.mu.Lock()
 	s := m.state()
 	news := m.err == nil && s.Synced != m.record.reported
@@ -138,12 +160,4 @@ func (m *Mirror) report() {
 	default:
 		m.log.Warn("mirror stale", "for", time.Since(s.Since).Round(time.Millisecond), "revision", s.Revision, "cause", s.Cause)
 	}
-}
-
-// Turned is closed when the mirror next turns stale or synced; its end is Done's to tell. Take it
-// before State, so that no turn falls between.
-func (m *Mirror) Turned() <-chan struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.turned
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -24,19 +25,20 @@ import (
 type stream struct {
 	client pb.Watch_WatchClient
 	cancel context.CancelFunc
-	header *pb.ResponseHeader // of the answer to the request: who serves the watch
+	header *pb.ResponseHeader // of the answer to the request: which member serves the watch
 
+	received  atomic.Uint64          // messages with events, fragments included
 	responses chan *pb.WatchResponse // of whole transactions; closed at the end
 	err       error                  // why it ended; to be read after that
 }
 
-// openStream watches keys from a revision on. It returns when the member has accepted. ctx
-// bounds the call, life the stream.
-func openStream(ctx, life context.Context, cli *clientv3.Client, key, end string, revision int64) (*stream, error) {
+// openStream sends a watch request. It returns when the member has accepted it. ctx bounds the
+// call, life the stream.
+func openStream(ctx, life context.Context, cli *clientv3.Client, create *pb.WatchCreateRequest) (*stream, error) {
 	life, cancel := context.WithCancel(life)
 	s := &stream{cancel: cancel, responses: make(chan *pb.WatchResponse)}
 	stop := context.AfterFunc(ctx, cancel)
-	err := s.open(life, cli, key, end, revision)
+	err := s.open(life, cli, create)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -51,15 +53,11 @@ func openStream(ctx, life context.Context, cli *clientv3.Client, key, end string
 	return s, nil
 }
 
-func (s *stream) open(ctx context.Context, cli *clientv3.Client, key, end string, revision int64) error {
+func (s *stream) open(ctx context.Context, cli *clientv3.Client, create *pb.WatchCreateRequest) error {
 	var err error
 	s.client, err = pb.NewWatchClient(cli.ActiveConnection()).Watch(clientv3.WithRequireLeader(ctx), grpc.MaxCallRecvMsgSize(math.MaxInt32))
 	if err != nil {
 		return rpctypes.Error(err)
-	}
-	create := &pb.WatchCreateRequest{
-		Key: []byte(key), RangeEnd: []byte(end), StartRevision: revision,
-		Fragment: true, // one transaction may be more than a gRPC message of etcd's usual size
 	}
 	if err := s.client.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
 		_, err = s.client.Recv() // Send only says EOF
@@ -76,8 +74,8 @@ func (s *stream) open(ctx context.Context, cli *clientv3.Client, key, end string
 	return nil
 }
 
-// receive hands on whole transactions. A response may come in fragments, and be of up to a
-// thousand transactions: only the last one of a fragment waits for the next.
+// receive passes on whole transactions. A response can come in fragments and hold up to a
+// thousand transactions: only the last one of a fragment waits for the next fragment.
 func (s *stream) receive(ctx context.Context) {
 	defer close(s.responses)
 	var rest []*mvccpb.Event
@@ -86,6 +84,9 @@ func (s *stream) receive(ctx context.Context) {
 		if err != nil {
 			s.err = rpctypes.Error(err)
 			return
+		}
+		if len(r.Events) > 0 {
+			s.received.Add(1)
 		}
 		r.Events = append(rest, r.Events...)
 		if rest = nil; r.Fragment {

@@ -6,6 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // complete fills in what an instance may leave to Register.
@@ -26,8 +30,8 @@ func (i *Instance) complete(host string) error {
 	return nil
 }
 
-// Advertise completes an address to listen on ("", ":8080", "0.0.0.0:8080", "[::]:8080") to one
-// that others can dial: a host that is given stays, and a missing or unspecified one becomes
+// Advertise completes an address to listen on (":8080", "0.0.0.0:8080", "[::]:8080", "*:8080",
+// "0:8080") to one that others can dial: a host that is given stays, and a missing or unspecified one becomes
 // the address of the interface by which this machine reaches its network. It never guesses a
 // loopback address: on a machine without a network it is an ErrInvalid that says what to do.
 //
@@ -36,17 +40,70 @@ func (i *Instance) complete(host string) error {
 func Advertise(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return "", fmt.Errorf("%w: address %q: want host:port or :port", ErrInvalid, listen)
+		return "", fmt.Errorf("%w: address %s: want host:port or :port%s", ErrInvalid, quote.Text(listen), unixHint(listen))
 	}
-	if ip, err := netip.ParseAddr(host); host != "" && (err != nil || !ip.IsUnspecified()) {
-		return listen, validAddr(listen)
+	if !unspecified(host) {
+		return listen, dialable(listen)
 	}
 	ip, err := outbound()
 	if err != nil {
-		return "", fmt.Errorf("%w: address %q has no host, and this machine's own cannot be told (%v): set Addr to what consumers can dial", ErrInvalid, listen, err)
+		return "", fmt.Errorf("%w: address %s has no host, and this machine's own cannot be told (%v): set Addr to what consumers can dial", ErrInvalid, quote.Text(listen), err)
 	}
 	addr := net.JoinHostPort(ip.String(), port)
-	return addr, validAddr(addr)
+	return addr, dialable(addr)
+}
+
+// unspecified tells whether a host to listen on means every address of the machine. "*" and "0"
+// are how other programs write that.
+func unspecified(host string) bool {
+	if host == "" || host == "*" || host == "0" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().WithZone("").IsUnspecified()
+}
+
+// unixHint is what to say of a path or a unix address.
+func unixHint(addr string) string {
+	if strings.HasPrefix(addr, "unix:") || strings.HasPrefix(addr, "unix-abstract:") || strings.HasPrefix(addr, "/") {
+		return "; consumers on other machines cannot dial a unix socket, and those on this one can read its path from Raw"
+	}
+	return ""
+}
+
+// dialable checks an address that is about to be written, more strictly than one that is read: that
+// others can dial it.
+func dialable(addr string) error {
+	if err := validAddr(addr); err != nil {
+		return fmt.Errorf("%w%s", err, unixHint(addr))
+	}
+	host, _, _ := net.SplitHostPort(addr) // as validAddr did
+	refuse := func(why string) error {
+		return fmt.Errorf("%w: address %s: %s", ErrInvalid, quote.Text(addr), why)
+	}
+	if unspecified(host) {
+		return refuse("it is one to listen on: set Addr to what consumers can dial, or see Advertise")
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && ip.Zone() != "":
+		return refuse("zone " + quote.Text(ip.Zone()) + " is a name that only this machine knows")
+	case err == nil && (ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})):
+		return refuse("it is that of many machines, not of one")
+	case err == nil:
+		return nil
+	}
+	if i := strings.IndexFunc(host, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-_.", r)
+	}); i >= 0 {
+		return refuse("host " + quote.Text(host) + " is neither an IP address nor a name")
+	}
+	whole := strings.TrimSuffix(host, ".")
+	last := whole[strings.LastIndexByte(whole, '.')+1:]
+	if _, err := strconv.ParseUint(last, 0, 64); err == nil || last != "" && strings.Trim(last, "0123456789") == "" {
+		return refuse("host " + quote.Text(host) + " is neither an IP address nor a name: no name ends in a number")
+	}
+	return nil
 }
 
 // outbound is the local address of the route to the outside. Connecting a UDP socket looks the

@@ -10,12 +10,17 @@ import (
 // in etcd, in the order given. On an error none is: what was written is withdrawn. Their checks,
 // if Options has any, run once before that; see AwaitServing for what is waited for.
 //
-// An ID that a live process has is ErrExists. One whose process has died is waited for, until
-// its lease ends.
+// An ID that a live process has is ErrExists. One whose process died is taken over at once where its
+// record proves that: it ran on this machine and in this pid namespace, since the last boot, and
+// there its pid is gone or is another process. Otherwise Register waits until the lease ends, and
+// says for which process: in the log, and in the error when ctx ends before.
 func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Registration, error) {
 	all, err := r.prepare(instances)
 	if err != nil {
 		return nil, err
+	}
+	if len(all) == 0 {
+		return all, nil
 	}
 	if err := r.examine(ctx, all); err != nil {
 		return nil, err
@@ -48,7 +53,7 @@ func (r *Registrar) prepare(instances []Instance) ([]*Registration, error) {
 		if err := instance.complete(host); err != nil {
 			return nil, err
 		}
-		instance.Host, instance.PID = host, os.Getpid()
+		instance.Host, instance.PID, instance.process = host, os.Getpid(), registering()
 		e, err := newEntry(r.prefix, instance, r.checks)
 		if err != nil {
 			return nil, err
@@ -94,8 +99,8 @@ func (r *Registrar) place(ctx context.Context, all []*Registration) error {
 func (r *Registrar) admit(all []*Registration) (leaving *entry, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.isClosing() {
-		return nil, ErrClosed
+	if r.isClosing() || r.etcd.Err() != nil {
+		return nil, fmt.Errorf("registry: register %s: %w", all[0].entry.key, r.closedError())
 	}
 	for _, reg := range all {
 		if e := r.entries[reg.entry.key]; e != nil && e.leaving {

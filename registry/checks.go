@@ -73,8 +73,8 @@ func until(ctx context.Context, closed <-chan struct{}) (context.Context, contex
 func (r *Registrar) begin() (end func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.isClosing() {
-		return nil, ErrClosed
+	if r.isClosing() || r.etcd.Err() != nil {
+		return nil, r.closedError()
 	}
 	r.attending.Add(1)
 	return r.attending.Done, nil

@@ -10,17 +10,20 @@ import (
 	"unique"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // ErrValue: a value in etcd is not an instance.
 var ErrValue = errors.New("registry: not an instance")
 
 // value is what stands in etcd: the format of etcd's own naming resolver (client/v3/naming), so
-// that gRPC clients which use it find our services as they are. Op is always 0, "add".
+// that gRPC clients which use it find our services as they are. Op is always 0, "add". That
+// resolver, and versions of this package that do not know Process, skip it.
 type value struct {
 	Op       uint8
 	Addr     string
 	Metadata *metadata `json:",omitempty"`
+	Process  string    `json:",omitempty"`
 }
 
 type metadata struct {
@@ -48,10 +51,14 @@ func (i *Instance) Encode() (string, error) {
 	if status == "" {
 		status = Passing
 	}
-	b, err := json.Marshal(value{Addr: i.Addr, Metadata: &metadata{
+	v := value{Addr: i.Addr, Metadata: &metadata{
 		Version: i.Version, Weight: max(1, i.Weight), Zone: i.Zone, Tags: i.Tags, Status: status, Reason: i.Reason,
 		Checks: i.Checks, Host: i.Host, PID: i.PID, More: i.Metadata,
-	}})
+	}}
+	if i.process != nil {
+		v.Process = i.process.String()
+	}
+	b, err := json.Marshal(v)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -62,12 +69,14 @@ func (i *Instance) Encode() (string, error) {
 }
 
 // Decode reads an instance from its key below prefix and its value. It understands what Encode
-// writes, what etcd's naming package writes, a bare host:port, and any other text, which becomes
-// Raw. Its errors are ErrValue.
+// writes, a bare host:port, and what etcd's naming package, kitex, kratos and go-micro write, and
+// {"host":…,"port":…}; of several endpoints it takes the first one, and the others are in Metadata
+// as "endpoint.1" and so on. Any other text becomes Raw, but a JSON object without an address does
+// not. Its errors are ErrValue; a value of more than 64 KiB is one.
 func Decode(prefix, key, val string) (Instance, error) {
 	service, id, ok := strings.Cut(strings.TrimPrefix(key, prefix), "/")
 	if !ok || service == "" || id == "" || strings.Contains(id, "/") || !strings.HasPrefix(key, prefix) {
-		return Instance{}, fmt.Errorf("%w: key %q: want %sSERVICE/ID", ErrValue, key, prefix)
+		return Instance{}, fmt.Errorf("%w: key %s: want %sSERVICE/ID", ErrValue, quote.Text(key), prefix)
 	}
 	i := Instance{Service: service, ID: id, Weight: 1, Status: Passing}
 	err := i.read(val)
@@ -75,7 +84,7 @@ func Decode(prefix, key, val string) (Instance, error) {
 		err = i.Validate()
 	}
 	if err != nil {
-		return Instance{}, fmt.Errorf("%w: value of %q: %w", ErrValue, key, err)
+		return Instance{}, fmt.Errorf("%w: value of %s: %w", ErrValue, quote.Text(key), err)
 	}
 	for _, often := range []*string{&i.Version, &i.Zone, &i.Host, (*string)(&i.Status)} {
 		*often = unique.Make(*often).Value() // one copy for all instances that have it
@@ -89,31 +98,31 @@ func Decode(prefix, key, val string) (Instance, error) {
 
 // read takes the fields from a value.
 func (i *Instance) read(val string) error {
-	if !strings.HasPrefix(val, "{") {
-		if strings.TrimSpace(val) == "" {
-			return errors.New("it is empty")
-		}
-		if validAddr(val) == nil {
-			i.Addr = val
+	if len(val) > maxValue {
+		return fmt.Errorf("it has %d bytes: want at most %d", len(val), maxValue)
+	}
+	text := strings.TrimSpace(val) // files and shells end a line
+	switch {
+	case text == "":
+		return errors.New("it is empty")
+	case !strings.HasPrefix(text, "{"):
+		if validAddr(text) == nil {
+			i.Addr = text
 		} else {
 			i.Raw = val
 		}
 		return nil
-	}
-	if i.readOurs(val) {
+	case i.readOurs(val):
 		return nil
 	}
-	var v struct {
-		Addr     string
-		Metadata json.RawMessage
+	if err := i.readForeign(text); err != nil {
+		return errors.New(quote.Head(err.Error(), maxCause)) // it can contain a part of the value
 	}
-	if err := json.Unmarshal([]byte(val), &v); err != nil {
-		return err
-	}
-	i.Addr = v.Addr
-	i.readForeign(v.Metadata)
 	return nil
 }
+
+// maxCause is how many bytes of an error's text are kept where it can be as long as the value.
+const maxCause = 200
 
 // readOurs reads what Encode writes, and tells whether it was that.
 func (i *Instance) readOurs(val string) bool {
@@ -144,10 +153,10 @@ func (i *Instance) readOurs(val string) bool {
 	return true
 }
 
-// readForeign takes what it can: to others the metadata is anything, and of what they put there
+// readMetadata takes what it can: to others the metadata is anything, and of what they put there
 // the address does not depend. What has no field, or is of another kind than its field, is in
 // Metadata as text.
-func (i *Instance) readForeign(raw json.RawMessage) {
+func (i *Instance) readMetadata(raw json.RawMessage) {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(raw, &all) != nil {
 		if text := plain(raw); text != "" {

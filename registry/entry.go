@@ -1,8 +1,8 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -29,19 +30,22 @@ type entry struct {
 	dismissal chan struct{}   // closed when there shall be no checks any more
 
 	written  bool // the key is ours, on lease, with the value there
-	doubted  bool // written, but somebody may have changed that unnoticed
+	doubted  bool // written, but another client may have changed that unnoticed
 	there    record
 	revision int64        // of our last write; 0: there was none yet
 	lease    *lease.Lease // that the room for the key is reserved on
+	on       *lease.Lease // that the key was last known to be on
 	ours     []clientv3.LeaseID
-	replace  int64  // mod revision of a key of ours on an earlier lease, to be overwritten
+	replace  int64  // mod revision of a key on a lease that is given up, ours or that of a process that is gone, to be overwritten
 	gone     bool   // withdrawn
-	foreign  int64  // the last revision at which somebody else changed the key
+	foreign  int64  // the last revision at which another client changed the key
 	watch    string // the target that tells of the key; "": none yet
 	rival    rival
 	farewell bool // draining was said, or cannot be
 	tries    int  // in a row that settled nothing
-	untold   bool // a write of it was not answered
+
+	untold []*lease.Lease // that writes without an answer may have put it on, since it was last known
+	late   time.Time      // until then a try of registering it may still be carried out
 
 	trouble error     // of the last try, nil once written
 	verdict error     // trouble that callers need not wait on with; nil with every new wish
@@ -75,6 +79,11 @@ func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) 
 	if err != nil {
 		return nil, err
 	}
+	if i.Raw == "" {
+		if err := dialable(i.Addr); err != nil {
+			return nil, err
+		}
+	}
 	if err := i.fits(checks); err != nil {
 		return nil, err
 	}
@@ -95,6 +104,21 @@ func (e *entry) settled() bool {
 	return e.written && !e.doubted && e.there.value == e.wanted.value
 }
 
+// unwritten: it leaves, and was never written. Only between tries of the worker that is certain.
+func (e *entry) unwritten() bool {
+	return e.leaving && (e.lease == nil || e.revision == 0 && len(e.untold) == 0)
+}
+
+// revoked: the leases that the key can be on were revoked, and the key with them.
+func (e *entry) revoked() bool {
+	for _, l := range append([]*lease.Lease{e.lease, e.on}, e.untold...) {
+		if l != nil && !errors.Is(l.Err(), lease.ErrClosed) && !errors.Is(l.Err(), lease.ErrRevoked) {
+			return false
+		}
+	}
+	return true
+}
+
 // status is the one that consumers see, or will see when the key is written.
 func (e *entry) status() Status {
 	if e.written && e.there.value != e.wanted.value {
@@ -103,14 +127,14 @@ func (e *entry) status() Status {
 	return e.wanted.status
 }
 
-// tell wakes whoever waits for the entry.
+// tell wakes the calls that wait for the entry.
 func (e *entry) tell() {
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
 
-// lost takes note that the key is ours no longer, if it was. It will be again: at once, unless
-// somebody takes it away again and again.
+// lost records that the key is no longer ours, if it was. It will be again: at once, unless
+// another client takes it away again and again.
 func (e *entry) lost(reason string) bool {
 	if !e.written {
 		return false
@@ -129,14 +153,14 @@ func (e *entry) lost(reason string) bool {
 	return true
 }
 
-// holds takes note of our value under the key.
+// holds records our value under the key.
 func (e *entry) holds(there record, revision int64) {
 	if !e.written {
 		e.since = time.Now()
 	}
-	e.written, e.doubted, e.there, e.revision = true, false, there, revision
+	e.written, e.doubted, e.there, e.revision, e.on = true, false, there, revision, e.lease
 	e.farewell = e.farewell || e.leaving && there.status == Draining
-	e.trouble, e.verdict, e.replace, e.rival, e.next, e.tries = nil, nil, 0, rival{}, time.Time{}, 0
+	e.trouble, e.verdict, e.replace, e.rival, e.next, e.tries, e.untold = nil, nil, 0, rival{}, time.Time{}, 0, nil
 	foreign := e.foreign
 	e.foreign = 0           // it counts once: a replaced history begins anew below it
 	if foreign > revision { // it was changed before the answer came
@@ -145,7 +169,7 @@ func (e *entry) holds(there record, revision int64) {
 	e.tell()
 }
 
-// fails takes note of a try that failed, and when the next one is due. With a verdict callers
+// fails records a try that failed, and when the next one is due. With a verdict callers
 // hear of it at once.
 func (e *entry) fails(err error, pause time.Duration, verdict bool) {
 	e.trouble, e.next = err, time.Now().Add(pause)
@@ -161,7 +185,7 @@ func (e *entry) owned(kv *mvccpb.KeyValue) bool {
 	return kv.Lease != 0 && slices.Contains(e.ours, clientv3.LeaseID(kv.Lease))
 }
 
-// reserved takes note of the lease that the key goes on next.
+// reserved records the lease that the key goes on next.
 func (e *entry) reserved(l *lease.Lease) {
 	if e.lease != nil {
 		e.lease.Release(1)
@@ -173,7 +197,7 @@ func (e *entry) reserved(l *lease.Lease) {
 	}
 }
 
-// goodbye is the record that says draining, if that is to be said still.
+// goodbye is the record that says draining, unless it was said already.
 func (e *entry) goodbye() (record, bool) {
 	if e.farewell || !e.written || e.instance.Raw != "" || e.instance.Status == Draining || e.lease.Err() != nil {
 		return record{}, false
@@ -202,15 +226,27 @@ func (v rival) renewed(later rival) bool {
 	return v.comparable(later) && later.remaining > v.remaining-later.asked.Sub(v.answered)+1500*time.Millisecond
 }
 
-// owner tells who has a key.
-func owner(prefix string, kv *mvccpb.KeyValue) string {
+// owner is the process that has a key, as its value says. It is for people: any client can write anything there.
+type owner struct {
+	who  string
+	gone bool   // provably
+	why  string // not
+}
+
+// ownerOf reads a value, and looks whether the process is gone.
+func ownerOf(prefix string, kv *mvccpb.KeyValue) owner {
 	i, err := Decode(prefix, string(kv.Key), string(kv.Value))
 	if err != nil || i.PID == 0 {
-		return fmt.Sprintf("a process that does not say who it is, with the value %.40q", kv.Value)
+		return owner{
+			who: "a process that does not identify itself, with the value " + quote.Cut(string(kv.Value), 40),
+			why: "its record does not tell which process it is",
+		}
 	}
-	who := fmt.Sprintf("pid %d on host %s", i.PID, i.Host)
-	if host, err := os.Hostname(); err == nil && host == i.Host {
-		who += " (this host)"
+	o := owner{who: fmt.Sprintf("pid %d on host %s", i.PID, quote.Word(i.Host))}
+	p := recordedProcess(string(kv.Value))
+	if p != nil {
+		o.who += ", since " + time.Unix(p.since, 0).UTC().Format(time.RFC3339)
 	}
-	return who
+	o.gone, o.why = p.gone(i.PID)
+	return o
 }

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // ErrInvalid: an instance or a name cannot be registered. Nothing was sent.
@@ -50,6 +51,8 @@ type Instance struct {
 	// Host and PID of the process that registered it; set by Register.
 	Host string
 	PID  int
+
+	process *process // the same for programs; only where Register has set it
 }
 
 // clone shares nothing with i.
@@ -63,7 +66,7 @@ type Status string
 
 const (
 	Passing     Status = "passing" // also the meaning of ""
-	Warning     Status = "warning" // takes requests, and somebody should look at it
+	Warning     Status = "warning" // takes requests, and a person should look at it
 	Critical    Status = "critical"
 	Draining    Status = "draining"    // finishes what it has and is about to leave
 	Maintenance Status = "maintenance" // out for a while, by intent
@@ -105,7 +108,7 @@ func (i *Instance) Validate() error {
 		return fmt.Errorf("%w: weight %d: want 0 to %d", ErrInvalid, i.Weight, math.MaxInt32)
 	}
 	if i.Status != "" && !i.Status.known() {
-		return fmt.Errorf("%w: status %q: want passing, warning, critical, draining or maintenance", ErrInvalid, i.Status)
+		return fmt.Errorf("%w: status %s: want passing, warning, critical, draining or maintenance", ErrInvalid, quote.Text(string(i.Status)))
 	}
 	if err := validChecks(i.Checks); err != nil {
 		return err
@@ -113,20 +116,20 @@ func (i *Instance) Validate() error {
 	return i.validTexts()
 }
 
-// validChecks checks results, whoever found them.
+// validChecks checks results, wherever they come from.
 func validChecks(results []health.Result) error {
 	for _, c := range results {
 		if c.Status != health.Passing && c.Status != health.Warning && c.Status != health.Critical {
-			return fmt.Errorf("%w: check %.40q: status %q: want passing, warning or critical", ErrInvalid, c.Name, c.Status)
+			return fmt.Errorf("%w: check %s: status %s: want passing, warning or critical", ErrInvalid, quote.Cut(c.Name, 40), quote.Text(string(c.Status)))
 		}
 		if err := validText("name of a check", c.Name); err != nil {
 			return err
 		}
-		if err := validText("output of check "+c.Name, c.Output); err != nil {
+		if err := validText("output of check "+quote.Word(c.Name), c.Output); err != nil {
 			return err
 		}
 		if year := c.At.UTC().Year(); year < 1 || year > 9999 {
-			return fmt.Errorf("%w: check %q: year %d: want 1 to 9999", ErrInvalid, c.Name, year)
+			return fmt.Errorf("%w: check %s: year %d: want 1 to 9999", ErrInvalid, quote.Text(c.Name), year)
 		}
 	}
 	return nil
@@ -138,7 +141,7 @@ func (i *Instance) validTexts() error {
 		texts = append(texts, struct{ what, text string }{"tag", tag})
 	}
 	for k, v := range i.Metadata {
-		texts = append(texts, struct{ what, text string }{"metadata key", k}, struct{ what, text string }{"metadata " + k, v})
+		texts = append(texts, struct{ what, text string }{"metadata key", k}, struct{ what, text string }{"metadata " + quote.Word(k), v})
 	}
 	for _, t := range texts {
 		if err := validText(t.what, t.text); err != nil {
@@ -154,14 +157,14 @@ func validName(what, name string) error {
 	case name == "":
 		return fmt.Errorf("%w: %s is empty", ErrInvalid, what)
 	case len(name) > maxName:
-		return fmt.Errorf("%w: %s %.20q… has %d bytes: want at most %d", ErrInvalid, what, name, len(name), maxName)
+		return fmt.Errorf("%w: %s %s has %d bytes: want at most %d", ErrInvalid, what, quote.Cut(name, 20), len(name), maxName)
 	case name == "." || name == "..":
 		return fmt.Errorf("%w: %s %q is a path, not a name", ErrInvalid, what, name)
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: %s %q is not UTF-8", ErrInvalid, what, name)
+		return fmt.Errorf("%w: %s %s is not UTF-8", ErrInvalid, what, quote.Text(name))
 	}
 	if i := strings.IndexFunc(name, func(r rune) bool { return r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }); i >= 0 {
-		return fmt.Errorf("%w: %s %q: no slash, space or control character may stand in it", ErrInvalid, what, name)
+		return fmt.Errorf("%w: %s %s: no slash, space or control character may stand in it", ErrInvalid, what, quote.Text(name))
 	}
 	return nil
 }
@@ -172,9 +175,9 @@ func validText(what, text string) error {
 	case len(text) > maxValue:
 		return fmt.Errorf("%w: %s has %d bytes: want at most %d in all", ErrInvalid, what, len(text), maxValue)
 	case !utf8.ValidString(text):
-		return fmt.Errorf("%w: %s %.40q is not UTF-8", ErrInvalid, what, text)
+		return fmt.Errorf("%w: %s %s is not UTF-8", ErrInvalid, what, quote.Cut(text, 40))
 	case strings.ContainsRune(text, 0):
-		return fmt.Errorf("%w: %s %.40q contains a NUL byte", ErrInvalid, what, text)
+		return fmt.Errorf("%w: %s %s contains a NUL byte", ErrInvalid, what, quote.Cut(text, 40))
 	}
 	return nil
 }
@@ -183,15 +186,15 @@ func validText(what, text string) error {
 func validAddr(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("%w: address %q: want host:port", ErrInvalid, addr)
+		return fmt.Errorf("%w: address %s: want host:port", ErrInvalid, quote.Text(addr))
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("%w: address %q: port %q: want 1 to 65535", ErrInvalid, addr, port)
+		return fmt.Errorf("%w: address %s: port %s: want 1 to 65535", ErrInvalid, quote.Text(addr), quote.Text(port))
 	}
 	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
 		return r == '/' || r == '@' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)
 	}) {
-		return fmt.Errorf("%w: address %q: host %q is not one that can be dialled", ErrInvalid, addr, host)
+		return fmt.Errorf("%w: address %s: host %s is not one that can be dialled", ErrInvalid, quote.Text(addr), quote.Text(host))
 	}
 	return nil
 }

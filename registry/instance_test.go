@@ -3,12 +3,14 @@ package registry_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -59,6 +61,19 @@ func TestForeignValuesAreRead(t *testing.T) {
 		`{"Addr":"h:1","Metadata":{"checks":"all"}}`:                            {Addr: "h:1", Metadata: map[string]string{"checks": "all"}},
 		`{"Addr":"h:1","Metadata":{"checks":[{"name":"x","status":"UP"}]}}`:     {Addr: "h:1", Metadata: map[string]string{"checks": `[{"name":"x","status":"UP"}]`}},
 		`{"Addr":"h:1","Metadata":{"weight":1,"status":"passing","checks":[]}}`: {Addr: "h:1"},
+		// A file's or a shell's end of line.
+		"10.0.0.1:80\n":         {Addr: "10.0.0.1:80"},
+		" {\"Addr\":\"h:1\"}\n": {Addr: "h:1"},
+		// Other libraries'.
+		`{"network":"tcp","address":"127.0.0.1:8888","weight":10,"tags":{"idc":"a"}}`: {
+			Addr: "127.0.0.1:8888", Weight: 10, Metadata: map[string]string{"idc": "a"}},
+		`{"id":"x","name":"web","version":"v1","metadata":{"zone":"b"},"endpoints":["grpc://127.0.0.1:9000?isSecure=false","http://127.0.0.1:8000?isSecure=false"]}`: {
+			Addr: "127.0.0.1:9000", Version: "v1", Zone: "b", Metadata: map[string]string{"endpoint.1": "http://127.0.0.1:8000?isSecure=false"}},
+		`{"name":"web","version":"latest","metadata":null,"endpoints":[{"name":"Say.Hello"}],"nodes":[{"id":"x","address":"192.168.1.2:34567","metadata":{"protocol":"grpc"}}]}`: {
+			Addr: "192.168.1.2:34567", Version: "latest", Metadata: map[string]string{"protocol": "grpc"}},
+		`{"host":"10.0.0.1","port":80}`:                              {Addr: "10.0.0.1:80"},
+		`{"ip":"::1","port":"80"}`:                                   {Addr: "[::1]:80"},
+		`{"Addr":"h:1","host":5,"nodes":"x","Metadata":{"new":"x"}}`: {Addr: "h:1", Metadata: map[string]string{"new": "x"}},
 		`{"Addr":"h:1","Metadata":{"new":"x","checks":[{"name":"x","status":"passing"}]}}`: {
 			Addr: "h:1", Metadata: map[string]string{"new": "x"}, Checks: []health.Result{{Name: "x", Status: health.Passing}}},
 	} {
@@ -127,7 +142,7 @@ func TestAMissingHostBecomesOneThatOthersCanDial(t *testing.T) {
 			t.Errorf("%s: got %s, %v, want it as it is", listen, got, err)
 		}
 	}
-	for _, listen := range []string{":80", "0.0.0.0:80", "[::]:80"} {
+	for _, listen := range []string{":80", "0.0.0.0:80", "[::]:80", "*:80", "0:80", "[::%lo]:80", "[::ffff:0.0.0.0]:80"} {
 		got, err := registry.Advertise(listen)
 		if err != nil { // a machine without a network
 			if !errors.Is(err, registry.ErrInvalid) || !strings.Contains(err.Error(), "set Addr") {
@@ -142,6 +157,129 @@ func TestAMissingHostBecomesOneThatOthersCanDial(t *testing.T) {
 	}
 	if got, err := registry.Advertise("80"); !errors.Is(err, registry.ErrInvalid) {
 		t.Errorf("80: got %s, %v, want ErrInvalid", got, err)
+	}
+}
+
+func TestAnAddressThatOthersCannotDialIsRefusedWithTheReason(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	before := get(t, cli, prefix).Header.Revision
+	for addr, why := range map[string]string{
+		"80":                       "want host:port or :port",
+		"h:http":                   `port "http": want 1 to 65535`,
+		"[fe80::1%eth0]:80":        `zone "eth0" is a name that only this machine knows`,
+		"224.0.0.1:80":             "it is that of many machines",
+		"255.255.255.255:80":       "it is that of many machines",
+		"127.1:80":                 "no name ends in a number",
+		"10.0.0.08:80":             "no name ends in a number",
+		"0x7f000001:80":            "no name ends in a number",
+		"*.example.com:80":         "is neither an IP address nor a name",
+		`h"x:80`:                   `host "h\"x" is neither`,
+		"h%20x:80":                 "is neither an IP address nor a name",
+		"unix:///run/web.sock":     "cannot dial a unix socket",
+		"unix:/run/web.sock":       "cannot dial a unix socket",
+		"/run/web.sock":            "cannot dial a unix socket",
+		"\u001b[2J:80":             `"\x1b[2J:80"`,
+		strings.Repeat("x", 1<<20): "(1048576 bytes)",
+	} {
+		reg, err := registry.Register(bounded(t), cli, registry.Instance{Service: "web", ID: "a", Addr: addr}, &registry.Options{Prefix: prefix})
+		if reg != nil || !errors.Is(err, registry.ErrInvalid) || !strings.Contains(err.Error(), why) || len(err.Error()) > 1000 {
+			t.Errorf("%.40q: got %v, %.200v, want ErrInvalid with %q", addr, reg, err, why)
+		}
+	}
+	for _, listen := range []string{"*:80", "0:80", ":80", "0.0.0.0:80", "[::]:80"} {
+		reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+		at := get(t, cli, prefix+"web/a").Header.Revision
+		if err := reg.Update(bounded(t), func(i *registry.Instance) { i.Addr = listen }); !errors.Is(err, registry.ErrInvalid) {
+			t.Errorf("update to %s: got %v, want ErrInvalid", listen, err)
+		}
+		if kv := get(t, cli, prefix+"web/a").Kvs[0]; kv.ModRevision > at {
+			t.Errorf("update to %s wrote %s", listen, kv.Value)
+		}
+		if err := reg.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before = get(t, cli, prefix).Header.Revision
+	}
+	for _, addr := range []string{"h:1", "10.0.0.1:80", "[fd00::1]:80", "host_1.example.com.:80", "서울.example:80", "xn--h32b.example:80", "3com.example:80"} {
+		if got, err := registry.Advertise(addr); err != nil || got != addr {
+			t.Errorf("%s: got %s, %v, want it as it is", addr, got, err)
+		}
+	}
+	if after := get(t, cli, prefix).Header.Revision; after != before {
+		t.Errorf("revision %d, want %d: nothing was to be sent", after, before)
+	}
+}
+
+func TestOddNamesAreKeptAsTheyAre(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for _, name := range []string{`a"b'c`, "100%", "%2F", `a\b`, "a:b@c", "서울-1", "a?b=c&d#e", "{}", "...", strings.Repeat("é", 100)} {
+		reg := register(t, cli, registry.Instance{Service: name, ID: name, Addr: "h:1"}, &registry.Options{Prefix: prefix})
+		key := prefix + name + "/" + name
+		kvs := get(t, cli, key).Kvs
+		if len(kvs) != 1 {
+			t.Errorf("%s: got %v, want its key", name, kvs)
+			continue
+		}
+		if i, err := registry.Decode(prefix, key, string(kvs[0].Value)); err != nil || i.Service != name || i.ID != name {
+			t.Errorf("%s: decoded to %+v, %v", name, i, err)
+		}
+		if err := reg.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"a/b", "a b", "a\nb", "a\x1b[2J", "..", "", "\xff", strings.Repeat("x", 1024)} {
+		for _, i := range []registry.Instance{{Service: name, ID: "a", Addr: "h:1"}, {Service: "web", ID: name, Addr: "h:1"}} {
+			if i.ID == "" {
+				continue // becomes HOST-PORT
+			}
+			reg, err := registry.Register(bounded(t), cli, i, &registry.Options{Prefix: prefix})
+			if reg != nil || !errors.Is(err, registry.ErrInvalid) || len(err.Error()) > 500 || strings.ContainsAny(err.Error(), "\x1b\n") {
+				t.Errorf("%.40q: got %v, %.200q, want ErrInvalid in short", name, reg, err)
+			}
+		}
+	}
+}
+
+// Whoever may write below the prefix must not reach a reader's terminal, nor fill its log.
+func TestWhatOthersWroteIsQuotedAndCut(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	evil := "\x1b[2J\n\u202e" + strings.Repeat("x", 60_000)
+	value := func(edit func(*registry.Instance)) string {
+		i := registry.Instance{Service: "web", ID: "a", Addr: "h:1", Host: "vm", PID: 7}
+		edit(&i)
+		val, err := i.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return val
+	}
+	for name, val := range map[string]string{
+		"host":    value(func(i *registry.Instance) { i.Host = evil }),
+		"version": value(func(i *registry.Instance) { i.Version = evil }),
+		"zone":    value(func(i *registry.Instance) { i.Zone = evil }),
+		"reason":  value(func(i *registry.Instance) { i.Reason = evil }),
+		"check output": value(func(i *registry.Instance) {
+			i.Checks = []health.Result{{Name: "c", Status: health.Critical, Output: evil}}
+		}),
+		"raw":        evil,
+		"address":    fmt.Sprintf(`{"Addr":%q}`, strings.Repeat("\u009b", 30_000)),
+		"a megabyte": strings.Repeat("x", 1<<20),
+		"process":    `{"Addr":"h:1","Metadata":{"host":"vm","pid":7},"Process":"\u001b[2J.1.\u001b[2J.1"}`,
+	} {
+		if _, err := cli.Put(bounded(t), prefix+"web/a", val); err != nil {
+			t.Fatal(err)
+		}
+		_, err := registry.Register(bounded(t), cli, web("a"), &registry.Options{Prefix: prefix})
+		if !errors.Is(err, registry.ErrExists) || len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\x1b\n\u202e\u009b") {
+			t.Errorf("%s: got %.300q (%d bytes), want ErrExists in short and in plain text", name, err, len(fmt.Sprint(err)))
+		}
+		_, err = registry.Decode(prefix, prefix+"web/a", val)
+		if err != nil && (len(err.Error()) > 1000 || strings.ContainsAny(err.Error(), "\x1b\n\u202e\u009b")) {
+			t.Errorf("%s: decode says %.300q (%d bytes), want it in short and in plain text", name, err, len(fmt.Sprint(err)))
+		}
+	}
+	if _, err := registry.Decode(prefix, prefix+"web/a", `{"Addr":"h:1","Metadata":{`+strings.Repeat(`"k":"v",`, 90_000)+`"x":"y"}}`); !errors.Is(err, registry.ErrValue) || !strings.Contains(err.Error(), "want at most 65536") {
+		t.Errorf("a value of 720 KB: got %v, want ErrValue with the bound", err)
 	}
 }
 

@@ -63,7 +63,7 @@ func TestWhoCannotWaitForADeadOwnersLeaseIsToldOfIt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err = registry.Register(ctx, cli, web("a"), &registry.Options{Prefix: prefix})
-	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "it is waited for") {
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "waiting for lease") {
 		t.Errorf("got %v, want DeadlineExceeded, what is waited for, and no ErrExists", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestCloseEndsARegistrationThatStillWaits(t *testing.T) {
 		}
 		result <- err
 	}()
-	if line := <-log; !strings.Contains(line, "waiting to see whether the owner of the key lives") {
+	if line := <-log; !strings.Contains(line, "waiting for the lease of the key's owner to end") {
 		t.Errorf("log: %s", line)
 	}
 	if err := r.Close(); err != nil {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,22 +10,32 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
 // Sentinels for errors.Is.
 var (
 	// ErrExists: another live process has the key. The error names its host and pid.
-	ErrExists = errors.New("registry: registered by somebody else")
+	ErrExists = errors.New("registry: registered by another process")
 	// ErrUnauthorised: etcd does not let this user write there, or read what stands there.
 	ErrUnauthorised = lease.ErrUnauthorised
-	// ErrClosed: the registrar was closed.
+	// ErrClosed: the registrar was closed, or its Keeper, or the etcd client below it; the error
+	// says which.
 	ErrClosed = errors.New("registry: closed")
+)
+
+// defaultTTL and minTTL are package lease's.
+const (
+	defaultTTL = 10 * time.Second
+	minTTL     = 2 * time.Second
 )
 
 // DefaultPrefix is where services are, unless Options say otherwise.
@@ -50,25 +61,33 @@ type Options struct {
 	AwaitServing bool
 	// Logger gets one line for each change of a registration's state. nil is silent.
 	Logger *slog.Logger
+
+	lookEvery time.Duration // of tests; 0: lookEvery
 }
 
 // Registrar keeps instances registered: through a lost lease, a deleted key, an outage of etcd.
 // Its methods may be called from any goroutine.
 type Registrar struct {
 	cli    *clientv3.Client
+	etcd   *ask.Client // what all handles on cli share
 	prefix string
 	keeper *lease.Keeper
-	own    bool // keeper is ours to close
+	own    bool          // keeper is ours to close
+	ttl    time.Duration // that it asks for, if it is ours
 	checks []health.Check
 	await  bool // AwaitServing
 	log    *slog.Logger
 
-	wake      chan struct{} // something is to be done
+	lookEvery time.Duration
+
+	wake      chan struct{} // there is something to do
 	stop      context.CancelFunc
 	closing   chan struct{} // closed when nothing may be added any more
 	ended     chan struct{}
-	attending sync.WaitGroup // whoever runs or hears checks; added to under mu, until closing
-	close     func() error
+	attending sync.WaitGroup // goroutines that run or hear checks; added to under mu, until closing
+	shutting  atomic.Bool    // Shutdown was called
+	shut      chan struct{}  // closed when that has returned result
+	result    error
 
 	mu       sync.Mutex
 	entries  map[string]*entry // by key
@@ -76,6 +95,8 @@ type Registrar struct {
 	dirty    map[*entry]bool   // those that are, perhaps, not as they should be
 	watcher  *watcher
 	closed   bool
+	left     bool   // Close has returned: nobody waits for keys any longer
+	waiting  bool   // a goroutine waits for the end of an outage
 	notes    []note // for the log, which is written without mu
 	losses   map[Loss]uint64
 }
@@ -99,19 +120,19 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registrar{
-		cli: cli, prefix: o.Prefix, keeper: o.Keeper, checks: slices.Clone(o.Checks), await: o.AwaitServing, log: o.Logger,
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
+		cli: cli, etcd: ask.Of(cli), prefix: o.Prefix, keeper: o.Keeper, checks: slices.Clone(o.Checks), await: o.AwaitServing, log: o.Logger,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}), shut: make(chan struct{}),
 		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool),
-		losses: make(map[Loss]uint64),
+		losses: make(map[Loss]uint64), lookEvery: cmp.Or(o.lookEvery, lookEvery),
 	}
 	r.watcher = newWatcher(r)
 	if r.keeper == nil {
 		r.keeper, r.own = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL}), true
+		r.ttl = max(cmp.Or(max(o.TTL, 0), defaultTTL), minTTL)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := r.etcd.While(context.Background())
 	r.stop = stop
-	r.close = sync.OnceValue(r.shutdown)
-	go r.run(ctx) // ends with Close
+	go r.run(ctx) // ends with Close, or with the client
 	return r, nil
 }
 
@@ -127,7 +148,7 @@ func Register(ctx context.Context, cli *clientv3.Client, instance Instance, opts
 		if ctx.Err() == nil {
 			_ = r.Close() // what it could not withdraw ends with its lease
 		} else {
-			go r.Close() // bounded, and the caller is not kept waiting for it
+			go r.Close() // bounded, and the caller does not wait for it
 		}
 		return nil, err
 	}
@@ -166,7 +187,7 @@ func (r *Registrar) settled(ctx context.Context, e *entry, gone bool) error {
 		r.mu.Lock()
 		done, err, changed := e.settled(), e.verdict, e.changed
 		if e.leaving && !gone {
-			err = ErrClosed // by somebody else meanwhile
+			err = ErrClosed // by another call meanwhile
 		}
 		r.mu.Unlock()
 		if done || err != nil {
@@ -180,7 +201,7 @@ func (r *Registrar) settled(ctx context.Context, e *entry, gone bool) error {
 			if e.settled() {
 				return nil
 			}
-			return ErrClosed
+			return r.closedError()
 		case <-ctx.Done():
 			return r.timeout(ctx, e)
 		}
@@ -189,16 +210,30 @@ func (r *Registrar) settled(ctx context.Context, e *entry, gone bool) error {
 
 // timeout is the error of a caller who does not wait any longer.
 func (r *Registrar) timeout(ctx context.Context, e *entry) error {
+	end := context.Cause(ctx)
 	r.mu.Lock()
 	cause := e.trouble
 	r.mu.Unlock()
 	if cause == nil {
 		cause = r.keeper.Stats().Granting
 	}
-	if cause == nil {
-		return fmt.Errorf("no answer from %q: %w", r.cli.Endpoints(), ctx.Err())
+	cause = ask.Latest(r.etcd, cause)
+	var explained *ask.Unanswered
+	if errors.As(end, &explained) {
+		return end
 	}
-	return fmt.Errorf("%w; at %q: %w", ctx.Err(), r.cli.Endpoints(), cause)
+	if cause == nil {
+		return fmt.Errorf("no answer from %s: %w", quote.Joined(r.cli.Endpoints(), 10), end)
+	}
+	return fmt.Errorf("%w; at %s: %w", end, quote.Joined(r.cli.Endpoints(), 10), cause)
+}
+
+// closedError is ErrClosed, with what was closed if that is not the registrar.
+func (r *Registrar) closedError() error {
+	if err := r.etcd.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return ErrClosed
 }
 
 // withdraw asks for the entry's end.
@@ -215,14 +250,37 @@ func (r *Registrar) leave(e *entry) {
 	r.touch(e)
 }
 
-// Close withdraws all instances: they say draining first, then their keys are deleted. It is
-// idempotent and bounded: 5 s for the keys, and for a Keeper of its own half a TTL more. Checks end
-// before that, within a moment; one that ignores its context is waited for for 1 s. What
-// could not be deleted by then is an error, and ends with its lease; on a shared Keeper, whose
-// leases live on, it is tried on in the background until it is gone or they are.
-func (r *Registrar) Close() error { return r.close() }
+// Close withdraws all instances: they say draining first, then their keys are deleted. Checks end
+// before that, within a moment; Close waits 1 s for one that ignores its context. Then Close takes as
+// long as etcd answers, and 2 s at most while it does not, together with all that is closed on the
+// same client. It is idempotent. Shutdown is Close with a bound of the caller's.
+//
+// The error tells which keys are still in etcd and until when: a key that could not be deleted ends
+// with its lease. On a shared Keeper, whose leases live on, the registrar goes on trying in the
+// background until they are gone or the leases are.
+func (r *Registrar) Close() error {
+	ctx, done := r.etcd.Farewell(context.Background())
+	defer done()
+	return r.Shutdown(ctx)
+}
 
-func (r *Registrar) shutdown() error {
+// Shutdown is Close that waits for etcd until ctx ends, and no longer. Of several calls of the two the
+// first one's bound counts; the others return what it returns, or with their ctx.
+func (r *Registrar) Shutdown(ctx context.Context) error {
+	if r.shutting.CompareAndSwap(false, true) {
+		r.result = r.shutdown(ctx)
+		close(r.shut)
+		return r.result
+	}
+	select {
+	case <-r.shut:
+		return r.result
+	case <-ctx.Done():
+		return fmt.Errorf("registry: close: it is being closed already: %w", context.Cause(ctx))
+	}
+}
+
+func (r *Registrar) shutdown(ctx context.Context) error {
 	r.mu.Lock()
 	close(r.closing)
 	checked := slices.Collect(maps.Values(r.entries))
@@ -238,27 +296,76 @@ func (r *Registrar) shutdown() error {
 		entries = append(entries, e)
 	}
 	r.mu.Unlock()
+	r.urge() // without entries the worker has nothing else that tells it
 
-	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
-	defer cancel()
-	var errs []error
-	for _, e := range entries {
+	var left []*entry
+	var cause error
+	for _, e := range entries { // once ctx has ended the rest takes no time
 		if err := r.settled(ctx, e, true); err != nil {
-			errs = append(errs, fmt.Errorf("registry: withdraw %s: %w", e.key, err))
-			break // the others have the same trouble
+			left, cause = append(left, e), cmp.Or(cause, err)
 		}
-	}
-	if r.own || len(errs) == 0 {
-		r.stop()
-		<-r.ended
 	}
 	if r.own {
-		if err := r.keeper.Close(); err != nil {
-			return errors.Join(append(errs, err)...)
+		r.stop()
+		<-r.ended
+		r.mu.Lock()
+		left = slices.DeleteFunc(left, (*entry).unwritten)
+		r.mu.Unlock()
+		closed := r.keeper.Shutdown(ctx)
+		if r.etcd.Err() == nil && closed == nil { // then its leases were revoked
+			r.mu.Lock()
+			left = slices.DeleteFunc(left, (*entry).revoked)
+			r.mu.Unlock()
 		}
-		return nil // with the leases all keys have gone
+		if len(left) == 0 {
+			return closed
+		}
+		if closed != nil && ctx.Err() == nil { // otherwise it says the same
+			cause = fmt.Errorf("%w; %w", cause, closed)
+		}
+		return r.remain(left, cause)
 	}
-	return errors.Join(errs...)
+	r.mu.Lock()
+	r.left = true
+	r.mu.Unlock()
+	if len(left) > 0 {
+		r.urge()
+		return r.remain(left, cause)
+	}
+	r.stop()
+	<-r.ended
+	return nil
+}
+
+// remain is the error of keys that were not withdrawn: which, why, and how long they can stay.
+func (r *Registrar) remain(left []*entry, cause error) error {
+	slices.SortFunc(left, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var keys []string
+	for _, e := range left {
+		keys = append(keys, e.key)
+	}
+	return fmt.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), cause, r.until(left[0]))
+}
+
+// until tells how long a key that was not deleted can stay. r.mu is held.
+func (r *Registrar) until(e *entry) string {
+	ttl := "a TTL"
+	if r.own {
+		ttl = r.ttl.String()
+	}
+	l := cmp.Or(e.on, e.lease)
+	if n := len(e.untold); n > 0 {
+		l = e.untold[n-1]
+	}
+	switch {
+	case l == nil:
+		return "it may stay in etcd"
+	case r.own || l.Err() != nil:
+		return fmt.Sprintf("in etcd it stays until its lease %016x ends, %s after etcd is back at the latest", int64(l.ID()), ttl)
+	}
+	return fmt.Sprintf("in etcd it stays until that is tried again with success, or its Keeper's lease %016x ends", int64(l.ID()))
 }
 
 // retired tells whether the worker of a closed registrar has nothing left to do. With a shared
@@ -270,7 +377,7 @@ func (r *Registrar) retired() bool {
 		return false
 	}
 	for _, e := range r.entries {
-		if e.lease == nil || e.lease.Err() == nil {
+		if !r.left || e.lease == nil || e.lease.Err() == nil {
 			return false
 		}
 	}
@@ -327,7 +434,7 @@ func chunks(todo []*entry) [][]*entry {
 	return all
 }
 
-// lose takes note that keys are ours no longer. r.mu is held.
+// lose records that keys are no longer ours. r.mu is held.
 func (r *Registrar) lose(reason string, entries ...*entry) {
 	entries = slices.DeleteFunc(entries, func(e *entry) bool { return !e.lost(reason) })
 	if len(entries) > 0 {

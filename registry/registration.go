@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // Registration is one instance that is kept registered. Its methods may be called from any
@@ -29,7 +30,7 @@ type State struct {
 	Registered bool
 	Since      time.Time
 	// Err is the last try's error, nil while all is as it should be. With ErrUnauthorised, or
-	// ErrExists from a live process, tries are some seconds apart.
+	// ErrExists from a live process, tries are some seconds apart; with ErrClosed there is none.
 	Err error
 	// Reason is why it was last lost, "" if it never was; Again is how often.
 	Reason string
@@ -56,7 +57,10 @@ func (g *Registration) State() State {
 		}
 	}
 	if e.trouble != nil {
-		s.Err = e.trouble
+		s.Err = ask.Latest(g.registrar.etcd, e.trouble)
+	}
+	if g.registrar.etcd.Err() != nil {
+		s.Registered, s.Err = false, g.registrar.closedError()
 	}
 	return s
 }
@@ -93,14 +97,15 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 	return nil
 }
 
-// wish takes note of what the instance shall be.
+// wish records what the instance should be.
 func (g *Registration) wish(ctx context.Context, change func(*Instance)) error {
 	r, e := g.registrar, g.entry
 	e.updating.Lock()
 	defer e.updating.Unlock()
 	next := g.Instance()
-	was := next.Addr
+	was := next
 	change(&next)
+	next.Host, next.PID, next.process = was.Host, was.PID, was.process
 	fresh, err := newEntry(r.prefix, next, r.checks)
 	if err != nil {
 		return err
@@ -108,7 +113,7 @@ func (g *Registration) wish(ctx context.Context, change func(*Instance)) error {
 	if fresh.key != e.key {
 		return fmt.Errorf("%w: update of %s to %s: close it and register anew", ErrInvalid, e.key, fresh.key)
 	}
-	if len(r.checks) > 0 && fresh.instance.Addr != was {
+	if len(r.checks) > 0 && fresh.instance.Addr != was.Addr {
 		end, err := r.begin()
 		if err != nil {
 			return err
@@ -152,17 +157,29 @@ func (g *Registration) Drain(ctx context.Context, reason string) error {
 }
 
 // Close withdraws the instance: its checks end, it says draining, then its key is deleted. It is
-// idempotent and bounded; a key that could not be deleted ends with its lease.
+// idempotent, and bounded as Registrar.Close is. The error tells that the key is still in etcd, and
+// until when: it is tried again while the Registrar is open, and ends with its lease.
 func (g *Registration) Close() error {
 	if g.alone {
 		return g.registrar.Close()
 	}
-	g.registrar.dismiss(g.entry)
-	g.registrar.withdraw(g.entry)
-	ctx, cancel := context.WithTimeout(context.Background(), rpcTimeout)
-	defer cancel()
-	if err := g.registrar.settled(ctx, g.entry, true); err != nil {
-		return fmt.Errorf("registry: withdraw %s: %w", g.entry.key, err)
+	ctx, done := g.registrar.etcd.Farewell(context.Background())
+	defer done()
+	return g.Shutdown(ctx)
+}
+
+// Shutdown is Close that waits for etcd until ctx ends, and no longer.
+func (g *Registration) Shutdown(ctx context.Context) error {
+	if g.alone {
+		return g.registrar.Shutdown(ctx)
+	}
+	r := g.registrar
+	r.dismiss(g.entry)
+	r.withdraw(g.entry)
+	if err := r.settled(ctx, g.entry, true); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return fmt.Errorf("registry: withdraw %s: %w; %s", g.entry.key, err, r.until(g.entry))
 	}
 	return nil
 }

@@ -10,16 +10,18 @@ type Loss string
 
 const (
 	LossLease   Loss = "lease"   // its lease ended
-	LossDeleted Loss = "deleted" // its key was deleted: by somebody, or with a lease that was revoked
-	LossTaken   Loss = "taken"   // somebody else wrote its key
+	LossDeleted Loss = "deleted" // its key was deleted: by another client, or with a lease that was revoked
+	LossTaken   Loss = "taken"   // another process wrote its key
 )
 
 // The same for people, as State and the log say it.
 const (
 	leaseEnded = "its lease ended"
 	keyDeleted = "its key was deleted"
-	keyTaken   = "its key was taken by somebody"
-	keyChanged = "its key was changed by somebody else"
+	keyTaken   = "its key was taken by another process"
+	keyChanged = "its key was changed by another process"
+
+	clientClosed = "the etcd client was closed"
 )
 
 func lossOf(reason string) Loss {
@@ -53,7 +55,7 @@ func (r *Registrar) Stats() Stats {
 	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(r.losses)}
 	for _, e := range r.entries {
 		if !e.leaving {
-			there := e.written && e.lease.Err() == nil
+			there := e.written && e.lease.Err() == nil && r.etcd.Err() == nil
 			s.Registrations[Group{e.instance.Service, e.status(), there}]++
 		}
 	}

@@ -2,10 +2,8 @@ package registry
 
 import (
 	"context"
-	"math/rand/v2"
 	"strings"
 	"sync"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -34,7 +32,7 @@ type target struct {
 }
 
 func newWatcher(r *Registrar) *watcher {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := r.etcd.While(context.Background())
 	return &watcher{r: r, targets: make(map[string]*target), leases: make(map[*lease.Lease]bool), ctx: ctx, cancel: cancel}
 }
 
@@ -115,7 +113,7 @@ func (w *watcher) follow(ctx context.Context, name string, from int64) {
 	if strings.HasSuffix(name, "/") {
 		opts = append(opts, clientv3.WithPrefix())
 	}
-	pause := firstPause
+	again := w.r.etcd.Backoff(firstPause, maxPause)
 	for first := true; ctx.Err() == nil; first = false {
 		watchCtx, end := context.WithCancel(clientv3.WithRequireLeader(ctx))
 		start := opts
@@ -124,7 +122,7 @@ func (w *watcher) follow(ctx context.Context, name string, from int64) {
 		}
 		for resp := range w.r.cli.Watch(watchCtx, name, start...) {
 			if resp.Created && !resp.Canceled {
-				pause = firstPause
+				again.Reset()
 				if !first { // what happened in between is not known
 					w.reopened(name, resp.Header.Revision+1)
 				}
@@ -132,15 +130,11 @@ func (w *watcher) follow(ctx context.Context, name string, from int64) {
 			w.r.observe(resp.Events)
 		}
 		end()
-		select {
-		case <-time.After(rand.N(pause)):
-		case <-ctx.Done():
-		}
-		pause = min(2*pause, maxPause)
+		_ = again.Wait(ctx) // it ends early with the client, and then ctx ends
 	}
 }
 
-// reopened takes note that a watch may have missed what happened before a revision.
+// reopened records that a watch may have missed what happened before a revision.
 func (w *watcher) reopened(name string, from int64) {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()
@@ -160,7 +154,7 @@ func (r *Registrar) doubt(below string) {
 	}
 }
 
-// observe takes note of what happened to keys.
+// observe records what happened to keys.
 func (r *Registrar) observe(events []*clientv3.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

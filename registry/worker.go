@@ -6,21 +6,26 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/connectivity"
 
+	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
 const (
-	// rpcTimeout bounds a request; etcd itself gives up after 7 s. The first try of a write is
-	// shorter: the next one goes to another member.
-	firstTimeout = 1500 * time.Millisecond
-	rpcTimeout   = 5 * time.Second
+	// rpcTimeout bounds a request; etcd itself gives up after 7 s. One that has no answer within
+	// hedgeAfter is sent again, to another member, and so on. See transact.
+	rpcTimeout  = 5 * time.Second
+	hedgeAfter  = 500 * time.Millisecond
+	hedgePerKey = 5 * time.Millisecond // a hundred times what a key costs: a busy member is not a silent one
+	// reserveTimeout bounds the wait for a lease, which has tries of its own: it must be longer than
+	// an election of etcd's takes.
+	reserveTimeout = 10 * time.Second
 	// txnOps and txnBytes bound a transaction: the server takes 128 operations and 1.5 MiB.
 	// txnsAtOnce of them are under way together, of keys that have nothing in common.
 	txnOps     = 128
@@ -34,9 +39,12 @@ const (
 	// slowPause is between tries that hardly anything but a person can help: a permission that
 	// was taken away, a key that a live process has taken over.
 	slowPause = 5 * time.Second
-	// verifyEvery is how often keys are looked at that nobody said anything about: a watch can
-	// fall silent without an error.
-	verifyEvery = 30 * time.Second
+	// lookEvery is how often keys are looked at of which nothing was heard: a watch can fall silent
+	// without an error.
+	lookEvery = 30 * time.Second
+	// lateness is for how long a try that was given up is expected to be carried out: a member that was
+	// cut off or stopped passes on what it has kept when it goes on.
+	lateness = time.Minute
 	// stoodLong is for how long a key has to stand for its loss not to be one in a row.
 	stoodLong = time.Second
 )
@@ -46,19 +54,26 @@ const (
 func (r *Registrar) run(ctx context.Context) {
 	defer close(r.ended)
 	defer r.flush()
+	defer r.abandon()
 	defer r.watcher.close()
-	verify := time.NewTicker(verifyEvery)
+	verify := time.NewTicker(r.lookEvery)
 	defer verify.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
-	pause := firstPause
+	pause, most := firstPause, maxPause
+	if r.own {
+		most = min(maxPause, r.ttl/4) // so that it is back within the TTL
+	}
 	for !r.retired() {
 		todo, wait := r.pending()
-		if len(todo) > 0 {
+		if outage := r.etcd.Outage(); outage != nil && len(todo) > 0 {
+			r.pauseFor(ctx, outage, todo)
+			wait = time.Hour // its end wakes
+		} else if len(todo) > 0 {
 			if r.round(ctx, todo, pause) {
 				pause = firstPause
 			} else {
-				pause = min(2*pause, maxPause)
+				pause = min(2*pause, most)
 			}
 			_, wait = r.pending()
 		}
@@ -74,6 +89,52 @@ func (r *Registrar) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// pauseFor sees to it that the worker is woken at the end of an outage, in which nothing is tried: when
+// that is, is decided in one place for all who use the client.
+func (r *Registrar) pauseFor(ctx context.Context, outage error, todo [][]*entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, chunk := range todo {
+		for _, e := range chunk {
+			if e.unwritten() {
+				r.forget(e)
+			} else if e.trouble == nil {
+				r.cannotWrite(e, outage)
+				e.fails(outage, 0, false)
+			}
+		}
+	}
+	if r.waiting {
+		return
+	}
+	r.waiting = true
+	r.watcher.wg.Go(func() { // ends with the outage, or with ctx
+		_ = r.etcd.Await(ctx) // the worker sees why
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.waiting = false
+		r.urge()
+	})
+}
+
+// abandon ends the entries of a registrar whose client was closed.
+func (r *Registrar) abandon() {
+	if r.etcd.Err() == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.entries {
+		if e.written {
+			e.written, e.doubted, e.reason, e.since = false, false, clientClosed, time.Now()
+		}
+		e.fails(r.closedError(), slowPause, true)
+	}
+	if len(r.entries) > 0 {
+		r.note(slog.LevelWarn, "registrations ended", "because", clientClosed, "number", len(r.entries))
 	}
 }
 
@@ -104,17 +165,16 @@ func (r *Registrar) round(ctx context.Context, todo [][]*entry, pause time.Durat
 
 // settle writes a chunk. One that is refused is halved, to find out for whom that is meant.
 func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Duration) bool {
-	patience := rpcTimeout
-	if pause == firstPause {
-		patience = firstTimeout
-	}
-	err := r.write(ctx, chunk, patience)
+	err := r.write(ctx, chunk)
 	if half := len(chunk) / 2; half > 0 && divisible(err) {
 		first, second := r.settle(ctx, chunk[:half], pause), r.settle(ctx, chunk[half:], pause)
 		return first && second
 	}
-	if conn := r.cli.ActiveConnection(); err != nil && conn.GetState() == connectivity.TransientFailure {
-		conn.ResetConnectBackoff() // our pauses are shorter than gRPC's, of up to two minutes
+	switch class := ask.ClassOf(err); {
+	case class == ask.Done || class == ask.Final && ask.Answer(err):
+		r.etcd.Answered()
+	case !ask.Answer(err) && ctx.Err() == nil: // a member's refusal is neither: it answers, and does nothing
+		r.etcd.Failed(err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +186,7 @@ func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Durat
 	return err == nil
 }
 
-// unsettled takes note of what a try has left. r.mu is held.
+// unsettled records what a try has left. r.mu is held.
 func (r *Registrar) unsettled(e *entry, err error, rest time.Duration) {
 	if e.leaving && (denial(err) || errors.Is(err, rpctypes.ErrNoSpace)) {
 		e.farewell = true // what keeps it from being said need not keep the key from being deleted
@@ -138,26 +198,33 @@ func (r *Registrar) unsettled(e *entry, err error, rest time.Duration) {
 		}
 	case denial(err):
 		e.fails(fmt.Errorf("%w: write %s: %w", ErrUnauthorised, e.key, err), slowPause+rest, true)
-	case errors.Is(err, lease.ErrClosed):
+	case r.etcd.Err() != nil:
+		e.fails(r.closedError(), slowPause, true)
+	case errors.Is(err, lease.ErrClosed) && !e.leaving: // what leaves needs no lease: the try began before it did
 		e.fails(fmt.Errorf("%w: the Keeper: %w", ErrClosed, err), slowPause, true)
 	default:
-		e.untold = true
 		if e.trouble == nil {
-			r.note(slog.LevelWarn, "cannot write, trying on", "key", e.key, "endpoints", r.cli.Endpoints(), "error", err)
+			r.cannotWrite(e, err)
 		}
 		e.fails(err, rest, false)
 	}
 }
 
+func (r *Registrar) cannotWrite(e *entry, err error) {
+	r.note(slog.LevelWarn, "cannot write, trying on", "key", e.key, "endpoints", r.cli.Endpoints(), "error", r.etcd.Explain(err))
+}
+
 // divisible tells whether a smaller transaction might not have the trouble.
 func divisible(err error) bool {
-	return denial(err) || errors.Is(err, lease.ErrTooManyKeys) ||
+	return errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, lease.ErrTooManyKeys) ||
 		errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge)
 }
 
 // denial tells whether the error is about the user.
 func denial(err error) bool {
-	return errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, lease.ErrUnauthorised)
+	return slices.ContainsFunc([]error{
+		rpctypes.ErrPermissionDenied, lease.ErrUnauthorised, rpctypes.ErrUserEmpty, rpctypes.ErrAuthFailed, rpctypes.ErrUserNotFound,
+	}, func(reason error) bool { return errors.Is(err, reason) })
 }
 
 // reserve finds room on a live lease for the entries that have none.
@@ -173,7 +240,7 @@ func (r *Registrar) reserve(ctx context.Context, chunk []*entry) error {
 	if len(without) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
 	defer cancel()
 	l, err := r.keeper.Reserve(ctx, len(without))
 	if err != nil {

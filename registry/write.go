@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -20,15 +22,17 @@ type want struct {
 	cmp   clientv3.Cmp
 	put   record
 	del   bool
-	look  bool // nothing is to be done if the comparison holds
+	first bool // the comparison holds while there is no key
+	look  bool // there is nothing to do if the comparison holds
+	stays bool // if it holds, the key is on the entry's lease
 }
 
-// write does one transaction for a chunk and takes note of what it learnt.
-func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Duration) error {
+// write does one transaction for a chunk and records what it learnt.
+func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
 	if err := r.reserve(ctx, chunk); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
 	wants := r.wants(chunk)
 	if len(wants) == 0 {
@@ -43,16 +47,19 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Dur
 		case w.del:
 			then = append(then, clientv3.OpDelete(w.entry.key))
 		default:
-			then = append(then, clientv3.OpPut(w.entry.key, w.put.value, clientv3.WithLease(w.entry.lease.ID())))
+			then = append(then, clientv3.OpPut(w.entry.key, w.put.value, r.onLease(w)))
 		}
 		otherwise = append(otherwise, clientv3.OpGet(w.entry.key))
 	}
-	resp, err := r.cli.Txn(ctx).If(cmps...).Then(then...).Else(otherwise...).Commit()
+	resp, open, err := r.transact(ctx, len(wants), clientv3.OpTxn(cmps, then, otherwise))
+	if open {
+		r.unheard(wants)
+	}
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) && ended(ctx, wants) {
 		return nil // with this known the next round goes on another one, at once
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v: %w", patience, err)
+		return fmt.Errorf("no answer within %v: %w", rpcTimeout, err)
 	}
 	if err != nil {
 		return err
@@ -63,6 +70,16 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry, patience time.Dur
 	}
 	r.learn(ctx, wants, resp)
 	return nil
+}
+
+// onLease is the option that puts a key on its lease. One that is there already stays on it: with
+// authentication on, etcd checks a Put that names a lease against every key of that lease, 5 µs each.
+// Without it, to leave the lease as it is costs a little more than to name it.
+func (r *Registrar) onLease(w want) clientv3.OpOption {
+	if w.stays && r.cli.Username != "" {
+		return clientv3.WithIgnoreLease()
+	}
+	return clientv3.WithLease(w.entry.lease.ID())
 }
 
 // ended asks whether the leases of a transaction live, and tells whether one does not.
@@ -83,21 +100,22 @@ func (r *Registrar) wants(chunk []*entry) []want {
 	defer r.mu.Unlock()
 	all := make([]want, 0, len(chunk))
 	for _, e := range chunk {
-		if e.leaving && (e.lease == nil || e.revision == 0 && !e.untold) {
-			r.forget(e) // never written
+		if e.unwritten() {
+			r.forget(e)
 			continue
 		}
 		// A write that etcd answered late, or twice, fails the comparison: no revision comes back.
 		w := want{entry: e, put: e.wanted}
 		switch {
 		case e.written:
-			w.cmp, w.look = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.there.value == e.wanted.value
+			w.cmp, w.stays = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.on == e.lease
+			w.look = w.stays && e.there.value == e.wanted.value
 		case e.replace != 0:
 			w.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
 		case e.leaving: // and perhaps written
 			w.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
 		default:
-			w.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0)
+			w.cmp, w.first = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
 		}
 		if e.leaving {
 			last, say := e.goodbye()
@@ -108,16 +126,36 @@ func (r *Registrar) wants(chunk []*entry) []want {
 	return all
 }
 
-// done takes note of a transaction that went through.
+// unheard records that a try of a transaction has no answer.
+func (r *Registrar) unheard(wants []want) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range wants {
+		if w.look || w.del {
+			continue
+		}
+		if !slices.Contains(w.entry.untold, w.entry.lease) {
+			w.entry.untold = append(w.entry.untold, w.entry.lease)
+		}
+		if w.first {
+			w.entry.late = time.Now().Add(lateness)
+		}
+	}
+}
+
+// done records a transaction that went through.
 func (r *Registrar) done(wants []want, revision int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var back []*entry
 	var away time.Duration
+	var late lateKeys
+	defer func() { r.undoLate(late, revision) }()
 	for _, w := range wants {
 		e := w.entry
 		switch {
 		case w.del:
+			late.add(e)
 			r.forget(e)
 			continue
 		case w.look:
@@ -159,16 +197,24 @@ func (r *Registrar) forget(e *entry) {
 	}
 }
 
-// learn takes note of what stands under the keys of a transaction that did not go through: one
+// learn records what stands under the keys of a transaction that did not go through: one
 // key that is otherwise than thought is enough for that.
 func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnResponse) {
-	var strangers []*clientv3.GetResponse
+	type stranger struct {
+		kv *mvccpb.KeyValue
+		owner
+	}
+	var strangers []stranger
+	var inherited []*entry
+	var from string
+	var late lateKeys
 	r.mu.Lock()
 	for i, w := range wants {
 		e := w.entry
 		got := resp.Responses[i].GetResponseRange()
 		switch {
 		case len(got.Kvs) == 0 && e.leaving:
+			late.add(e)
 			r.forget(e)
 		case len(got.Kvs) == 0:
 			r.lose(keyDeleted, e)
@@ -180,15 +226,28 @@ func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnR
 			r.lose(leaseEnded, e)
 			e.replace = got.Kvs[0].ModRevision
 		case e.leaving:
-			r.forget(e) // somebody else's now
+			r.forget(e) // another process has it now
 		default:
 			r.lose(keyTaken, e)
-			strangers = append(strangers, (*clientv3.GetResponse)(got))
+			kv := got.Kvs[0]
+			o := ownerOf(r.prefix, kv)
+			if !o.gone || kv.Lease == 0 {
+				e.replace = 0
+				strangers = append(strangers, stranger{kv, o})
+				continue
+			}
+			// The next transaction compares this revision: consumers see the key change and never go.
+			e.replace, from = kv.ModRevision, o.who
+			inherited = append(inherited, e)
 		}
 	}
+	r.undoLate(late, resp.Header.Revision)
+	if len(inherited) > 0 {
+		r.note(slog.LevelInfo, "taking over the key of a process that is gone", about("owner", from, inherited)...)
+	}
 	r.mu.Unlock()
-	for _, got := range strangers {
-		r.face(ctx, got)
+	for _, s := range strangers {
+		r.face(ctx, s.kv, s.owner)
 	}
 }
 
@@ -206,8 +265,7 @@ func (r *Registrar) recorded(e *entry, value string) record {
 
 // face looks at another process's lease on a key of ours. A registration that was never
 // complete is refused as soon as the owner is known to live; one that was waits for the key.
-func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) {
-	kv := got.Kvs[0]
+func (r *Registrar) face(ctx context.Context, kv *mvccpb.KeyValue, o owner) {
 	look, ends, err := r.look(ctx, kv.Lease)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,25 +287,26 @@ func (r *Registrar) face(ctx context.Context, got *clientv3.GetResponse) {
 	case lives && established:
 		pause = slowPause // and its watch tells when the key becomes free
 	}
-	who := owner(r.prefix, kv)
 	if e.trouble == nil && !lives {
-		r.note(slog.LevelWarn, "waiting to see whether the owner of the key lives", "key", e.key, "owner", who)
+		r.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.who,
+			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(look.remaining, 0), "because", o.why)
 	}
-	e.fails(occupied(kv.Lease, lives, who, look.remaining), pause, lives && !established)
+	e.fails(occupied(kv.Lease, lives, o, look.remaining), pause, lives && !established)
 	if lives || !e.rival.comparable(look) {
 		e.rival = look
 	}
 }
 
 // occupied says who keeps the key from being ours, and what can be done about it.
-func occupied(on int64, lives bool, who string, remaining time.Duration) error {
+func occupied(on int64, lives bool, o owner, remaining time.Duration) error {
 	switch {
 	case on == 0:
-		return fmt.Errorf("%w: by %s, on no lease, so that it stays; choose another ID, or delete the key", ErrExists, who)
+		return fmt.Errorf("%w: by %s, on no lease, so that it stays; choose another ID, or delete the key", ErrExists, o.who)
 	case lives:
-		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, who)
+		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.who)
 	}
-	return fmt.Errorf("the key is that of %s, whose lease has %v left and was not seen renewed yet; it is waited for", who, max(remaining, 0))
+	return fmt.Errorf("waiting for lease %016x of the key's owner to end, which has %v left and was not seen renewed yet: %s; that it is gone is not proven: %s",
+		on, max(remaining, 0), o.who, o.why)
 }
 
 // look asks how long a lease has left, and whether it ends just now.

@@ -37,6 +37,7 @@ func rows() []suite.Row {
 		{Name: "visible", What: "from the call that registers until a consumer lists the instance", Measure: of((*job).visible)},
 		{Name: "grpc", What: "from a Put until a gRPC connection has the list", Measure: of((*job).grpc)},
 		{Name: "batch", What: "1,000 and 10,000 registrations from one process", Measure: of((*job).batch)},
+		{Name: "users", What: "1 to 10,000 registrations of a user who is not root", Measure: of((*job).users)},
 		{Name: "read", What: "reading the list and picking one, at 10 to 100,000 instances", Measure: of((*job).read)},
 		{Name: "pick", What: "picking by each policy, while 1,000 of 10,000 instances change a second", Measure: of((*job).pick)},
 		{Name: "bytes", What: "what one consumer receives for 200 updates among 1,000 instances", Measure: of((*job).bytes)},

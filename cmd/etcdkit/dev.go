@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,6 +26,7 @@ type devFlags struct {
 	members   int
 	dataDir   string
 	anyPort   bool
+	gateway   bool
 	output    string
 	readyFile string
 }
@@ -33,6 +35,7 @@ func (f *devFlags) cluster(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.members, "members", 3, "1, 3 or 5")
 	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "keep the data here, and use it again (default: temporary, removed at exit)")
 	cmd.Flags().BoolVar(&f.anyPort, "any-port", false, "take free ports instead of 2379/2380, 22379/22380, 32379/32380")
+	cmd.Flags().BoolVar(&f.gateway, "gateway", false, "serve etcd's JSON API below /v3/, too; web pages that are open on this machine can then write keys")
 }
 
 func newDev() *cobra.Command {
@@ -43,7 +46,8 @@ func newDev() *cobra.Command {
 		GroupID: groupMain,
 		Long: `Starts a cluster of real etcd processes on 127.0.0.1 and runs until Ctrl-C (a second
 Ctrl-C ends it at once). From another terminal, the fault commands break it and print what
-that did, as measured. "leader" is a member's name, too.`,
+that did, as measured. Use "leader" for whichever member leads now, "follower" for one that does
+not, and "all" for all of them. While it runs, etcdkit ctl finds it without being told where it is.`,
 		Example: "  etcdkit dev\n  etcdkit dev kill leader\n  etcdkit dev run -- go test ./...",
 		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runDev(cmd, f) },
@@ -67,7 +71,7 @@ func (f *devFlags) options(logger *slog.Logger) (*cluster.Options, error) {
 	if f.members != 1 && f.members != 3 && f.members != 5 {
 		return nil, usagef("--members %d: want 1, 3 or 5", f.members)
 	}
-	return &cluster.Options{Members: f.members, DataDir: f.dataDir, AnyPort: f.anyPort, Logger: logger}, nil
+	return &cluster.Options{Members: f.members, DataDir: f.dataDir, AnyPort: f.anyPort, Gateway: f.gateway, Logger: logger}, nil
 }
 
 func runDev(cmd *cobra.Command, f devFlags) (err error) {
@@ -76,14 +80,14 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 	if err := checkOutput(f.output, "text", "json"); err != nil {
 		return err
 	}
-	if err := checkDirectory("ready file", f.readyFile); err != nil {
+	if err := checkReadyFile(f.readyFile); err != nil {
 		return err
 	}
-	sockets, err := makeControlDir() // before a cluster is there that it could not serve
+	removeDir, err := checkControlDir() // before a cluster is there that it could not serve
 	if err != nil {
 		return err
 	}
-	defer os.Remove(sockets) // refused while another cluster is in it
+	defer removeDir()
 	talk := slog.New(&lines{to: stderr})
 	opts, err := f.options(talk)
 	if err != nil {
@@ -96,11 +100,16 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	took := time.Since(begin)
-	stop, err := serveControl(sockets, c, func(ch *cluster.Change) { talk.Info(ch.String()) })
+	stop, err := serveControl(c, func(ch *cluster.Change) { talk.Info(ch.String()) })
 	if err != nil {
 		return err
 	}
 	defer stop()
+	silence, err := announce(firstPort(c.Status().Members[0].Client), c.Endpoints())
+	if err != nil {
+		return err
+	}
+	defer silence()
 
 	status, err := json.Marshal(c.Status())
 	if err != nil {
@@ -115,7 +124,7 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 	if f.output == "json" {
 		fmt.Fprintf(stdout, "%s\n", status)
 	} else {
-		printReady(stdout, c.Status(), took)
+		printReady(stdout, c.Status(), took, f.gateway)
 	}
 	<-ctx.Done()
 	talk.Info("stopping; Ctrl-C again ends it at once")
@@ -148,15 +157,20 @@ func checkDirectory(what, name string) error {
 	return nil
 }
 
-// writeWhole lets nobody read half a file.
-func writeWhole(name string, b []byte) error {
-	if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+// checkReadyFile tells early that a ready file cannot be written, or would replace what is no file, as a
+// device or a link: the ready file gets its name when it is complete, and is removed at the end.
+func checkReadyFile(name string) error {
+	const what = "ready file"
+	if err := checkDirectory(what, name); err != nil {
 		return err
 	}
-	return os.Rename(name+".new", name)
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s %s: is not a regular file: name another one", what, name)
+	}
+	return nil
 }
 
-func printReady(w io.Writer, s cluster.Status, took time.Duration) {
+func printReady(w io.Writer, s cluster.Status, took time.Duration, gateway bool) {
 	noun := "members"
 	if len(s.Members) == 1 {
 		noun = "member"
@@ -169,6 +183,9 @@ func printReady(w io.Writer, s cluster.Status, took time.Duration) {
 	}
 	fmt.Fprintf(w, "\n  data   %s (%s)\n", s.DataDir, kept)
 	fmt.Fprintf(w, "  use    %s\n", exportLine(s))
+	if gateway {
+		fmt.Fprintf(w, "  json   http://%s/v3/   (any web page open on this machine can write keys)\n", s.Members[0].Client)
+	}
 	choice := ""
 	if port := firstPort(s.Members[0].Client); port != usualPort {
 		choice = " --cluster " + port // there may be another one
@@ -183,7 +200,11 @@ func exportLine(s cluster.Status) string {
 
 func printMembers(w io.Writer, s cluster.Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  MEMBER\tROLE\tSTATE\tPID\tCLIENT\tPEER")
+	heading := "  MEMBER\tROLE\tSTATE\tPID\tCLIENT\tPEER"
+	if slices.ContainsFunc(s.Members, func(m cluster.MemberStatus) bool { return note(m) != "" }) {
+		heading += "\tNOTE"
+	}
+	fmt.Fprintln(t, heading)
 	for _, m := range s.Members {
 		pid := "-"
 		if m.PID != 0 {

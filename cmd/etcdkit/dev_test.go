@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 // dev is a running "etcdkit dev".
@@ -27,7 +29,15 @@ type dev struct {
 
 func startDev(t *testing.T, args ...string) *dev {
 	t.Helper()
-	d := &dev{dir: shortDir(t), stderr: newTalk()}
+	d := &dev{dir: shortDir(t)}
+	d.start(t, args...)
+	return d
+}
+
+// start starts it with its files in d.dir.
+func (d *dev) start(t *testing.T, args ...string) {
+	t.Helper()
+	d.stderr = newTalk()
 	d.cmd = etcdkit(t, d.dir, append([]string{"dev", "--any-port", "-o", "json"}, args...)...)
 	d.cmd.Stderr = d.stderr
 	out, err := d.cmd.StdoutPipe()
@@ -45,7 +55,6 @@ func startDev(t *testing.T, args ...string) *dev {
 	if err := json.Unmarshal(line, &d.status); err != nil {
 		t.Fatalf("%q is not one line of JSON: %v", line, err)
 	}
-	return d
 }
 
 // does runs a dev subcommand against it.
@@ -128,8 +137,42 @@ func TestDevWritesItsReadyFileAndRemovesItAtItsEnd(t *testing.T) {
 	}
 }
 
+// A ready file replaces what has its name, and is removed at the end: not a device or a link.
+func TestAReadyFileReplacesNoDeviceAndNoLink(t *testing.T) {
+	const reason = "is not a regular file: name another one"
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"to-a-file": "file", "to-a-device": os.DevNull, "to-nothing": "nothing"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"file": "", "nothing": "", "to-a-file": reason, "to-a-device": reason, "to-nothing": reason, ".": "is a directory: want a file",
+	} {
+		switch err := checkReadyFile(filepath.Join(dir, name)); {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v, want no error", name, err)
+		case want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)):
+			t.Errorf("%s: %v, want that it %s", name, err, want)
+		}
+	}
+	// With two members, which is the next thing to be refused, it never gets so far as to write.
+	stdout, stderr, code := output(t, etcdkit(t, shortDir(t), "dev", "--members", "2", "--ready-file", os.DevNull))
+	if code != 1 || !strings.Contains(stderr, reason) {
+		t.Errorf("dev --ready-file %s: %q, exit code %d, want 1 and that it %s", os.DevNull, stdout+stderr, code, reason)
+	}
+}
+
 func TestSeveralDevClustersAreToldApart(t *testing.T) {
-	a := startDev(t, "--members", "1")
+	a := startDev(t, "--members", "1", "--gateway")
+	if resp, err := http.Post("http://"+a.status.Members[0].Client+"/v3/maintenance/status", "application/json", strings.NewReader("{}")); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("etcd's JSON API with --gateway: %v, %v", resp, err)
+	} else {
+		resp.Body.Close()
+	}
 	b := etcdkit(t, a.dir, "dev", "--any-port", "--members", "1", "-o", "json")
 	out, err := b.StdoutPipe()
 	if err != nil {
@@ -212,12 +255,12 @@ func TestDevRunPassesSIGTERMOnAndWaits(t *testing.T) {
 func TestDevNamesWhoHoldsATakenPort(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:2379")
 	if err != nil {
-		t.Skipf("somebody holds it already: %v", err)
+		means.Missing(t, "another process holds it: %v", err)
 	}
 	defer ln.Close()
 	dir := shortDir(t)
 	stdout, stderr, code := output(t, etcdkit(t, dir, "dev"))
-	want := fmt.Sprintf("127.0.0.1:2379 is held by pid %d (etcdkit.test); stop it, or let the system choose ports with --any-port", os.Getpid())
+	want := fmt.Sprintf("127.0.0.1:2379 is held by pid %d (etcdkit.test) (stop it); --any-port takes free ports", os.Getpid())
 	if code != 1 || stdout != "" || !strings.Contains(stderr, want) {
 		t.Errorf("got %q, exit code %d, want %q", stdout+stderr, code, want)
 	}

@@ -1,25 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
-	"syscall"
-	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/child"
 )
-
-// runGrace is what CMD gets to end after a signal.
-const runGrace = 10 * time.Second
 
 func newDevRun() *cobra.Command {
 	var f devFlags
@@ -27,10 +22,14 @@ func newDevRun() *cobra.Command {
 		Use:   "run [flags] -- CMD [ARG…]",
 		Short: "run a command on a cluster that lives as long as it does",
 		Long: `Starts a cluster, runs CMD with ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS set, and takes
-everything down. The exit code is CMD's own (128 + the signal if one ended it, 127 if CMD was
-not found).`,
-		Example: "  etcdkit dev run --any-port -- go test ./...",
-		Args:    usageArgs(needs("a command, as in: etcdkit dev run -- go test ./...", 1, -1)),
+everything down when CMD ends. Other settings of a cluster in the environment (user, password,
+TLS files) are not passed on: they belong to another one. If the usual ports are taken it takes
+free ones and says so.
+
+The exit code is CMD's own (128 + the signal if one ended it, 127 if CMD was not found). Signals
+are passed on to CMD. The first that asks for an end gives it 10 s; the second one kills it.`,
+		Example: "  etcdkit dev run -- go test ./...",
+		Args:    usageArgs(needs("which command? as in: etcdkit dev run -- go test ./...", 1, -1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runOn(cmd, f, args) },
 	}
 	f.cluster(cmd)
@@ -39,9 +38,6 @@ not found).`,
 }
 
 func runOn(cmd *cobra.Command, f devFlags, args []string) (err error) {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, endingSignals()...)
-	defer signal.Stop(signals)
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "etcdkit: %v\n", err)
@@ -54,17 +50,21 @@ func runOn(cmd *cobra.Command, f devFlags, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	sockets, err := makeControlDir() // before a cluster is there that it could not serve
+	removeDir, err := checkControlDir() // before a cluster is there that it could not serve
 	if err != nil {
 		return err
 	}
-	defer os.Remove(sockets) // refused while another cluster is in it
-	c, err := cluster.Start(cmd.Context(), opts)
+	defer removeDir()
+	signals, stopSignals := child.Signals() // from now on none is missed
+	defer stopSignals()
+	takeBack := endOnSecondSignal()
+	c, err := startAnywhere(cmd.Context(), opts, cmd.ErrOrStderr())
+	takeBack()
 	if err != nil {
 		return interrupted(cmd.Context(), err)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	stop, err := serveControl(sockets, c, func(*cluster.Change) {})
+	stop, err := serveControl(c, func(*cluster.Change) {})
 	if err != nil {
 		return err
 	}
@@ -73,52 +73,33 @@ func runOn(cmd *cobra.Command, f devFlags, args []string) (err error) {
 		return exitError(exitInterrupted)
 	}
 
-	endpoints := strings.Join(c.Endpoints(), ",")
 	run := exec.Command(path, args[1:]...)
 	run.Args[0] = args[0]
-	run.Env = append(os.Environ(), "ETCDKIT_ENDPOINTS="+endpoints, "ETCDCTL_ENDPOINTS="+endpoints)
+	run.Env = ownEnvironment(c.Endpoints())
 	run.Stdin, run.Stdout, run.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	return wait(run, signals)
+	err = child.Run(run, signals)
+	endOnNextSignal() // what is left to do is not worth waiting for
+	code, ran := child.ExitCode(err)
+	switch {
+	case !ran:
+		return err
+	case code != 0:
+		return exitError(code)
+	}
+	return nil
 }
 
-// wait runs the command and passes signals on. A terminal's Ctrl-C has reached the command
-// already, and what it means is the command's to say: a REPL lives on. Of any other signal the
-// first gives it runGrace to end, and a second none.
-func wait(run *exec.Cmd, signals <-chan os.Signal) error {
-	if err := run.Start(); err != nil {
-		return err
+// startAnywhere starts a cluster on the usual ports, or on free ones if they are taken, and says so.
+func startAnywhere(ctx context.Context, opts *cluster.Options, talk io.Writer) (*cluster.Cluster, error) {
+	c, err := cluster.Start(ctx, opts)
+	var taken *cluster.PortTakenError
+	if !errors.As(err, &taken) || taken.Kept {
+		return c, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- run.Wait() }() // ends with the command
-	var force <-chan time.Time
-	for {
-		select {
-		case err := <-ended:
-			return exitCode(err)
-		case s := <-signals:
-			if s == os.Interrupt && isatty.IsTerminal(os.Stdin.Fd()) {
-				continue
-			}
-			if force != nil {
-				_ = run.Process.Kill()
-				continue
-			}
-			_ = run.Process.Signal(s)
-			force = time.After(runGrace)
-		case <-force:
-			_ = run.Process.Kill()
-		}
+	free := *opts
+	free.AnyPort = true
+	if c, err = cluster.Start(ctx, &free); err == nil {
+		fmt.Fprintf(talk, "etcdkit: %s is held by %s; this cluster is at %s\n", taken.Addr, taken.Holder(), strings.Join(c.Endpoints(), ","))
 	}
-}
-
-// exitCode is the command's, as a shell tells it.
-func exitCode(err error) error {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return exitError(128 + int(status.Signal()))
-	}
-	return exitError(exit.ExitCode())
+	return c, err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/mattn/go-isatty"
@@ -20,13 +21,17 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), endingSignals()...)
 	ctx, end := context.WithCancel(ctx)
-	code := run(ctx, os.Args[1:], os.Stdin, heeded(end), os.Stderr)
+	var unread atomic.Bool
+	code := run(ctx, os.Args[1:], os.Stdin, heeded(func() { unread.Store(true); end() }), os.Stderr)
+	if unread.Load() {
+		code = exitUnread
+	}
 	end()
 	stop()
 	os.Exit(code)
 }
 
-// heeded is the standard output. Who reads it and goes away, as head does, wants no more of it: then
+// heeded is the standard output. A reader that goes away, as head does, wants no more of it: then
 // it calls end, as Ctrl-C would.
 func heeded(end func()) io.Writer {
 	if isatty.IsTerminal(os.Stdout.Fd()) {
@@ -38,10 +43,17 @@ func heeded(end func()) io.Writer {
 
 type heededOutput struct{ end func() }
 
+// File is for a child, which writes to it directly.
+func (o *heededOutput) File() *os.File { return os.Stdout }
+
 func (o *heededOutput) Write(b []byte) (int, error) {
 	n, err := os.Stdout.Write(b)
 	if errors.Is(err, syscall.EPIPE) {
 		o.end()
+		err = errUnread
 	}
 	return n, err
 }
+
+// errUnread: nobody reads the standard output any more. There is nobody to tell it to, either.
+var errUnread = errors.New("nobody reads the output")

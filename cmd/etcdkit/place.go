@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -34,6 +35,7 @@ func findPlace(ctx context.Context) (*place, error) {
 		if p.own, err = startOwn(ctx); err != nil {
 			return nil, err
 		}
+		forgetConnection()
 	}
 	if err := p.dial(ctx); err != nil {
 		return nil, errors.Join(err, p.leave())
@@ -62,18 +64,35 @@ func (p *place) kind() string {
 
 func (p *place) describe() string { return p.kind() + " at " + strings.Join(p.endpoints, ",") }
 
-func inEnvironment() bool {
-	return os.Getenv("ETCDKIT_ENDPOINTS") != "" || os.Getenv("ETCDCTL_ENDPOINTS") != ""
+func inEnvironment() bool { return endpointsVariable() != "" }
+
+// endpointsVariable is the variable that names a cluster, or "".
+func endpointsVariable() string {
+	for _, v := range []string{"ETCDKIT_ENDPOINTS", "ETCDCTL_ENDPOINTS"} {
+		if os.Getenv(v) != "" {
+			return v
+		}
+	}
+	return ""
 }
+
+// staleError: the cluster of the environment does not answer. The variable is often left from one that
+// ran before.
+type staleError struct{ err error }
+
+func (e *staleError) Error() string {
+	// package client's advice is about programs that use a running cluster; these commands start one.
+	variable := endpointsVariable()
+	what, _, _ := strings.Cut(e.err.Error(), "; "+variable+" says so")
+	return fmt.Sprintf("%s (from %s); start that cluster, or unset %[2]s: then a new cluster is started", strings.TrimPrefix(what, "client: "), variable)
+}
+
+func (e *staleError) Unwrap() error { return e.err }
 
 // startOwn starts a cluster on the usual ports, or on free ones if they are taken.
 func startOwn(ctx context.Context) (*cluster.Cluster, error) {
 	logger := slog.New(&lines{to: os.Stderr, least: slog.LevelError})
-	c, err := cluster.Start(ctx, &cluster.Options{Logger: logger})
-	if errors.Is(err, cluster.ErrPortTaken) {
-		return cluster.Start(ctx, &cluster.Options{Logger: logger, AnyPort: true})
-	}
-	return c, err
+	return startAnywhere(ctx, &cluster.Options{Logger: logger}, io.Discard)
 }
 
 func (p *place) dial(ctx context.Context) (err error) {
@@ -85,6 +104,9 @@ func (p *place) dial(ctx context.Context) (err error) {
 		return err
 	}
 	if p.cli, err = client.Dial(ctx, &opts); err != nil {
+		if p.own == nil && errors.Is(err, client.ErrUnreachable) {
+			return &staleError{err}
+		}
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)

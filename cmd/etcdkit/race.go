@@ -12,14 +12,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/etcdkit/etcdkit/internal/plot"
 	"github.com/etcdkit/etcdkit/internal/race"
 )
 
-// raceFlags say who races, for how long, and where the result goes.
+// raceFlags say what races, for how long, and where the result goes.
 type raceFlags struct {
 	clients, rounds int
 	only            []string
@@ -46,7 +45,7 @@ and otherwise starts one of its own with three members, on free ports if the usu
 taken. It leaves nothing in etcd.
 
   COUNTER     where it ended; 0 is right
-  LOST        updates that the end was not built on, because somebody overwrote them unread
+  LOST        updates that the end was not built on, because another client overwrote them unread
   MS/UPDATE   the time that it all took, divided by the updates
   × ONE PUT   the same, divided by a Put that one client does alone, measured in between
   HAND-OVERS  how often the lock went to another client than the one that had it
@@ -54,7 +53,7 @@ taken. It leaves nothing in etcd.
 
 The exit code is 1 if a lock did not protect the counter.`,
 		Example: "  etcdkit race\n  etcdkit race --clients 10 --only clientv3,etcdkit\n  etcdkit race --svg race.svg -o json > race.json",
-		Args:    usageArgs(needs("nothing", 0, 0)),
+		Args:    usageArgs(needs("", 0, 0)),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runRace(cmd, f) },
 	}
 	cmd.Flags().IntVar(&f.clients, "clients", 2, fmt.Sprintf("how many change the counter, an even number up to %d", mostClients))
@@ -132,8 +131,8 @@ func runRace(cmd *cobra.Command, f raceFlags) (err error) {
 	}
 	defer endOnSecondSignal()()
 	ctx, stdout := cmd.Context(), cmd.OutOrStdout()
-	talk := newUI(stdout, f.output == "json")
-	talk.live = !talk.silent && isatty.IsTerminal(os.Stdout.Fd()) && stdout == os.Stdout && os.Getenv("TERM") != "dumb"
+	talk := newUI(stdout, cmd.ErrOrStderr(), f.output == "json")
+	talk.live = !talk.silent && canRewrite(stdout)
 
 	found := talk.waiting("looking for a cluster, or starting one")
 	p, err := findPlace(ctx)

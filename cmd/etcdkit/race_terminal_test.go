@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 // openTerminal opens a pseudo-terminal of 80 by 24: what a user would have before him, and the program's
@@ -23,7 +24,7 @@ func openTerminal(t *testing.T) (users, programs *os.File) {
 	t.Helper()
 	users, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
+		means.Missing(t, "no pseudo-terminals here: %v", err)
 	}
 	t.Cleanup(func() { users.Close() })
 	fd := int(users.Fd())
@@ -125,4 +126,35 @@ func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
 		t.Errorf("the terminal is not given back: %q", drawn)
 	}
 	nothingLeft(t, cli)
+}
+
+func TestADumbTerminalGetsNoControlCharacters(t *testing.T) {
+	users, programs := openTerminal(t)
+	cmd := etcdkit(t, shortDir(t), "tour")
+	cmd.Env = append(cmd.Env, "TERM=dumb")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = programs, programs, programs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	programs.Close()
+	var drawn strings.Builder
+	asked := false
+	for buf := make([]byte, 4096); ; {
+		n, err := users.Read(buf)
+		drawn.Write(buf[:n])
+		if err != nil { // EIO, when the other end is closed
+			break
+		}
+		if !asked && strings.Contains(drawn.String(), "── 4 service") { // two waits are over by then
+			asked = true
+			_ = cmd.Process.Signal(syscall.SIGINT)
+		}
+	}
+	_ = cmd.Wait()
+	text := strings.ReplaceAll(drawn.String(), "\r\n", "\n") // the terminal's own
+	if !asked || strings.ContainsAny(text, "\r\033\b") {
+		t.Errorf("exit code %d, control characters in %q", cmd.ProcessState.ExitCode(), text)
+	}
 }

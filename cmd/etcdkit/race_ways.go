@@ -16,7 +16,7 @@ import (
 // import a program.
 var contests = []race.Contest{{Impl: "none", Join: unlocked}, {Impl: "clientv3", Join: theirs}, {Impl: "etcdkit", Join: locked}}
 
-// onePut is the floor: what nobody who writes can be faster than, by himself.
+// onePut is the floor: a writer that is alone cannot be faster than that.
 var onePut = race.Contest{Impl: "put", Join: func(s *race.Side) (race.Change, error) {
 	return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
 		put, err := s.Cli.Put(ctx, s.Counter, "0", clientv3.WithLease(s.Lease))

@@ -25,6 +25,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitInterrupted = 130 // as a shell tells SIGINT
+	exitUnread      = 141 // as a shell tells SIGPIPE: whoever read the output went away
 )
 
 // usageError is a mistake on the command line: it is answered with usage and exit code 2.
@@ -51,6 +52,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return 0
 	}
+	if errors.Is(err, errUnread) {
+		return exitUnread
+	}
 	var code exitError
 	if errors.As(err, &code) {
 		return int(code)
@@ -76,6 +80,14 @@ func describe(err error) string {
 			return fmt.Sprintf("%v; did you mean %s?", err, near)
 		}
 	}
+	var taken *cluster.PortTakenError
+	if errors.As(err, &taken) && !taken.Kept {
+		look := "stop it"
+		if taken.Program == "etcdkit" {
+			look = "a dev cluster? see etcdkit dev status"
+		}
+		return fmt.Sprintf("port %s is held by %s (%s); --any-port takes free ports", taken.Addr, taken.Holder(), look)
+	}
 	return err.Error()
 }
 
@@ -97,9 +109,19 @@ func newRoot() *cobra.Command {
 	root.SetHelpCommandGroupID(groupMain)
 	root.SetCompletionCommandGroupID(groupMain)
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newTour(), newRace(), newDev())
+	root.AddCommand(newTour(), newRace(), newDev(), newVersion())
 	root.AddCommand(upstreamCommands()...)
 	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "the version of etcdkit and of the etcd inside it", GroupID: groupMain, Args: usageArgs(needs("", 0, 0)),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), versions())
+			return err
+		},
+	}
 }
 
 // versions names this build and the etcd inside it.
@@ -138,21 +160,19 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	for _, c := range cmd.Commands() {
 		known = append(known, c.Name())
 	}
-	if args[0] == "version" && !cmd.HasParent() {
-		return usagef("unknown command %q for %q; did you mean --version?", args[0], cmd.CommandPath())
-	}
 	if near := nearest(args[0], known); near != "" {
 		return usagef("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), near)
 	}
 	return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
 }
 
-// needs is the Args of a command that takes from least to most arguments; most < 0 is any number.
-func needs(what string, least, most int) cobra.PositionalArgs {
+// needs is the Args of a command that takes from least to most arguments; most < 0 is any number. ask is
+// the message where they are too few.
+func needs(ask string, least, most int) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return fmt.Errorf("name %s", what)
+			return errors.New(ask)
 		case most >= 0 && len(args) > most:
 			return fmt.Errorf("unexpected argument %q", args[most])
 		}
@@ -170,14 +190,40 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// nearest lets cobra's suggestions, by edit distance and prefix, judge names of any kind.
+// nearest is the known name that was probably meant: the one with the fewest letters to change, two at most,
+// or one that begins so.
 func nearest(name string, known []string) string {
-	root := &cobra.Command{SuggestionsMinimumDistance: 2}
+	name = strings.ToLower(name)
+	best, least := "", 3
 	for _, k := range known {
-		root.AddCommand(&cobra.Command{Use: k, Run: func(*cobra.Command, []string) {}})
+		d := distance(name, strings.ToLower(k))
+		if d >= least && best == "" && name != "" && strings.HasPrefix(strings.ToLower(k), name) {
+			best = k
+		}
+		if d < least {
+			best, least = k, d
+		}
 	}
-	if s := root.SuggestionsFor(name); len(s) > 0 {
-		return s[0]
+	return best
+}
+
+// distance is how many letters must be added, removed or changed.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
 	}
-	return ""
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }

@@ -22,12 +22,17 @@ const forceGrace = 200 * time.Millisecond
 
 // endOnSecondSignal ends the process at once when a second signal comes: the first asks for a
 // graceful end, through the context. The returned function takes it back.
-func endOnSecondSignal() (takeBack func()) {
+func endOnSecondSignal() (takeBack func()) { return endOnSignal(2) }
+
+// endOnNextSignal ends the process at once when a signal comes.
+func endOnNextSignal() { endOnSignal(1) }
+
+func endOnSignal(n int) (takeBack func()) {
 	signals := make(chan os.Signal, 2) // none may get lost
 	signal.Notify(signals, endingSignals()...)
 	stop := make(chan struct{})
 	go func() { // ends with takeBack
-		for range 2 {
+		for range n {
 			select {
 			case <-signals:
 			case <-stop:

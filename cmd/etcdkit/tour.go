@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -33,10 +31,10 @@ are killed, with a member of etcd.
 
 The examples are Go programs, and the tour compiles them: it needs the Go toolchain, and to be run
 in a checkout of etcdkit, or in a module that requires it, or to be a released version.`,
-		Args: usageArgs(needs("nothing", 0, 0)),
+		Args: usageArgs(needs("", 0, 0)),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runTour(cmd, output, shop) },
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object, when it is over)")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object, when it is over; its progress goes to stderr)")
 	cmd.Flags().BoolVar(&shop, "shop", false, "the seventh part, too: examples/shop, with instances and a member killed")
 	return cmd
 }
@@ -69,8 +67,8 @@ func runTour(cmd *cobra.Command, output string, shop bool) (err error) {
 	defer endOnSecondSignal()()
 	begin := time.Now()
 	ctx := cmd.Context()
-	t := &tour{ui: newUI(cmd.OutOrStdout(), output == "json"), shop: shop}
-	t.ui.live = !t.ui.silent && isatty.IsTerminal(os.Stdout.Fd()) && cmd.OutOrStdout() == os.Stdout
+	t := &tour{ui: newUI(cmd.OutOrStdout(), cmd.ErrOrStderr(), output == "json"), shop: shop}
+	t.ui.live = !t.ui.silent && canRewrite(cmd.OutOrStdout())
 
 	names, parts := exampleNames, walks()
 	if shop {
@@ -174,24 +172,12 @@ func (t *tour) connect(ctx context.Context) (end func() error, err error) {
 			return nil, errors.Join(err, t.leave())
 		}
 	}
-	t.env, t.Cluster = environment(t.endpoints), t.describe()
+	t.env, t.Cluster = withoutEtcdctl(environment(os.Environ(), t.endpoints)), t.describe()
 	return func() error { return errors.Join(t.tidy(ctx), t.leave()) }, nil
 }
 
-// environment is that of the examples and of etcdctl: both find the same cluster.
-func environment(endpoints []string) []string {
-	env := os.Environ()
-	for _, setting := range []string{"CACERT", "CERT", "KEY", "USER", "PASSWORD"} {
-		if v := os.Getenv("ETCDKIT_" + setting); v != "" {
-			env = append(env, "ETCDCTL_"+setting+"="+v)
-		}
-	}
-	all := strings.Join(endpoints, ",")
-	return append(env, "ETCDKIT_ENDPOINTS="+all, "ETCDCTL_ENDPOINTS="+all)
-}
-
-// exampleKeys are the keys that the examples write. On somebody's cluster they must not be
-// somebody's.
+// exampleKeys are the keys that the examples write. On a user's cluster they must not be
+// the user's.
 var exampleKeys = []string{"sample_keys", "fooForLease", serviceKey}
 
 func (t *tour) untouched(ctx context.Context) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -17,9 +18,11 @@ type step struct {
 	Name     string   `json:"name"`
 	Shows    string   `json:"shows"`
 	Commands []string `json:"commands"`
-	Output   []string `json:"output"`
-	Checks   []check  `json:"checks"`
-	Took     seconds  `json:"took_s"`
+	Output   []string `json:"output"` // lines
+	// Data is what a step that asks etcdctl for a table was told, as etcdctl writes it with -w json.
+	Data   json.RawMessage `json:"data,omitempty"`
+	Checks []check         `json:"checks"`
+	Took   seconds         `json:"took_s"`
 
 	walk func(context.Context, *tour, *step) error
 	wide []string // the columns to show of a table that is too wide; Output has all
@@ -31,11 +34,17 @@ type step struct {
 func (s *step) heard(u *ui, line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if u.silent && strings.ContainsFunc(line, isDrawing) {
+		return // a picture is for people
+	}
 	s.Output = append(s.Output, line)
 	if s.wide == nil {
 		u.line(line)
 	}
 }
+
+// isDrawing tells what lines, frames and curves are drawn with.
+func isDrawing(r rune) bool { return r >= '\u2500' && r <= '\u259f' || r >= '\u2800' && r <= '\u28ff' }
 
 // check is an expectation and whether it held.
 type check struct {
@@ -61,7 +70,7 @@ func walks() []*step {
 	return []*step{
 		{Name: "1 basic", Shows: "Put a key and get it back. The header tells who answered, at which revision.", walk: walkBasic},
 		{Name: "2 watch", Shows: "Hear of every change of a key, and be told where a compaction took some away.", walk: walkWatch},
-		{Name: "3 lease", Shows: "A key that ends with its lease, unless somebody keeps it alive.", walk: walkLease},
+		{Name: "3 lease", Shows: "A key that ends with its lease, unless a process keeps it alive.", walk: walkLease},
 		{Name: "4 service register", Shows: "A service announces itself, comes back by itself when its lease is lost, and\nwithdraws itself when it is interrupted.", walk: walkRegister},
 		{Name: "5 service discovery", Shows: "Whoever looks for services sees them come and go; this one is killed with kill -9,\nso its lease has to end first.", walk: walkDiscovery},
 		{Name: "6 distributed lock", Shows: "One process adds, another subtracts, 50 times each. The counter should end at 0.", walk: walkLock},
@@ -69,17 +78,54 @@ func walks() []*step {
 }
 
 func walkStatus(ctx context.Context, t *tour, s *step) error {
-	p, err := t.etcdctl(s, "endpoint", "status", "--cluster", "-w", "table")
+	out, err := t.table(ctx, s, "endpoint", "status", "--cluster")
 	if err != nil {
 		return err
 	}
-	out, err := p.wait(ctx)
-	if err != nil {
-		return err
+	var of []struct {
+		Status struct {
+			Header struct {
+				MemberID uint64 `json:"member_id"`
+			}
+			Leader uint64
+		}
 	}
-	s.check(strings.Count(out, "http") == t.members, "%d members answer", t.members)
-	s.check(strings.Count(columns(out, "IS LEADER"), " true ") == 1, "exactly one of them leads")
-	return nil
+	if s.Data != nil {
+		err = json.Unmarshal(s.Data, &of)
+	}
+	answer, lead := strings.Count(out, "http"), strings.Count(columns(out, "IS LEADER"), " true ")
+	if s.Data != nil {
+		answer = len(of)
+		for _, m := range of {
+			if m.Status.Header.MemberID == m.Status.Leader {
+				lead++
+			}
+		}
+	}
+	noun := "members answer"
+	if t.members == 1 {
+		noun = "member answers"
+	}
+	s.check(answer == t.members, "%d %s", t.members, noun)
+	s.check(lead == 1, "exactly one leads")
+	return err
+}
+
+// table asks etcdctl for a table. With -o json it is data instead, and goes to s.Data.
+func (t *tour) table(ctx context.Context, s *step, args ...string) (out string, err error) {
+	form := "table"
+	if t.ui.silent {
+		form = "json"
+	}
+	p, err := t.etcdctl(s, append(args, "-w", form)...)
+	if err != nil {
+		return "", err
+	}
+	out, err = p.wait(ctx)
+	if t.ui.silent && json.Valid([]byte(out)) {
+		s.Data, s.Output = json.RawMessage(out), nil
+	}
+	return out, err
 }
 
 // columns cuts all but some columns out of a table of etcdctl's: its status has 16 of them and
@@ -131,12 +177,13 @@ func pick(line []rune, from, to []int) string {
 }
 
 func walkHealth(ctx context.Context, t *tour, s *step) error {
-	p, err := t.etcdctl(s, "endpoint", "health", "--cluster", "-w", "table")
-	if err != nil {
-		return err
+	out, err := t.table(ctx, s, "endpoint", "health", "--cluster")
+	healthy := strings.Count(out, " true ") + strings.Count(out, `"health":true`)
+	of := fmt.Sprintf("all %d are healthy", t.members)
+	if t.members == 1 {
+		of = "the only one is healthy"
 	}
-	out, err := p.wait(ctx)
-	s.check(err == nil && strings.Count(out, " true ") == t.members, "all %d are healthy", t.members)
+	s.check(err == nil && healthy == t.members, "%s", of)
 	return nil
 }
 
@@ -280,7 +327,7 @@ func walkRegister(ctx context.Context, t *tour, s *step) error {
 	if _, err := p.says(ctx, n, "registered again"); err != nil {
 		return err
 	}
-	s.check(true, "somebody revoked its lease, with which its key went, and it was back after %.2fs", time.Since(revoked).Seconds())
+	s.check(true, "its lease was revoked and its key deleted; it registered again after %.2fs", time.Since(revoked).Seconds())
 	if err := p.interrupt(); err != nil {
 		return err
 	}
@@ -325,7 +372,7 @@ func walkDiscovery(ctx context.Context, t *tour, s *step) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	told := strings.Contains(out, fmt.Sprintf("registered by somebody else: pid %d on host", sr.cmd.Process.Pid))
+	told := strings.Contains(out, fmt.Sprintf("registered by another process: pid %d on host", sr.cmd.Process.Pid))
 	s.check(err != nil && told, "a second service of that name is told who has it, and fails")
 	sr.kill()
 	killed := time.Now()

@@ -35,6 +35,7 @@ func keys(t *testing.T, cli *clientv3.Client) string {
 }
 
 func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	if _, err := cli.Put(t.Context(), "somebody's", "key"); err != nil {
@@ -45,6 +46,18 @@ func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.
 	var got tour
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || !got.OK {
 		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if at := strings.IndexFunc(stdout, isDrawing); at >= 0 {
+		t.Errorf("the JSON has a picture in it: …%s", stdout[at:])
+	}
+	for _, s := range got.Steps[:2] {
+		var members []any
+		if err := json.Unmarshal(s.Data, &members); err != nil || len(members) != 3 {
+			t.Errorf("%s: data %s, %v, want that of three members", s.Name, s.Data, err)
+		}
+	}
+	if !strings.Contains(stderr, "etcdkit tour: 6 distributed lock\n") {
+		t.Errorf("stderr tells no progress: %q", stderr)
 	}
 	var names []string
 	for _, s := range got.Steps {
@@ -137,8 +150,8 @@ func TestATourThatNobodyReadsAnyMoreEndsAndLeavesNothing(t *testing.T) {
 	}
 	out.Close()
 	_ = cmd.Wait()
-	if got := cmd.ProcessState.ExitCode(); got != exitInterrupted {
-		t.Errorf("exit code %d (%v), want %d", got, cmd.ProcessState, exitInterrupted)
+	if got := cmd.ProcessState.ExitCode(); got != exitUnread {
+		t.Errorf("exit code %d (%v), want %d", got, cmd.ProcessState, exitUnread)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)

@@ -3,22 +3,31 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mattn/go-isatty"
 )
 
 // ui prints the tour as it goes.
 type ui struct {
 	out    io.Writer
-	silent bool // -o json: nothing until the end
-	live   bool // a terminal: a line may be taken back
+	silent bool      // -o json: nothing until the end, but for progress
+	talk   io.Writer // progress, if silent
+	live   bool      // a terminal: a line may be taken back
 
 	mu      sync.Mutex // guards out and pending
 	pending bool       // the last line is waiting's and will be taken back
 }
 
-func newUI(out io.Writer, silent bool) *ui { return &ui{out: out, silent: silent} }
+func newUI(out, talk io.Writer, silent bool) *ui { return &ui{out: out, talk: talk, silent: silent} }
+
+// canRewrite tells whether lines of the output may be taken back.
+func canRewrite(out io.Writer) bool {
+	return out == os.Stdout && isatty.IsTerminal(os.Stdout.Fd()) && os.Getenv("TERM") != "dumb"
+}
 
 func (u *ui) printf(format string, args ...any) {
 	if u.silent {
@@ -41,6 +50,9 @@ func (u *ui) takeBack() {
 func (u *ui) heading(cluster string) { u.printf("etcdkit tour on %s\n", cluster) }
 
 func (u *ui) begin(s *step) {
+	if u.silent {
+		fmt.Fprintf(u.talk, "etcdkit tour: %s\n", s.Name)
+	}
 	u.printf("\n── %s %s\n", s.Name, strings.Repeat("─", max(2, 76-len(s.Name))))
 	u.printf("%s\n\n", s.Shows)
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +22,13 @@ func runUpstream() {
 		os.Args = append([]string{"etcd"}, args...)
 		etcdmain.Main(os.Args)
 	case "etcdctl":
+		if err := findForEtcdctl(args); err != nil {
+			fmt.Fprintln(os.Stderr, "etcdkit:", err)
+			os.Exit(exitFailed)
+		}
+		for _, variable := range shadowed(args) {
+			_ = os.Unsetenv(variable) // a name like these cannot fail
+		}
 		os.Args = append([]string{"etcdctl"}, args...)
 		cobra.EnablePrefixMatching = true
 		ctlv3.MustStart()
@@ -45,6 +54,62 @@ func upstream(argv []string) (program string, args []string) {
 		}
 	}
 	return "", nil
+}
+
+// shadowed are the ETCDCTL_ variables that flags on etcdctl's command line stand before. Upstream refuses to
+// run when both are there, so that a shell with ETCDCTL_ENDPOINTS exported could not name others.
+func shadowed(args []string) []string {
+	var variables []string
+	user, password := false, false
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		long, isLong := strings.CutPrefix(arg, "--")
+		switch name, value, joined := strings.Cut(long, "="); {
+		case isLong:
+			variables = append(variables, "ETCDCTL_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+			if !joined && i+1 < len(args) {
+				value = args[i+1]
+			}
+			user = user || name == "user" && strings.Contains(value, ":")
+			password = password || name == "password"
+		case strings.HasPrefix(arg, "-w"):
+			variables = append(variables, "ETCDCTL_WRITE_OUT")
+		case strings.HasPrefix(arg, "-d"):
+			variables = append(variables, "ETCDCTL_DISCOVERY_SRV")
+		}
+	}
+	if user && !password {
+		variables = append(variables, "ETCDCTL_PASSWORD") // of another user
+	}
+	return variables
+}
+
+// findForEtcdctl puts into the environment which cluster etcdctl is to use, when neither a flag nor a variable of
+// its own says so: the one of etcdkit's variables, or the dev cluster that runs. Otherwise it would know
+// localhost:2379 only, and wait for it when that is the member that was stopped.
+func findForEtcdctl(args []string) error {
+	named := slices.ContainsFunc([]string{"ETCDCTL_ENDPOINTS", "ETCDCTL_DISCOVERY_SRV"}, func(v string) bool {
+		return os.Getenv(v) != "" || slices.Contains(shadowed(args), v)
+	})
+	if named {
+		return nil
+	}
+	endpoints := os.Getenv("ETCDKIT_ENDPOINTS")
+	if endpoints == "" {
+		found, err := findDev()
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		return os.Setenv("ETCDCTL_ENDPOINTS", strings.Join(found, ","))
+	}
+	for _, v := range environment(os.Environ(), strings.Split(endpoints, ",")) {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "ETCDCTL_") {
+			_ = os.Setenv(name, value) // it came from the environment
+		}
+	}
+	return nil
 }
 
 // upstreamCommands are in the help only: runUpstream has run them already.

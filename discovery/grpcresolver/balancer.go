@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,12 +14,12 @@ import (
 	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/balancer/endpointsharding"
 	"google.golang.org/grpc/balancer/pickfirst"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
-	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // Name is that of the balancer, for service configs.
@@ -52,7 +53,8 @@ func (policy) ParseConfig(js json.RawMessage) (serviceconfig.LoadBalancingConfig
 // Build makes a balancer of one that gRPC makes for policies such as this one: it has a
 // connection to each endpoint, and tells in what state they are.
 func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
-	b := &picking{ClientConn: cc}
+	b := &picking{ClientConn: cc, servers: make(map[string]*server)}
+	b.life, b.stop = context.WithCancel(context.Background())
 	b.children = endpointsharding.NewBalancer(b, opts, balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
 	return b
 }
@@ -62,77 +64,168 @@ type picking struct {
 	balancer.ClientConn
 	children balancer.Balancer
 
-	mu   sync.Mutex
-	view *discovery.View
-	down map[string]bool // by address
+	life   context.Context // ends with Close
+	stop   context.CancelFunc
+	probes sync.WaitGroup
+
+	mu      sync.Mutex
+	view    *discovery.View
+	closed  error              // the end of the etcd client
+	servers map[string]*server // by address
 }
 
 func (b *picking) UpdateClientConnState(s balancer.ClientConnState) error {
-	v, ok := s.ResolverState.Attributes.Value(viewKey{}).(*discovery.View)
-	if !ok {
+	a := s.ResolverState.Attributes
+	v, ok := a.Value(viewKey{}).(*discovery.View)
+	closed, _ := a.Value(closedKey{}).(error)
+	if !ok && closed == nil {
 		err := fmt.Errorf("grpcresolver: the balancer %q is for targets %s:///SERVICE", Name, Scheme)
 		b.ClientConn.UpdateState(balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: base.NewErrPicker(err)})
 		return balancer.ErrBadResolverState
 	}
 	b.mu.Lock()
-	b.view = v
+	b.view, b.closed = v, closed
+	s.ResolverState.Endpoints = b.renew(s.ResolverState.Endpoints)
 	b.mu.Unlock()
 	return b.children.UpdateClientConnState(balancer.ClientConnState{
 		ResolverState: pickfirst.EnableHealthListener(s.ResolverState), // gRPC's health checks and outlier detection
 	})
 }
 
+// renew has servers connected to at once that are registered anew and not connected. gRPC would
+// wait until the back-off is over that began when they were away. To gRPC an address with another
+// attribute is another one, whose connection has no back-off. b.mu is held.
+func (b *picking) renew(endpoints []resolver.Endpoint) []resolver.Endpoint {
+	was := b.servers
+	b.servers = make(map[string]*server, len(endpoints))
+	endpoints = slices.Clone(endpoints)
+	for n, e := range endpoints {
+		if len(e.Addresses) == 0 {
+			continue
+		}
+		addr, now := e.Addresses[0].Addr, registrationOf(e.Attributes)
+		s := was[addr]
+		switch {
+		case s == nil:
+			s = &server{addr: addr, registration: now}
+			s.life, s.left = context.WithCancel(b.life)
+		case now != (registration{}) && now != s.registration:
+			switch was := s.registration; {
+			case was != (registration{}) && now.anotherProcess(was): // nothing that is known is about it
+				s.left()
+				s = &server{addr: addr, generation: s.generation + 1}
+				s.life, s.left = context.WithCancel(b.life)
+			case !s.ready:
+				s.generation++
+			}
+			s.registration = now
+		}
+		b.servers[addr] = s
+		endpoints[n].Addresses = []resolver.Address{generation(s.generation).of(addr)}
+	}
+	for addr, s := range was {
+		if b.servers[addr] == nil {
+			s.left()
+		}
+	}
+	return endpoints
+}
+
 func (b *picking) ResolverError(err error) { b.children.ResolverError(err) }
 
 func (b *picking) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {} // children listen
 
-func (b *picking) Close() { b.children.Close() }
+func (b *picking) Close() {
+	b.mu.Lock() // a probe that is just begun belongs to probes
+	b.stop()
+	b.mu.Unlock()
+	b.children.Close()
+	b.probes.Wait()
+}
 
 func (b *picking) ExitIdle() { b.children.ExitIdle() }
 
-// UpdateState is called by the children, whenever one of them is in another state.
+// UpdateState is called by the children, one at a time, whenever one of them is in another state.
 func (b *picking) UpdateState(s balancer.State) {
+	p, back := b.picker(endpointsharding.ChildStatesFromPicker(s.Picker))
+	switch {
+	case p.closed != nil:
+		s = balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: base.NewErrPicker(p.closed)}
+	case len(p.ready) > 0:
+		s.Picker = p
+	case s.ConnectivityState == connectivity.TransientFailure:
+		s.Picker = nobody{s.Picker, p.view}
+	} // otherwise gRPC's own waits
+	b.ClientConn.UpdateState(s)
+	p.welcome(back)
+}
+
+// picker makes one for the states of the children. It returns the addresses that are connected again.
+func (b *picking) picker(states []endpointsharding.ChildState) (p *picker, back []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := &picker{view: b.view, ready: make(map[string]balancer.Picker), down: make(map[string]bool)}
-	for _, c := range endpointsharding.ChildStatesFromPicker(s.Picker) {
+	p = &picker{b: b, view: b.view, closed: b.closed, ready: make(map[string]connected), down: make(map[string]error)}
+	for _, c := range states {
 		for _, a := range c.Endpoint.Addresses {
-			switch state := c.State.ConnectivityState; {
-			case state == connectivity.Ready:
-				p.ready[a.Addr] = c.State.Picker
-				p.any = append(p.any, c.State.Picker)
-			case state == connectivity.TransientFailure, b.down[a.Addr]: // on its way back it is Connecting for a moment
-				p.down[a.Addr] = true
+			server := b.servers[a.Addr]
+			if server == nil {
+				continue // it has just left
+			}
+			server.ready = c.State.ConnectivityState == connectivity.Ready
+			switch c.State.ConnectivityState {
+			case connectivity.Ready:
+				p.ready[a.Addr] = connected{c.State.Picker, server, server.registration}
+				p.any = append(p.any, p.ready[a.Addr])
+				if server.down != nil {
+					server.down, back = nil, append(back, a.Addr)
+				}
+			case connectivity.TransientFailure:
+				server.down = why(c.State.Picker)
+			}
+			if server.down != nil { // on its way back it is Connecting for a moment
+				p.down[a.Addr] = server.down
 			}
 		}
 	}
-	if len(p.ready) > 0 { // otherwise gRPC's own waits, or has the errors
-		s.Picker = p
-	}
-	b.ClientConn.UpdateState(s)
-	b.welcome(p)
-	b.down = p.down
+	return p, back
 }
 
-// welcome ends the pause of those that are connected again. b.mu is held.
-func (b *picking) welcome(p *picker) {
-	if len(b.down) == 0 {
+// why is why a connection cannot be had.
+func why(p balancer.Picker) error {
+	if _, err := p.Pick(balancer.PickInfo{Ctx: context.Background()}); err != nil {
+		return fmt.Errorf("%w: %w", errDown, err)
+	}
+	return errDown
+}
+
+// welcome ends the pause of those that are connected again.
+func (p *picker) welcome(back []string) {
+	if len(back) == 0 || p.closed != nil {
 		return
 	}
-	for _, i := range b.view.Instances() {
-		if b.down[i.Addr] && p.ready[i.Addr] != nil {
-			b.view.Recovered(i)
+	for _, i := range p.view.Instances() {
+		if slices.Contains(back, i.Addr) {
+			p.view.Recovered(i)
 		}
 	}
+}
+
+// connected is a server with a connection.
+type connected struct {
+	balancer.Picker
+	*server
+	of registration // whose it was when the picker was made
 }
 
 // picker chooses for each RPC, among the connections as they were when it was made.
 type picker struct {
-	view  *discovery.View
-	ready map[string]balancer.Picker // by address
-	down  map[string]bool
-	any   []balancer.Picker // the ready ones
-	next  atomic.Uint64     // of them
+	b      *picking
+	view   *discovery.View
+	closed error                // the end of the etcd client
+	ready  map[string]connected // by address
+	down   map[string]error     // by address: why it is not connected
+	any    []connected          // the ready ones
+	next   atomic.Uint64        // of them
 }
 
 // tries is how often the View is asked for an instance that is connected. It is told of those
@@ -145,43 +238,80 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		if err != nil {
 			break // gRPC is about to be told that there is none
 		}
-		child := p.ready[i.Addr]
-		if child == nil {
-			p.view.Report(i, p.reason(i.Addr))
+		c, ok := p.ready[i.Addr]
+		if why := p.unfit(c, ok, i); why != nil {
+			p.view.Report(i, why)
 			continue
 		}
-		r, err := child.Pick(info)
+		r, err := p.use(i, c, info)
 		if err != nil {
 			p.view.Report(i, errUnused)
+		}
+		return r, err
+	}
+	for range p.any { // of those that are connected rather one that answers
+		if c := p.another(); c.state.Load() == well {
+			return p.use(nil, c, info)
+		}
+	}
+	return p.use(nil, p.another(), info)
+}
+
+// another is the next one of those that are connected.
+func (p *picker) another() connected { return p.any[p.next.Add(1)%uint64(len(p.any))] }
+
+// use sends an RPC to a server. i may be nil.
+func (p *picker) use(i *discovery.Instance, c connected, info balancer.PickInfo) (balancer.PickResult, error) {
+	r, err := c.Pick(info)
+	if err != nil {
+		return r, err
+	}
+	sc, answers := r.SubConn, c.answers.Load()
+	r.Done = func(d balancer.DoneInfo) { p.view.Report(i, p.b.verdict(i, c.server, sc, answers, d)) }
+	return r, nil
+}
+
+// unfit is why an instance cannot be taken; nil: it can.
+func (p *picker) unfit(c connected, ready bool, i *discovery.Instance) error {
+	if !ready {
+		if err := p.down[i.Addr]; err != nil {
+			return err
+		}
+		return errUnused
+	}
+	switch c.state.Load() {
+	case suspected:
+		return errUnused
+	case silent:
+		if now := registrationIn(i); now != (registration{}) && c.of != (registration{}) && now.anotherProcess(c.of) {
+			return errUnused // the View knows of another process, and gRPC is about to be told
+		}
+		return errSilent
+	}
+	return nil
+}
+
+// nobody has RPCs say that no instance is registered any more, where those that cannot be
+// connected to are listed only because they are kept.
+type nobody struct {
+	balancer.Picker
+	view *discovery.View
+}
+
+func (n nobody) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	r, err := n.Picker.Pick(info)
+	if err == nil || errors.Is(err, balancer.ErrNoSubConnAvailable) {
+		return r, err
+	}
+	all := n.view.Instances()
+	for _, i := range all {
+		if i.Status != discovery.Expired {
 			return r, err
 		}
-		r.Done = func(d balancer.DoneInfo) { p.view.Report(i, verdict(d)) }
-		return r, nil
 	}
-	return p.any[p.next.Add(1)%uint64(len(p.any))].Pick(info)
-}
-
-// reason is why an instance was not taken.
-func (p *picker) reason(addr string) error {
-	if p.down[addr] {
-		return errDown
+	if len(all) > 0 {
+		err = fmt.Errorf("grpcresolver: nobody is registered as %s any more; %d that expired at once are kept for a while, and do not answer: %v",
+			quote.Text(n.view.Service()), len(all), err)
 	}
-	return errUnused
-}
-
-var (
-	errDown = errors.New("grpcresolver: no connection")
-	// errUnused says nothing about an instance.
-	errUnused = fmt.Errorf("grpcresolver: not used: %w", context.Canceled)
-)
-
-// verdict is what the end of an RPC says about the instance.
-func verdict(d balancer.DoneInfo) error {
-	switch {
-	case status.Code(d.Err) == codes.Unavailable:
-		return d.Err
-	case d.BytesReceived:
-		return nil // an answer, whatever it says
-	}
-	return errUnused // cancelled, out of time, or never sent
+	return r, err
 }

@@ -84,7 +84,7 @@ func TestTheZoneIsPreferredAndSpillsOver(t *testing.T) {
 	if got := shares(t, conn, 400); len(got) != len(here) {
 		t.Errorf("answers %v, want the zone's four alone", got)
 	}
-	for _, reg := range regs[1:] { // 1 of 5 is left, where 2.5 are to be expected
+	for _, reg := range regs[1:] { // 1 of 5 is left, where one expects 2.5
 		if err := reg.Close(); err != nil {
 			t.Fatal(err)
 		}

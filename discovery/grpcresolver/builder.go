@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -42,15 +43,18 @@ type Builder struct {
 
 var _ resolver.Builder = (*Builder)(nil)
 
+// discard is one, as views share a copy only if their loggers are the same.
+var discard = slog.New(slog.DiscardHandler)
+
 // New returns a Builder. It sends nothing. The client must stay open for as long as the
-// connections are.
+// connections are used: without it RPCs fail, and say so.
 func New(cli *clientv3.Client, opts *Options) *Builder {
 	b := &Builder{cli: cli, sources: make(map[string]*source)}
 	if opts != nil {
 		b.opts = *opts
 	}
 	if b.opts.View.Logger == nil {
-		b.opts.View.Logger = slog.New(slog.DiscardHandler)
+		b.opts.View.Logger = discard
 	}
 	return b
 }
@@ -78,14 +82,14 @@ func (b *Builder) service(u url.URL) (string, error) {
 	service := resolver.Target{URL: u}.Endpoint()
 	switch {
 	case u.Host != "" || u.User != nil:
-		return "", fmt.Errorf("%w %q: it names an authority: want %s:///SERVICE, with three slashes", ErrTarget, u.String(), Scheme)
+		return "", fmt.Errorf("%w %s: it names an authority: want %s:///SERVICE, with three slashes", ErrTarget, quote.Text(u.String()), Scheme)
 	case u.RawQuery != "" || u.Fragment != "":
-		return "", fmt.Errorf("%w %q: there are no parameters: want %s:///SERVICE", ErrTarget, u.String(), Scheme)
+		return "", fmt.Errorf("%w %s: there are no parameters: want %s:///SERVICE", ErrTarget, quote.Text(u.String()), Scheme)
 	case service == "":
-		return "", fmt.Errorf("%w %q: it names no service: want %s:///SERVICE", ErrTarget, u.String(), Scheme)
+		return "", fmt.Errorf("%w %s: it names no service: want %s:///SERVICE", ErrTarget, quote.Text(u.String()), Scheme)
 	}
 	if _, err := registry.ServicePrefix(b.opts.View.Prefix, service); err != nil {
-		return "", fmt.Errorf("%w %q: %w", ErrTarget, u.String(), err)
+		return "", fmt.Errorf("%w %s: %w", ErrTarget, quote.Text(u.String()), err)
 	}
 	return service, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,9 @@ import (
 // that it names, says its address and waits: something to kill.
 const serverEnv = "ETCDKIT_TEST_SERVER"
 
+// ttlEnv is the TTL of its registration.
+const ttlEnv = "ETCDKIT_TEST_TTL"
+
 func runServer() int {
 	if err := serveAlone(strings.Split(os.Getenv(serverEnv), ",")); err != nil {
 		fmt.Println("failed:", err)
@@ -48,12 +52,16 @@ func serveAlone(endpoints []string) error {
 	if err != nil {
 		return err
 	}
+	ttl, err := time.ParseDuration(os.Getenv(ttlEnv))
+	if err != nil {
+		return err
+	}
 	s := grpc.NewServer()
 	healthpb.RegisterHealthServer(s, &server{})
 	go s.Serve(l) // ends with the process
 	_, err = registry.Register(context.Background(), cli, registry.Instance{
 		Service: "web", ID: fmt.Sprint(os.Getpid()), Addr: l.Addr().String(),
-	}, &registry.Options{TTL: 2 * time.Second})
+	}, &registry.Options{TTL: ttl})
 	if err == nil {
 		fmt.Println(l.Addr())
 	}
@@ -66,14 +74,21 @@ type process struct {
 	addr string
 }
 
-func spawn(t *testing.T, c *cluster.Cluster) *process {
+func (p *process) signal(t testing.TB, sig os.Signal) {
+	t.Helper()
+	if err := p.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func spawn(t *testing.T, c *cluster.Cluster, ttl time.Duration) *process {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{Cmd: exec.Command(exe)}
-	p.Env = append(os.Environ(), serverEnv+"="+strings.Join(c.Endpoints(), ","))
+	p.Env = append(os.Environ(), serverEnv+"="+strings.Join(c.Endpoints(), ","), ttlEnv+"="+ttl.String())
 	out, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +120,7 @@ func TestAKilledServerCostsAConnectionOneRPCAtMost(t *testing.T) {
 		"maxAttempts":3,"initialBackoff":"0.01s","maxBackoff":"0.1s","backoffMultiplier":2,"retryableStatusCodes":["UNAVAILABLE"]}}]}`
 	servers := make(map[string]*process)
 	for range 4 {
-		p := spawn(t, c)
+		p := spawn(t, c, 2*time.Second)
 		servers[p.addr] = p
 	}
 	builder := grpcresolver.New(cli, nil)
@@ -156,7 +171,7 @@ func TestAKilledServerCostsAConnectionOneRPCAtMost(t *testing.T) {
 		}
 		t.Logf("%s: %d RPCs failed on 4 connections in %d kills", name, len(l.failures()), kills)
 	}
-	fresh := spawn(t, c)
+	fresh := spawn(t, c, 2*time.Second)
 	for name, l := range loads {
 		for l.more(t, 100)[fresh.addr] == 0 {
 			if t.Context().Err() != nil {
@@ -337,28 +352,85 @@ func TestAConnectionWithoutTheRightSaysSoAndTriesOn(t *testing.T) {
 	until(t, conn, s)
 }
 
-// The client is closed too early: who has a list keeps it, and nothing waits for ever.
-func TestAClosedClientLeavesTheListAndFailsNewConnections(t *testing.T) {
-	shared, prefix := etcdtest.New(t)
-	cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), Logger: zap.NewNop()})
-	if err != nil {
-		t.Fatal(err)
+// A list that can never change again is not used: RPCs say at once what has happened, those that
+// would wait for ready as well, and what was under way is finished.
+func TestWhenTheClientIsClosedRPCsSaySoAtOnce(t *testing.T) {
+	for _, policy := range policies {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			shared, prefix := etcdtest.New(t)
+			cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), Logger: zap.NewNop()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := serve(t, "")
+			put(t, shared, prefix+"web/a", s.addr)
+			builder := grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix}})
+			conn, empty := dialWith(t, builder, "etcdkit:///web", balanced(policy)), dialWith(t, builder, "etcdkit:///empty", balanced(policy))
+			until(t, conn, s)
+			if _, err := call(bounded(t), empty); status.Code(err) != codes.Unavailable {
+				t.Fatalf("void: a service without an instance: %v", err)
+			}
+			begun, goOn := make(chan struct{}), make(chan struct{})
+			once := sync.OnceFunc(func() { close(begun) })
+			s.will(func(context.Context) error {
+				once()
+				<-goOn
+				return nil
+			})
+			underWay, waits := make(chan error, 1), make(chan error, 1)
+			go func() {
+				_, err := call(bounded(t), conn)
+				underWay <- err
+			}()
+			<-begun
+			go func() {
+				_, err := call(bounded(t), empty, grpc.WaitForReady(true))
+				waits <- err
+			}()
+			if err := cli.Close(); err != nil {
+				t.Fatal(err)
+			}
+			closed := time.Now()
+			for what, conn := range map[string]*grpc.ClientConn{
+				"with a list": conn, "with an empty list": empty, "a new one": dialWith(t, builder, "etcdkit:///other", balanced(policy)),
+			} {
+				untilClosed(t, what, conn)
+			}
+			if took := time.Since(closed); took > 5*time.Second {
+				t.Errorf("it took %v until RPCs say that the client is closed", took)
+			}
+			if policy == grpcresolver.Name { // gRPC's own cannot end them
+				if err := <-waits; status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "the etcd client was closed") {
+					t.Errorf("an RPC that waits for ready: got %v, want that the client was closed", err)
+				}
+			}
+			close(goOn)
+			if err := <-underWay; err != nil {
+				t.Errorf("an RPC that was under way: %v", err)
+			}
+			if err := empty.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if policy != grpcresolver.Name {
+				<-waits
+			}
+		})
 	}
-	s := serve(t, "")
-	put(t, shared, prefix+"web/a", s.addr)
-	builder := grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix}})
-	conn := dialWith(t, builder, "etcdkit:///web")
-	until(t, conn, s)
-	if err := cli.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for range 100 {
-		if _, err := call(bounded(t), conn); err != nil {
-			t.Fatalf("after the client was closed: %v", err)
+}
+
+// untilClosed waits until RPCs say that the etcd client was closed.
+func untilClosed(t testing.TB, what string, conn *grpc.ClientConn) {
+	t.Helper()
+	for ctx := bounded(t); ; {
+		one, cancel := context.WithTimeout(ctx, time.Second) // the server answers no more
+		_, err := call(one, conn)
+		cancel()
+		if status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "the etcd client was closed") {
+			return
 		}
-	}
-	_, err = call(bounded(t), dialWith(t, builder, "etcdkit:///other"))
-	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "closed") {
-		t.Errorf("another service: got %v, want Unavailable because the client is closed", err)
+		if ctx.Err() != nil {
+			t.Fatalf("%s: got %v, want that the etcd client was closed", what, err)
+		}
 	}
 }

@@ -2,8 +2,10 @@ package grpcresolver_test
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,9 +47,12 @@ type server struct {
 	grpc  *grpc.Server
 	addr  string
 	calls atomic.Int64
+	conns atomic.Int64 // accepted
+	list  atomic.Bool  // List hangs until its caller goes away
 
 	mu     sync.Mutex
 	answer func(context.Context) error // nil: it serves
+	lost   chan struct{}               // closed by lose
 }
 
 func (s *server) Check(ctx context.Context, _ *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
@@ -61,6 +66,65 @@ func (s *server) Check(ctx context.Context, _ *healthpb.HealthCheckRequest) (*he
 		}
 	}
 	return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_SERVING}, nil
+}
+
+func (s *server) List(ctx context.Context, _ *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
+	if s.list.Load() {
+		<-ctx.Done()
+		<-time.After(100 * time.Millisecond) // the caller's own clock comes first
+	}
+	return &healthpb.HealthListResponse{}, nil
+}
+
+// listener counts the connections that a server accepts, and can lose them.
+type listener struct {
+	net.Listener
+	s *server
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.s.conns.Add(1)
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return &losable{Conn: conn, lost: l.s.lost, closed: make(chan struct{})}, nil
+}
+
+// losable is a connection on which nothing arrives any more once it is lost, and nothing is reset.
+type losable struct {
+	net.Conn
+	lost <-chan struct{}
+
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *losable) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	select {
+	case <-c.lost:
+		<-c.closed
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (c *losable) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// lose has the server's clients hear nothing more on the connections that they have, as when its machine
+// is gone. Connections that come later are another server's at the same address.
+func (s *server) lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.lost)
+	s.lost = make(chan struct{})
 }
 
 func (s *server) will(answer func(context.Context) error) {
@@ -79,10 +143,10 @@ func serve(t testing.TB, addr string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{grpc: grpc.NewServer(), addr: l.Addr().String()}
+	s := &server{grpc: grpc.NewServer(), addr: l.Addr().String(), lost: make(chan struct{})}
 	healthpb.RegisterHealthServer(s.grpc, s)
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = s.grpc.Serve(l) }) // it ends with Stop
+	wg.Go(func() { _ = s.grpc.Serve(listener{l, s}) }) // it ends with Stop
 	t.Cleanup(func() {
 		s.grpc.Stop()
 		wg.Wait()
@@ -139,7 +203,7 @@ func balanced(policy string) grpc.DialOption {
 	return grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"` + policy + `":` + config + `}]}`)
 }
 
-// call makes one RPC and returns who answered.
+// call makes one RPC and returns which server answered.
 func call(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (addr string, err error) {
 	var p peer.Peer
 	_, err = healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{}, append(opts, grpc.Peer(&p))...)
@@ -148,6 +212,28 @@ func call(ctx context.Context, conn *grpc.ClientConn, opts ...grpc.CallOption) (
 	}
 	return addr, err
 }
+
+// lines is a log.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lines) count(text string) int { return strings.Count(l.text(), text) }
 
 // until calls until the answers of as many RPCs as there are servers, and more, are from these
 // and from all of these.

@@ -66,7 +66,7 @@ func (l *load) end() {
 	l.wg.Wait()
 }
 
-// more waits until n more RPCs have been answered, and returns who answered them.
+// more waits until n more RPCs have been answered, and returns which servers answered them.
 func (l *load) more(t *testing.T, n int) map[string]int {
 	t.Helper()
 	was, ctx := l.answers(), bounded(t)

@@ -17,6 +17,7 @@ import (
 	_ "google.golang.org/grpc/balancer/ringhash"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
@@ -138,6 +139,17 @@ func TestBadTargetsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
+// The docs say which policies a program has to import.
+func TestAPolicyThatIsNotImportedIsRefused(t *testing.T) {
+	cli, _ := etcdtest.New(t)
+	conn, err := grpc.NewClient("etcdkit:///web", grpc.WithResolvers(grpcresolver.New(cli, nil)),
+		balanced("weighted_round_robin"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err == nil {
+		conn.Close()
+		t.Error("weighted_round_robin, which is not imported here, is accepted")
+	}
+}
+
 func TestBadOptionsReachTheRPC(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	conn := dial(t, cli, discovery.Options{Prefix: prefix, Policy: 7})
@@ -200,6 +212,33 @@ func TestConnectionsToOneServiceShareAWatchUntilTheLastIsClosed(t *testing.T) {
 	}
 }
 
+// Each Builder has a View of its own, and Views of one client share one copy of the list.
+func TestBuildersOfOneClientShareACopy(t *testing.T) {
+	shared, prefix := etcdtest.New(t)
+	var readings atomic.Int64
+	cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			if r, ok := req.(*pb.RangeRequest); ok && len(r.RangeEnd) > 0 && !r.KeysOnly {
+				readings.Add(1)
+			}
+			return invoke(ctx, method, req, reply, cc, opts...)
+		}),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	put(t, shared, prefix+"web/a", "h:1")
+	for range 3 {
+		cc := newRecorder()
+		defer build(t, grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix}}), cc).Close()
+		cc.untilList(t, "a/1//passing")
+	}
+	if got := readings.Load(); got != 1 {
+		t.Errorf("3 builders have read the list %d times, want once", got)
+	}
+}
+
 func TestConnectionsMayComeAndGoInAnyOrder(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	put(t, cli, prefix+"web/a", "h:1")
@@ -258,7 +297,7 @@ func TestGRPCIsToldOfWhatMattersToItAndOfNothingElse(t *testing.T) {
 	const rounds = 10
 	for n := range rounds {
 		// What a health check says, and one that takes no requests; and then another weight.
-		put(t, cli, prefix+"web/a", value(n+1, fmt.Sprintf(`,"reason":"11 of 12 checks, %d ms","pid":%d`, n, n+1)))
+		put(t, cli, prefix+"web/a", value(n+1, fmt.Sprintf(`,"reason":"11 of 12 checks, %d ms"`, n)))
 		put(t, cli, prefix+"web/drained", fmt.Sprintf(`{"Addr":"h:2","Metadata":{"weight":%d,"status":"draining"}}`, n+1))
 		put(t, cli, prefix+"web/a", value(n+2, ""))
 		cc.untilList(t, fmt.Sprintf("a/%d/z/warning", n+2))
@@ -321,6 +360,22 @@ func TestWhoTakesNoRequestsIsLeftOutWhileThereAreOthers(t *testing.T) {
 	}
 	cc.until(t, "that the rest has no address", func() bool {
 		return len(cc.errs) == 1 && strings.Contains(cc.errs[0].Error(), `none of the 1 registered as "web" has an address`)
+	})
+}
+
+func TestWithOnlyServingWhoTakesNoRequestsIsLeftOutAlsoWhenThereAreNoOthers(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	put(t, cli, prefix+"web/a", `{"Addr":"a:1","Metadata":{"status":"maintenance","weight":1}}`)
+	put(t, cli, prefix+"web/b", "b:1")
+	cc := newRecorder()
+	r := build(t, grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix, OnlyServing: true}}), cc)
+	defer r.Close()
+	cc.untilList(t, "b/1//passing")
+	if _, err := cli.Delete(bounded(t), prefix+"web/b"); err != nil {
+		t.Fatal(err)
+	}
+	cc.until(t, "that the rest takes no requests", func() bool {
+		return len(cc.errs) == 1 && strings.Contains(cc.errs[0].Error(), `none of the 1 registered as "web" takes requests`)
 	})
 }
 

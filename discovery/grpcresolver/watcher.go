@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc/attributes"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
+	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // watcher is the resolver of one connection. It tells gRPC what is new in a View.
@@ -23,11 +26,20 @@ type watcher struct {
 	config  *serviceconfig.ParseResult
 	seed    maphash.Seed // of the order
 
-	list    []Instance // as gRPC has it; nil: it has none
-	failure string     // what gRPC was told since, if anything
+	list    []listed // as gRPC has it; nil: it has none
+	failure string   // what gRPC was told since, if anything
+
+	replaced map[string]replaced // by address, of the list
 
 	stop context.CancelFunc
 	wg   sync.WaitGroup
+}
+
+// replaced is the last registration at an address, and how often another process has taken the place
+// of one that was listed there.
+type replaced struct {
+	registration
+	generation
 }
 
 func newWatcher(b *Builder, s *source, cc resolver.ClientConn) *watcher {
@@ -51,6 +63,7 @@ func (w *watcher) Close() {
 }
 
 func (w *watcher) run(ctx context.Context) {
+	closed := w.builder.cli.Ctx().Done()
 	for {
 		p := w.source.now.Load()
 		switch {
@@ -62,6 +75,9 @@ func (w *watcher) run(ctx context.Context) {
 		}
 		select {
 		case <-p.changed:
+		case <-closed:
+			w.end(nil)
+			return
 		case <-ctx.Done():
 			return
 		}
@@ -76,7 +92,10 @@ func (w *watcher) follow(ctx context.Context, v *discovery.View) {
 		case <-changed:
 		case <-turned: // what is said of an empty list
 		case <-v.Done():
-			w.fail(v.Err().Error()) // the client was closed; who has a list keeps it
+			w.end(v)
+			return
+		case <-w.builder.cli.Ctx().Done():
+			w.end(v)
 			return
 		case <-ctx.Done():
 			return
@@ -87,7 +106,7 @@ func (w *watcher) follow(ctx context.Context, v *discovery.View) {
 // tell passes a list on, if it is another one to gRPC.
 func (w *watcher) tell(v *discovery.View) {
 	all := v.Instances()
-	list := w.order(listed(all))
+	list := w.order(w.forGRPC(all))
 	switch {
 	case len(list) == 0:
 		w.nobody(v, len(all))
@@ -96,36 +115,64 @@ func (w *watcher) tell(v *discovery.View) {
 	}
 }
 
-func (w *watcher) update(v *discovery.View, list []Instance) {
+func (w *watcher) update(v *discovery.View, list []listed) {
 	w.list, w.failure = list, ""
 	s := resolver.State{ServiceConfig: w.config, Attributes: attributes.New(viewKey{}, v)}
+	was := w.replaced
+	w.replaced = make(map[string]replaced, len(list))
 	for _, i := range list {
-		e := i.endpoint()
+		e := i.endpoint(w.replace(was, i))
 		s.Endpoints = append(s.Endpoints, e)
-		// For balancers made with gRPC's balancer/base, which know no endpoints.
-		s.Addresses = append(s.Addresses, i.address(e.Attributes))
+		s.Addresses = append(s.Addresses, plain(e)) // for balancers made with gRPC's balancer/base
 	}
 	_ = w.cc.UpdateState(s) // an error asks to resolve again, to the same end
 }
 
+// replace records which process is at the address, and returns the generation of its connection. That of
+// another process is another one: a connection to the process before cannot be alive, and its
+// back-off is not the new one's.
+func (w *watcher) replace(was map[string]replaced, i listed) generation {
+	r, there := was[i.Addr]
+	if i.registration != (registration{}) {
+		if there && i.anotherProcess(r.registration) {
+			r.generation++
+		}
+		r.registration = i.registration
+	}
+	w.replaced[i.Addr] = r
+	return r.generation
+}
+
+// clear has gRPC end all connections. Most of its balancers keep an error for each endpoint and show
+// "no children to pick from" if there is none; so there is one, without an address.
+func (w *watcher) clear(a *attributes.Attributes) {
+	w.list, w.failure, w.replaced = nil, "", nil
+	none := listed{Instance: Instance{Service: w.source.service, ID: "nobody"}}.endpoint(0)
+	none.Addresses = nil
+	_ = w.cc.UpdateState(resolver.State{Endpoints: []resolver.Endpoint{none}, ServiceConfig: w.config, Attributes: a})
+}
+
+// end tells gRPC that the etcd client was closed. The list would never change again, so the
+// connections end, when their RPCs have. v may be nil.
+func (w *watcher) end(v *discovery.View) {
+	const text = "the etcd client was closed, and with it the list of %s: keep the client open for as long as its connections are used"
+	err := status.Error(codes.Unavailable, "grpcresolver: "+fmt.Sprintf(text, quote.Text(w.source.service)))
+	w.clear(attributes.New(viewKey{}, v).WithValue(closedKey{}, err))
+	w.fail(fmt.Sprintf(text, quote.Text(w.source.service)))
+}
+
 // nobody tells gRPC of an empty list.
 func (w *watcher) nobody(v *discovery.View, unusable int) {
-	if w.list != nil {
-		// The connections have to end, and gRPC's balancers have to say why there is none. Most
-		// keep an error for each endpoint and show "no children to pick from" if there is none;
-		// so there is one, without an address.
-		w.list, w.failure = nil, ""
-		none := Instance{Service: w.source.service, ID: "nobody"}.endpoint()
-		none.Addresses = nil
-		_ = w.cc.UpdateState(resolver.State{
-			Endpoints: []resolver.Endpoint{none}, ServiceConfig: w.config, Attributes: attributes.New(viewKey{}, v),
-		})
+	if w.list != nil { // the connections have to end, and gRPC's balancers have to say why there is none
+		w.clear(attributes.New(viewKey{}, v))
 	}
 	s := v.State()
-	text := fmt.Sprintf("nobody is registered as %q", w.source.service)
+	text := "nobody is registered as " + quote.Text(w.source.service)
 	switch {
+	case unusable > 0 && w.builder.opts.View.OnlyServing:
+		text = fmt.Sprintf("none of the %d registered as %s takes requests and has an address", unusable, quote.Text(w.source.service))
 	case unusable > 0:
-		text = fmt.Sprintf("none of the %d registered as %q has an address", unusable, w.source.service)
+		text = fmt.Sprintf("none of the %d registered as %s has an address", unusable, quote.Text(w.source.service))
 	case len(s.Bad) > 0:
 		text += fmt.Sprintf(" (values that are no instances: %d)", len(s.Bad))
 	}

@@ -14,7 +14,7 @@ type body struct {
 
 	mu     sync.Mutex
 	taken  func() // is told of each Read
-	held   bool   // Close takes note only
+	held   bool   // Close only records that it was called
 	shut   bool   // Close was called
 	closed bool   // and from is closed
 	read   bool

@@ -58,5 +58,5 @@ func Example() {
 	}
 	// Output:
 	// 200 OK /index of web <nil>
-	// Get "http://wep/index": httptransport: discovery: no instance of "wep"
+	// Get "http://wep/index": httptransport: nobody is registered as "wep", as etcd has it
 }

@@ -33,7 +33,7 @@ type load struct {
 }
 
 // drive sends requests until the load is stopped. The request has its number in X-Request if it
-// is to be counted where it arrives.
+// must be counted where it arrives.
 func (s *site) drive(t *testing.T, rate int, counted bool, request func() *http.Request) *load {
 	const tick, atOnce = 5 * time.Millisecond, 256
 	l := &load{failed: map[string]error{}, by: map[string]int{}}

@@ -40,7 +40,7 @@ func (r *request) run() (*http.Response, error) {
 	}
 	i, err := r.s.view.Pick()
 	if err != nil {
-		return nil, fmt.Errorf("httptransport: %w", err)
+		return nil, r.nobody(err)
 	}
 	for t := (&try{r: r, instance: i, picked: true}); ; {
 		r.tries = append(r.tries, t)

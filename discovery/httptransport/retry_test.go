@@ -307,7 +307,7 @@ func TestAnAbandonedAnswerCostsNeitherItsConnectionNorTime(t *testing.T) {
 	}
 }
 
-// LeastPending sends to who has less to do: with a request that never ended it would shun a, whatever
+// LeastPending sends to the instance that has less to do: with a request that never ended it would shun a, whatever
 // has become of it since.
 func TestARequestIsPendingNoLongerThanItsAnswer(t *testing.T) {
 	s := newSite(t, &httptransport.Options{Discovery: discovery.Options{Policy: discovery.LeastPending}})

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 const (
 	// openTimeout bounds the first reading of a list.
 	openTimeout = 15 * time.Second
-	// tidyEvery is the least time between two looks at who has left.
+	// tidyEvery is the least time between two looks at which instances have left.
 	tidyEvery = time.Second
 )
 
@@ -28,7 +29,7 @@ type service struct {
 	err    error
 
 	mu    sync.Mutex
-	pools map[string]*pool // by address; nil once the Transport is closed
+	pools map[string]*pool // by address; nil once the Transport or the etcd client is closed
 }
 
 // open returns a service once its list is there. Requests that come meanwhile wait for the same
@@ -38,6 +39,10 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	if t.closed {
 		t.mu.Unlock()
 		return nil, ErrClosed
+	}
+	if t.cli.Ctx().Err() != nil {
+		t.mu.Unlock()
+		return nil, t.clientClosed()
 	}
 	s := t.services[name]
 	if s == nil {
@@ -55,19 +60,22 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	case <-s.opened:
 		return s, s.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("httptransport: the list of %q is not there yet, from %q: %w", name, t.cli.Endpoints(), ctx.Err())
+		return nil, fmt.Errorf("httptransport: the list of %s is not there yet, from %q: %w", quote.Text(name), t.cli.Endpoints(), ctx.Err())
 	}
 }
 
-// run opens the list, and follows it to let go of who leaves.
+// run opens the list, and follows it to let go of instances that leave.
 func (s *service) run() {
 	ctx, cancel := context.WithTimeout(s.t.life, openTimeout)
 	s.view, s.err = discovery.Open(ctx, s.t.cli, s.name, &s.t.opts.Discovery)
 	cancel()
 	if s.err != nil {
-		if s.t.life.Err() != nil {
+		switch {
+		case s.t.life.Err() != nil:
 			s.err = ErrClosed
-		} else {
+		case s.t.cli.Ctx().Err() != nil:
+			s.err = s.t.clientClosed()
+		default:
 			s.err = fmt.Errorf("httptransport: %w", s.err)
 		}
 		s.t.mu.Lock()
@@ -78,16 +86,19 @@ func (s *service) run() {
 	}
 	close(s.opened)
 	defer s.view.Close()
-	for s.t.life.Err() == nil {
+	closed := s.t.cli.Ctx().Done()
+	for s.t.life.Err() == nil && s.t.cli.Ctx().Err() == nil {
 		changed := s.view.Changed()
 		s.tidy()
 		select {
 		case <-changed:
 		case <-s.t.life.Done():
+		case <-closed:
 		}
 		select {
 		case <-time.After(tidyEvery):
 		case <-s.t.life.Done():
+		case <-closed:
 		}
 	}
 	s.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,12 +16,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 var (
 	// ErrURL: the URL does not name a service. Nothing was sent.
 	ErrURL = errors.New("httptransport: not the URL of a service")
-	// ErrClosed: the Transport was closed.
+	// ErrClosed: the Transport was closed, or the etcd client that it stands on. The text says which.
 	ErrClosed = errors.New("httptransport: closed")
 )
 
@@ -36,12 +38,16 @@ type Options struct {
 	// is an instance's address, which is then what https verifies, and idle connections to an
 	// instance that left stay for as long as it likes.
 	Base http.RoundTripper
+	// Logger gets a line when an instance is avoided and when it is used again, when none is left
+	// that does not fail, and what Discovery.Logger gets, which it is the default of. nil is silent.
+	Logger *slog.Logger
 	// Attempts is how many instances a request is tried at. Default 3; 1 never tries again.
 	Attempts int
 	// Patience is how long an instance may take to accept a connection, and to begin its answer
 	// once the request is sent, before a request that can be sent twice goes to another one, if
 	// there is one; while a body is sent, how long it may take none of it. Default for ever: only
-	// you know how long your answers take.
+	// you know how long your answers take. At an instance that failed before it is half of what is
+	// left of the request's time, if that is less.
 	Patience time.Duration
 }
 
@@ -68,6 +74,9 @@ func New(cli *clientv3.Client, opts *Options) *Transport {
 	t := &Transport{cli: cli, services: make(map[string]*service)}
 	if opts != nil {
 		t.opts = *opts
+	}
+	if t.opts.Discovery.Logger == nil {
+		t.opts.Discovery.Logger = t.opts.Logger
 	}
 	if t.opts.Attempts <= 0 {
 		t.opts.Attempts = 3
@@ -112,7 +121,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // serviceOf is the service that a URL names.
 func serviceOf(u *url.URL) (string, error) {
 	bad := func(why string) (string, error) {
-		return "", fmt.Errorf("%w: %q: %s", ErrURL, u.Redacted(), why)
+		return "", fmt.Errorf("%w: %s: %s", ErrURL, quote.Text(u.Redacted()), why)
 	}
 	switch {
 	case u == nil:
@@ -160,8 +169,13 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
+// clientClosed is the error of a Transport whose etcd client was closed.
+func (t *Transport) clientClosed() error {
+	return fmt.Errorf("%w: the etcd client was closed: keep it open for as long as the Transport is used", ErrClosed)
+}
+
 // Close ends the services' lists and closes idle connections. Requests under way go on, others get
-// ErrClosed. It is idempotent.
+// ErrClosed. It is idempotent. The end of the etcd client has the same effect.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	t.closed = true

@@ -8,14 +8,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// errSilent is why a try was given up after Options.Patience.
-var errSilent = errors.New("no answer within Options.Patience")
+// errSilent is why a try was given up: see Options.Patience.
+var errSilent = errors.New("no answer")
 
 // errNoAddr: the value in etcd is in no format that is known, or has no address.
 var errNoAddr = errors.New("it is registered without an address")
@@ -52,9 +54,9 @@ func (t *try) exchange() {
 	r := t.r
 	var asked, got atomic.Bool // net/http has turned to the instance, and has a connection
 	ctx, patience := r.Context(), (*patience)(nil)
-	if r.t.opts.Patience > 0 && r.movable() {
+	if limit := t.patience(); limit > 0 && r.movable() {
 		ctx, t.release = context.WithCancelCause(ctx)
-		patience = newPatience(r.t.opts.Patience, func() { t.release(errSilent) })
+		patience = newPatience(limit, func() { t.release(fmt.Errorf("%w for %v", errSilent, limit)) })
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:      func(string) { asked.Store(true) },
@@ -77,7 +79,7 @@ func (t *try) exchange() {
 		if t.err == nil {
 			t.resp.Body.Close()
 		}
-		t.resp, t.err = nil, errSilent
+		t.resp, t.err = nil, context.Cause(ctx)
 	}
 	if t.err == nil {
 		r.body.pass()
@@ -86,6 +88,20 @@ func (t *try) exchange() {
 	var dial *net.OpError
 	t.unsent = asked.Load() && !got.Load() || errors.As(t.err, &dial) && dial.Op == "dial"
 	t.ours = r.t.pattern != nil && !asked.Load() || r.body.failed()
+}
+
+// patience is how long the instance may be silent; 0: for as long as the request lives.
+func (t *try) patience() time.Duration {
+	limit := t.r.t.opts.Patience
+	if !t.r.s.view.Failing(t.instance) {
+		return limit
+	}
+	if deadline, ok := t.r.Context().Deadline(); ok { // it may be hung, and there are others
+		if half := max(time.Until(deadline)/2, time.Nanosecond); limit <= 0 || half < limit {
+			limit = half
+		}
+	}
+	return limit
 }
 
 // answer makes the response the caller's. The try ends with its body.
@@ -120,7 +136,10 @@ func (t *try) abandon() {
 
 // end tells the view how the instance fared, once for each Pick, and lets go of what the try held.
 func (t *try) end(err error) {
-	if err != nil && !t.guilty() {
+	switch {
+	case err == nil && t.resp != nil && unavailable(t.resp):
+		err = &discovery.Refused{Err: errors.New("it answered " + answered(t.resp)), After: retryAfter(t.resp.Header)}
+	case err != nil && !t.guilty():
 		err = context.Canceled
 	}
 	if t.picked || t.r.t.opts.Discovery.Policy != discovery.LeastPending {
@@ -147,9 +166,35 @@ func (t *try) guilty() bool {
 }
 
 func (t *try) String() string {
-	what := fmt.Sprint(t.err)
-	if t.err == nil {
-		what = "it answered " + t.resp.Status
+	what := "it answered "
+	if t.err != nil {
+		what = printable(t.err)
+	} else {
+		what += answered(t.resp)
 	}
-	return fmt.Sprintf("instance %s (%s): %s", t.instance.ID, t.instance.Addr, what)
+	at := ""
+	if t.instance.Addr != "" {
+		at = quote.Word(t.instance.Addr)
+	}
+	return fmt.Sprintf("instance %s (%s): %s", quote.Word(t.instance.ID), at, what)
+}
+
+// answered is an answer's status, in net/http's words.
+func answered(resp *http.Response) string {
+	return fmt.Sprint(resp.StatusCode, " ", http.StatusText(resp.StatusCode))
+}
+
+// retryAfter is when an instance that cannot serve wants to be asked again; 0: it did not say. A
+// date is taken by the instance's own clock.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if n, err := strconv.ParseUint(value, 10, 16); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	now, errNow := http.ParseTime(h.Get("Date"))
+	if err != nil || errNow != nil {
+		return 0
+	}
+	return max(at.Sub(now), 0)
 }

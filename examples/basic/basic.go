@@ -29,7 +29,7 @@ func main() {
 }
 
 func putAndGet(ctx context.Context, endpoints []string) error {
-	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints}) // unlike clientv3.New it proves that somebody answers
+	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints}) // unlike clientv3.New it proves that a member answers
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,8 @@
-// Package mutants is a test of the tests: it breaks a guarantee of package lease, lock, election or
-// of the queue below them, in one place of the source, and demands that the test which stands for
-// the guarantee fails; without the mutation it must pass.
+// Package mutants is a test of the tests: it breaks a guarantee in one place of the source, and demands
+// that the test which stands for the guarantee fails; without the mutation it must pass.
 //
 // A mutant is a replacement in one file, of a text that must be there exactly once: whoever changes
 // the text changes the mutant, or finds that it is of no use any more. The source itself is not
-// touched; the go command gets the mutated copy with -overlay. It takes two minutes or so: "make
-// mutants" runs it.
+// touched; the go command gets the mutated copy with -overlay. "make mutants" runs all of them,
+// several at a time, in some 15 minutes.
 package mutants

@@ -18,8 +18,20 @@ import (
 // root is the module's, as the tests of this package see it.
 const root = "../.."
 
-// most is how long a test may take. One that a mutant makes wait for ever fails then.
+// most is how long a test may take, beside twice what it takes without a mutation. One that a mutant
+// makes wait for ever fails then.
 const most = 10 * time.Second
+
+// takes is how long each test takes without a mutation, as TestWithoutAMutationTheTestsPass found.
+var takes = make(map[string]time.Duration)
+
+// bound is how long tests may take.
+func bound(tests ...string) (total time.Duration) {
+	for _, test := range tests {
+		total += most + 2*takes[test]
+	}
+	return total
+}
 
 // build makes a package's test binary, on an overlay if there is one.
 func build(t *testing.T, pkg, overlay string) (binary string) {
@@ -40,8 +52,7 @@ func build(t *testing.T, pkg, overlay string) (binary string) {
 // run runs tests of a package, and returns what they said. The error is theirs.
 func run(t *testing.T, binary, pkg string, tests ...string) (string, error) {
 	t.Helper()
-	within := time.Duration(len(tests)) * most
-	cmd := exec.CommandContext(t.Context(), binary, "-test.v", "-test.run", "^("+strings.Join(tests, "|")+")$", "-test.timeout", within.String())
+	cmd := exec.CommandContext(t.Context(), binary, "-test.v", "-test.run", "^("+strings.Join(tests, "|")+")$", "-test.timeout", bound(tests...).String())
 	cmd.Dir = filepath.Join(root, pkg)
 	out, err := cmd.CombinedOutput()
 	var failed *exec.ExitError
@@ -90,8 +101,22 @@ func TestWithoutAMutationTheTestsPass(t *testing.T) {
 			t.Errorf("%s: %v\n%s", pkg, err, out)
 		}
 		for _, name := range names {
-			if !strings.Contains(out, "--- PASS: "+name+" (") {
+			_, after, passed := strings.Cut(out, "--- PASS: "+name+" (")
+			if !passed {
 				t.Errorf("%s: %s did not pass", pkg, name)
+				continue
+			}
+			taken, _, _ := strings.Cut(after, ")")
+			if takes[name], err = time.ParseDuration(taken); err != nil {
+				t.Errorf("%s: %s took %q: %v", pkg, name, taken, err)
+			}
+			// What a test takes does not count what its parts take that are parallel.
+			for _, part := range strings.Split(out, "--- PASS: "+name+"/")[1:] {
+				_, after, _ := strings.Cut(part, " (")
+				taken, _, _ := strings.Cut(after, ")")
+				if d, err := time.ParseDuration(taken); err == nil {
+					takes[name] = max(takes[name], d)
+				}
 			}
 		}
 	}
@@ -100,13 +125,14 @@ func TestWithoutAMutationTheTestsPass(t *testing.T) {
 func TestEachMutantIsCaught(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			out, err := run(t, build(t, m.pkg, mutated(t, m)), m.pkg, m.test)
 			switch caught := fmt.Sprint("--- FAIL: ", m.test, " ("); {
 			case err == nil:
 				t.Errorf("it lives: %s passes", m.test)
 			case strings.Contains(out, caught):
 			case strings.Contains(out, "panic: test timed out") && strings.Contains(out, m.test):
-				t.Logf("caught, as %s does not end within %v", m.test, most)
+				t.Logf("caught, as %s does not end within %v", m.test, bound(m.test))
 			default:
 				t.Errorf("%s: %v, and not because it fails\n%s", m.test, err, out)
 			}

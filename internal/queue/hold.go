@@ -8,6 +8,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // leaveTimeout bounds a Leave whose context has no end.
@@ -18,9 +20,12 @@ type Words struct {
 	Lost, Unknown error
 	Over          error // of one that was given up, as it is returned
 	What          string
+	// Ended is nil, or called once for each hold when it ends, without a lock, with what its Err is
+	// from then on.
+	Ended func(h *Hold, err error)
 }
 
-// long is how long a hold lasts before etcd is told since when.
+// long is how long a hold lasts before etcd is told since when, and its key is watched.
 const long = time.Second
 
 // Hold is an entry whose turn it is, until it leaves or is lost. Its methods may be called from any
@@ -30,10 +35,11 @@ type Hold struct {
 	entry *Entry
 	reads []*clientv3.GetResponse
 	words *Words
-	note  *time.Timer // nil: none
+	long  *time.Timer // until it has lasted for long
+	began time.Time
 
 	mu    sync.Mutex
-	done  chan struct{} // nil: nobody has asked for it, as most holds are over before anybody does
+	done  chan struct{} // nil: no call has asked for it, as most holds are over before one does
 	err   error         // how it ended
 	going bool          // its end was asked for
 }
@@ -41,18 +47,63 @@ type Hold struct {
 // Hold makes the hold of an entry whose turn it is. If it lasts, noted is what people shall read of
 // the entry from then on; nil leaves it as it is.
 func (q *Queue) Hold(e *Entry, words *Words, noted func() string) *Hold {
-	h := &Hold{q: q, entry: e, reads: e.Reads, words: words}
-	if noted != nil {
-		h.note = time.AfterFunc(long, func() { q.note(e, noted()) })
+	h := &Hold{q: q, entry: e, reads: e.Reads, words: words, began: time.Now()}
+	if !q.holding(h, noted) {
+		_ = h.lose(errGone)
 	}
 	return h
+}
+
+// holding records a hold. It is false when another client has deleted the entry.
+func (q *Queue) holding(h *Hold, noted func() string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := h.entry
+	if e.gone {
+		return false
+	}
+	e.turned, e.hold = true, h
+	q.holds[h] = struct{}{}
+	if e.since.IsZero() {
+		e.since = h.began
+	}
+	if !e.held && h.began.Sub(e.since) > long { // it was handed on from one hold to the next
+		q.guard(e, nil)
+	}
+	h.long = time.AfterFunc(long, func() {
+		if noted == nil {
+			noted = func() string { return "" }
+		}
+		q.lasts(h, noted())
+	})
+	return true
+}
+
+// lasts is told of a hold that has lasted for long, and of what people shall read of it.
+func (q *Queue) lasts(h *Hold, note string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch e := h.entry; {
+	case e.hold != h || h.q.closed:
+	case !e.held:
+		q.guard(e, func(ctx context.Context) (int64, bool, error) { return q.note(ctx, e, note) })
+	case note != "":
+		q.start(func() {
+			ctx, cancel := context.WithTimeout(q.life, tryTimeout)
+			defer cancel()
+			_, _, _ = q.note(ctx, e, note) // nothing depends on it
+		})
+	}
 }
 
 // Entry is what is held.
 func (h *Hold) Entry() *Entry { return h.entry }
 
-// Token is the fencing token: larger than that of every entry of this name before. Whoever stores
-// what the holder writes should refuse a smaller one than it has seen.
+// Began is when the hold began.
+func (h *Hold) Began() time.Time { return h.began }
+
+// Token is the fencing token: larger than that of every entry of this name before. The receiver
+// of what the holder writes should refuse a smaller one than it has seen.
 func (h *Hold) Token() int64 { return h.entry.Revision }
 
 // Reads are the answers to what was to be read when the turn came.
@@ -72,7 +123,7 @@ func (h *Hold) Txn(ctx context.Context, also ...clientv3.Cmp) clientv3.Txn {
 }
 
 // Done is closed when the hold is over: given up, or lost; never later than etcd may give the turn
-// to somebody else, as long as this process runs and clocks tick alike.
+// to another client, as long as this process runs and clocks tick alike.
 func (h *Hold) Done() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -87,7 +138,9 @@ func (h *Hold) Done() <-chan struct{} {
 	go func() { // ends with the hold
 		select {
 		case <-h.entry.Lease.Done():
-			h.lose(h.entry.Lease.Err())
+			_ = h.Err()
+		case <-h.q.cli.Ctx().Done():
+			_ = h.Err()
 		case <-h.done:
 		}
 	}()
@@ -102,6 +155,9 @@ func (h *Hold) Err() error {
 	if err != nil {
 		return err
 	}
+	if h.q.hub.gone() {
+		return h.lose(ErrClient)
+	}
 	if lost := h.entry.Lease.Err(); lost != nil {
 		return h.lose(lost)
 	}
@@ -112,8 +168,21 @@ func (h *Hold) Err() error {
 func (h *Hold) Deadline() time.Time { return h.entry.Lease.Deadline() }
 
 // lose ends the hold as lost, and returns how it ended.
-func (h *Hold) lose(cause error) error {
-	return h.end(fmt.Errorf("%w: %s: %w", h.words.Lost, h.words.What, cause))
+func (h *Hold) lose(cause error) error { return h.end(h.lostTo(cause)) }
+
+func (h *Hold) lostTo(cause error) error {
+	return fmt.Errorf("%w: %s: %w", h.words.Lost, h.words.What, cause)
+}
+
+// deleted ends the hold as lost, as its key was deleted, unless the holder is giving it up: that
+// deletes the key, too, and finds out by itself.
+func (h *Hold) deleted() {
+	h.mu.Lock()
+	going := h.going
+	h.mu.Unlock()
+	if !going {
+		_ = h.lose(errGone)
+	}
 }
 
 var errGone = errors.New("its key is gone")
@@ -121,16 +190,23 @@ var errGone = errors.New("its key is gone")
 // end ends the hold, if it has not ended, and returns how it did.
 func (h *Hold) end(err error) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.err != nil {
+		defer h.mu.Unlock()
 		return h.err
 	}
-	if h.note != nil {
-		h.note.Stop()
+	if h.long != nil {
+		h.long.Stop()
 	}
 	h.err = err
 	if h.done != nil {
 		close(h.done)
+	}
+	h.mu.Unlock()
+	h.q.mu.Lock()
+	delete(h.q.holds, h)
+	h.q.mu.Unlock()
+	if h.words.Ended != nil {
+		h.words.Ended(h, err)
 	}
 	return err
 }
@@ -156,7 +232,7 @@ func (h *Hold) Over() { _ = h.end(h.words.Over) }
 // nothing was applied.
 func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clientv3.TxnResponse, error) {
 	if lost := h.Err(); lost != nil {
-		h.q.Remove(h.entry) // etcd may have it still
+		h.q.drop(h.entry)
 		return nil, lost
 	}
 	if err := context.Cause(ctx); err != nil && len(ops) > 0 { // nothing was sent, and that is known
@@ -200,11 +276,12 @@ func (h *Hold) Say(ctx context.Context, value string) error {
 	if err == nil && !resp.Succeeded {
 		return h.lose(errGone)
 	}
-	return err
+	return ask.Of(h.q.cli).Explain(err)
 }
 
 // During calls f while it is held, and then leave, also when f panics. f's ctx ends with the loss as
-// its cause; lost is that loss, or nil.
+// its cause; lost is that loss, or nil. leave is given 10 s, and once ctx has ended what is left of the
+// bound that all handles of the client share while etcd is away, of 2 s.
 func (h *Hold) During(ctx context.Context, f, leave func(context.Context) error) (lost, err error) {
 	held, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -218,7 +295,9 @@ func (h *Hold) During(ctx context.Context, f, leave func(context.Context) error)
 	}()
 	defer func() {
 		ended := h.Err()
-		if err := leave(context.WithoutCancel(ctx)); ended == nil { // bounded
+		left, done := h.q.leaving(ctx)
+		defer done()
+		if err := leave(left); ended == nil {
 			ended = err
 		}
 		<-watching

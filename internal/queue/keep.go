@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Company calls f once somebody else is in the queue beside e, or e is not there any more; unless
+// Company calls f once another process is in the queue beside e, or e is not there any more; unless
 // ctx ends before. It is for an entry that is kept in the queue though nobody needs it now.
 func (q *Queue) Company(ctx context.Context, e *Entry, f func()) {
 	q.Go(func() {
@@ -31,49 +30,34 @@ func (q *Queue) Company(ctx context.Context, e *Entry, f func()) {
 
 // company watches until it is known, or there is a reason to watch anew.
 func (q *Queue) company(ctx context.Context, e *Entry) bool {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	came := make(chan struct{}, 1)
 	q.mu.Lock()
-	watching := q.watching(ctx)
-	opened := make(chan clientv3.WatchChan, 1)
-	q.start(func() { // ends with ctx: it waits for an answer
-		opened <- q.cli.Watch(watching, q.prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
-	})
-	q.mu.Unlock()
-	silent, look := time.NewTimer(tryTimeout), time.NewTimer(lookEvery)
-	defer silent.Stop()
-	defer look.Stop()
-	var watch clientv3.WatchChan
-	for {
-		select {
-		case watch = <-opened:
-			silent.Stop()
-		case resp, ok := <-watch:
-			if !ok || resp.Canceled {
-				return false
-			}
-			if resp.Created && !q.alone(ctx, e) {
-				return true
-			}
-			for _, ev := range resp.Events {
-				own := string(ev.Kv.Key) == e.Key
-				if own && ev.Type == mvccpb.DELETE && ev.Kv.ModRevision > e.Revision || !own && ev.IsCreate() {
-					return true
+	w := q.hub.watch(q.viewed(), q.prefix, func(resp clientv3.WatchResponse) {
+		for _, ev := range resp.Events {
+			own := string(ev.Kv.Key) == e.Key
+			if own && ev.Type == mvccpb.DELETE && ev.Kv.ModRevision > e.Revision || !own && ev.IsCreate() {
+				select {
+				case came <- struct{}{}:
+				default:
 				}
 			}
-		case <-silent.C:
-			q.renew(nil)
-			return !q.alone(ctx, e)
-		case <-look.C: // should the watch be silent
-			if !q.alone(ctx, e) {
-				q.renew(nil)
-				return true
-			}
-			look.Reset(lookEvery)
-		case <-ctx.Done():
-			return false
 		}
+	}, func() {}, clientv3.WithPrefix())
+	q.mu.Unlock()
+	defer func() { <-w.done }()
+	defer w.stop()
+	if _, err := opened(ctx, []*watch{w}); ctx.Err() != nil {
+		return false
+	} else if err != nil || !q.alone(ctx, e) { // what came before it was open
+		return err == nil || !q.alone(ctx, e)
 	}
+	select {
+	case <-came:
+		return true
+	case <-w.done:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // alone tells whether the entry is known to be all there is in the queue.
@@ -88,9 +72,13 @@ func (q *Queue) alone(ctx context.Context, e *Entry) bool {
 // is read, linearizably, as etcd has not heard of the change.
 func (q *Queue) Renew(ctx context.Context, e *Entry, wanted []clientv3.Op) error {
 	q.mu.Lock()
+	gone := e.gone
 	e.Wanted, e.Reads = wanted, nil
 	q.mu.Unlock()
-	if len(wanted) == 0 {
+	switch {
+	case gone:
+		return ErrLost
+	case len(wanted) == 0:
 		return nil
 	}
 	if err := q.Look(ctx, e, now); err != nil {

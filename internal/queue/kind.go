@@ -1,18 +1,17 @@
 package queue
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
-
-// ErrSize: somebody in the queue counts with another size. The error names both.
-var ErrSize = errors.New("queue: different sizes")
 
 // ValidName tells what keeps a name from being one of a queue.
 func ValidName(name string) error {
@@ -29,11 +28,17 @@ func ValidName(name string) error {
 	return nil
 }
 
-// Kind is what an entry has to wait for. The zero Kind excludes everybody else.
+// Kind is what an entry has to wait for. The zero Kind excludes all others.
 //
-// It is in the key, so that who is ahead can be told by keys alone: NAME/LEASE-SLOT excludes all,
-// and so does any other key, of clientv3's; NAME/rLEASE-SLOT is shared, behind the range in which
-// all the others are; NAME/LEASE-SLOT.3of10 takes 3 of 10.
+// It is in the key, so that keys alone show what is ahead: NAME/LEASE-SLOT excludes all;
+// NAME/rLEASE-SLOT is shared; NAME/LEASE-SLOT.3of10 takes 3 of 10. Every other key excludes all,
+// clientv3's and those of no known form: a client that can write a key below the name can keep
+// others out, and cannot let them in. (The one exception: to shared entries, what begins with r and a
+// hexadecimal digit is one of them. Reading the names of all readers costs too much.)
+//
+// Entries that count may do so to different sizes, as when a new size is being deployed. Each waits
+// until those ahead and it have no more than the smallest size among them, so no client ever lets
+// in more than it was told to. The one in front always has its turn.
 type Kind struct {
 	Shared       bool // with others that are shared; waits for those that are not
 	Weight, Size int  // waits until those ahead and it have no more than Size; 0: does not count
@@ -42,12 +47,21 @@ type Kind struct {
 	Unique bool
 }
 
-const sharedMark = "r" // no hexadecimal digit, and after all of them
+const (
+	sharedMark = "r" // no hexadecimal digit, and after all of them
+	// mostSize is how much can be counted to.
+	mostSize = 10_000
+	// all is what an entry takes that excludes all others: more than any size.
+	all = 1 << 30
+)
+
+// uniqueLength is how many characters make the key of a Unique entry one that never was.
+const uniqueLength = 10
 
 // key is one of this kind.
 func (k Kind) key(prefix string, lease int64, slot int) string {
 	if k.Unique {
-		return fmt.Sprintf("%s%x-%s", prefix, lease, rand.Text()[:10])
+		return fmt.Sprintf("%s%x-%s", prefix, lease, rand.Text()[:uniqueLength])
 	}
 	mark, count := "", ""
 	if k.Shared {
@@ -59,78 +73,104 @@ func (k Kind) key(prefix string, lease int64, slot int) string {
 	return fmt.Sprintf("%s%s%x-%d%s", prefix, mark, lease, slot, count)
 }
 
-// Excludes tells whether a key is of an entry of the queue that waits for everybody else, and
-// everybody else for it.
+// Excludes tells whether a key is of an entry of the queue that waits for all others, and
+// all others for it.
 func (q *Queue) Excludes(key string) bool {
 	last, ours := strings.CutPrefix(key, q.prefix)
 	return ours && !strings.HasPrefix(last, sharedMark) && !strings.Contains(last, ".")
 }
 
-// takes is how much a key of the queue takes of a size, and whether it counts with another size.
-func (k Kind) takes(key string) (weight, other int) {
+// takes is what the rest of a key, after the queue's prefix, says that it takes.
+func (k Kind) takes(rest string) item {
 	if k.Size == 0 {
-		return 1, 0
+		return item{1, 0}
 	}
-	_, count, counts := strings.Cut(key[strings.LastIndexByte(key, '/')+1:], ".")
-	w, s, ok := strings.Cut(count, "of")
-	weight, err1 := strconv.Atoi(w)
-	size, err2 := strconv.Atoi(s)
-	switch {
-	case !counts || !ok || err1 != nil || err2 != nil:
-		return k.Size, 0 // it excludes everybody
-	case size != k.Size:
-		return weight, size
+	place, count, _ := strings.Cut(rest, ".")
+	w, s, _ := strings.Cut(count, "of")
+	weight, ok1 := number(w)
+	size, ok2 := number(s)
+	if !isPlace(place) || !ok1 || !ok2 || weight > size || size > mostSize {
+		return item{all, 0}
 	}
-	return weight, 0
+	return item{weight, size}
 }
 
-// differs is the error of somebody who counts with another size.
-func (k Kind) differs(key string, other int) error {
-	return fmt.Errorf("%w: here it is %d, and %d with the key %q", ErrSize, k.Size, other, key)
+// shared tells whether the rest of a key is of an entry that is shared with others of its kind.
+func shared(rest string) bool {
+	place, marked := strings.CutPrefix(rest, sharedMark)
+	return marked && place != "" && strings.IndexByte("0123456789abcdef", place[0]) >= 0
 }
 
-// limit is how much of those ahead may be there when the turn has come.
-func (k Kind) limit() int {
-	if k.Size == 0 {
-		return 0
+// number reads one from 1 to 99999 that is written as key writes it.
+func number(s string) (n int, ok bool) {
+	if s == "" || len(s) > 5 || s[0] == '0' {
+		return 0, false
 	}
-	return k.Size - k.Weight
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = 10*n + int(s[i]-'0')
+	}
+	return n, true
 }
 
-// before are those that an entry of this kind waits for: as many of the newest as it needs to know,
-// besides itself.
-func (k Kind) before(prefix string, also ...clientv3.OpOption) clientv3.Op {
+// isPlace tells whether s is LEASE-SLOT.
+func isPlace(s string) bool {
+	lease, slot, _ := strings.Cut(s, "-")
+	return lease != "" && len(lease) <= 16 && strings.Trim(lease, "0123456789abcdef") == "" &&
+		(slot == "0" || strings.Trim(slot, "0123456789") == "" && slot != "" && slot[0] != '0')
+}
+
+// before are reads of those that an entry of this kind waits for: as many of the newest as it needs
+// to know, besides itself. The answers are for ahead.
+func (k Kind) before(prefix string, also ...clientv3.OpOption) []clientv3.Op {
 	opts := append([]clientv3.OpOption{clientv3.WithKeysOnly()}, also...)
-	if k.Shared {
-		opts = append(opts, clientv3.WithRange(prefix+sharedMark))
-	} else {
-		opts = append(opts, clientv3.WithPrefix())
-	}
 	if k.Size == 0 {
 		opts = append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(few+2))
 	}
-	return clientv3.OpGet(prefix, opts...)
+	if !k.Shared {
+		return []clientv3.Op{clientv3.OpGet(prefix, append(opts, clientv3.WithPrefix())...)}
+	}
+	var ops []clientv3.Op
+	for _, r := range unshared(prefix) {
+		ops = append(ops, clientv3.OpGet(r[0], append(opts[:len(opts):len(opts)], clientv3.WithRange(r[1]))...))
+	}
+	return ops
 }
 
-// order takes note of who is ahead, as of a revision. q.mu is held.
-func (q *Queue) order(e *Entry, kvs []*mvccpb.KeyValue, at int64) {
-	e.ahead, e.taken, e.last, e.at, e.fresh = make(map[string]int), 0, predecessor{}, at, true
-	for _, kv := range kvs {
-		key := string(kv.Key)
-		if key == e.Key || kv.CreateRevision > e.Revision {
-			continue
-		}
-		weight, other := e.Kind.takes(key)
-		if other != 0 {
-			e.clash = e.Kind.differs(key, other)
-		}
-		e.ahead[key] = weight
-		e.taken += weight
-		if kv.CreateRevision > e.last.revision {
-			e.last = predecessor{key, kv.CreateRevision}
-		}
+// reads is how many operations before has.
+func (k Kind) reads() int {
+	if k.Shared {
+		return 3
+	}
+	return 1
+}
+
+// unshared are the ranges of keys that are not of shared entries.
+func unshared(prefix string) [3][2]string {
+	const afterDigits = ":" // after 9
+	mark := prefix + sharedMark
+	return [3][2]string{
+		{prefix, mark + "0"},
+		{mark + afterDigits, mark + "a"},
+		{mark + "g", clientv3.GetPrefixRangeEnd(prefix)},
 	}
 }
 
-// clear tells whether nobody is ahead whom the entry waits for. Queue.mu is held.
-func (e *Entry) clear() bool { return e.taken <= e.Kind.limit() }
+// ahead are those that an entry of this kind waits for, in the order in which they came, of the
+// answers to before; and whether there may be more before them.
+func (k Kind) ahead(e *Entry, answers []*pb.ResponseOp) (kvs []*mvccpb.KeyValue, partial bool) {
+	for _, a := range answers {
+		for _, kv := range a.GetResponseRange().Kvs {
+			if string(kv.Key) != e.Key && kv.CreateRevision <= e.Revision {
+				kvs = append(kvs, kv)
+			}
+		}
+	}
+	slices.SortFunc(kvs, func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.CreateRevision, b.CreateRevision) })
+	if k.Size == 0 && len(kvs) > few {
+		return kvs[len(kvs)-few-1:], true
+	}
+	return kvs, false
+}

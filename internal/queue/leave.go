@@ -1,10 +1,14 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -13,6 +17,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // KeyValue is an entry as etcd has it.
@@ -20,7 +26,7 @@ type KeyValue = mvccpb.KeyValue
 
 // TryEnter brings the entry into the queue if it need not wait there. Otherwise it returns who is
 // in the way, and has written nothing; but of two that count, and come at the same time, one may have
-// entered and left. It is tried once, for 2 s at most.
+// entered and left. It takes 2 s at most, in which a request that is not answered is sent again.
 func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
 	if ctx.Err() != nil {
 		q.free(e)
@@ -41,53 +47,70 @@ func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err
 
 // enterFirst is TryEnter for an entry that waits for all, or for all that do.
 func (q *Queue) enterFirst(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
-	nobody, first := clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix(), clientv3.WithFirstCreate()
+	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)}
+	others := []clientv3.Op{clientv3.OpGet(e.Key)}
 	if e.Kind.Shared {
-		nobody = clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithRange(q.prefix + sharedMark)
-		first = []clientv3.OpOption{clientv3.WithRange(q.prefix + sharedMark), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(1)}
+		for _, r := range unshared(q.prefix) {
+			cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(r[0]), "=", 0).WithRange(r[1]))
+			others = append(others, clientv3.OpGet(r[0], clientv3.WithRange(r[1]), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(1)))
+		}
+	} else {
+		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix())
+		others = append(others, clientv3.OpGet(q.prefix, clientv3.WithFirstCreate()...))
 	}
-	resp, err := q.cli.Txn(ctx).
-		If(nobody, clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).
-		Then(q.put(e)...).
-		Else(clientv3.OpGet(e.Key), clientv3.OpGet(q.prefix, first...)).Commit()
+	resp, more, err := hedge(ctx, q.hub, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return q.cli.Txn(ctx).If(cmps...).Then(q.put(e)...).Else(others...).Commit()
+	})
+	if more {
+		e.sent, e.unheard = true, time.Now()
+	}
 	switch {
-	case err != nil && Refused(err):
+	case err != nil && Refused(err) && !more:
 		q.free(e)
 		return nil, err
 	case err != nil:
 		q.Remove(e) // it may be there
 		return nil, err
-	case !resp.Succeeded:
-		own, first := resp.Responses[0].GetResponseRange().Kvs, resp.Responses[1].GetResponseRange().Kvs
-		if len(own) > 0 && string(own[0].Value) == e.Value { // an earlier try, of the client's
-			e.Revision, e.said = own[0].CreateRevision, e.Value
-			return nil, nil // nobody was there
-		}
-		q.free(e)
-		return append(first, own...)[0], nil
+	case resp.Succeeded:
+		q.entered(e, resp.Header.Revision, resp.Responses)
+		return nil, nil
 	}
-	q.entered(e, resp.Header.Revision, resp.Responses)
-	return nil, nil
+	var found []*KeyValue
+	for _, r := range resp.Responses {
+		found = append(found, r.GetResponseRange().Kvs...)
+	}
+	if own := resp.Responses[0].GetResponseRange().Kvs; len(own) > 0 && string(own[0].Value) == e.Value { // an earlier try
+		e.Revision, e.said = own[0].CreateRevision, e.Value
+		return nil, nil // nobody was there
+	}
+	if more { // it may come yet
+		q.Remove(e)
+	} else {
+		q.free(e)
+	}
+	slices.SortFunc(found, func(a, b *KeyValue) int { return cmp.Compare(a.CreateRevision, b.CreateRevision) })
+	return found[0], nil
 }
 
 // enterRoom is TryEnter for an entry that counts: etcd compares no sums.
 func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
-	resp, err := q.cli.Do(ctx, e.Kind.before(q.prefix))
+	resp, _, err := hedge(ctx, q.hub, func(ctx context.Context) (clientv3.OpResponse, error) {
+		return q.cli.Do(ctx, e.Kind.before(q.prefix)[0])
+	})
 	if err != nil {
 		q.free(e)
 		return nil, err
 	}
-	taken := 0
-	for _, kv := range resp.Get().Kvs {
-		weight, other := e.Kind.takes(string(kv.Key))
-		if other != 0 {
-			q.free(e)
-			return nil, e.Kind.differs(string(kv.Key), other)
-		}
-		if taken += weight; taken > e.Kind.limit() {
-			q.free(e)
-			return q.read(ctx, kv)
-		}
+	q.mu.Lock()
+	e.Revision = math.MaxInt64 // all are ahead
+	all, _ := e.Kind.ahead(e, []*pb.ResponseOp{{Response: &pb.ResponseOp_ResponseRange{ResponseRange: (*pb.RangeResponse)(resp.Get())}}})
+	e.place(q.viewed(), all, false, resp.Get().Header.Revision)
+	e.Revision = 0
+	room := e.clear()
+	q.mu.Unlock()
+	if !room {
+		q.free(e)
+		return q.read(ctx, all[len(all)-1])
 	}
 	if err := q.Enter(ctx, e); err != nil {
 		return nil, err
@@ -131,6 +154,7 @@ func (q *Queue) Leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 		}
 		return nil, err
 	}
+	q.answers.Add(1)
 	if !resp.Succeeded {
 		if kvs := resp.Responses[0].GetResponseRange().Kvs; next != nil && len(kvs) > 0 && kvs[0].CreateRevision == e.Revision {
 			return q.Leave(ctx, e, ops, nil) // next's key is not free: it has to find another
@@ -175,8 +199,14 @@ func (q *Queue) Settle(ctx context.Context, e *Entry, ops []clientv3.Op, cause e
 	}
 	for p := (pause{}); ; p.wait(ctx) {
 		if err := context.Cause(ctx); err != nil {
-			// What ended ctx is told, but not as what this error is: it may be another lock's loss.
-			return giveUp(fmt.Errorf("%w (%v); last: %w", ctx.Err(), err, cause))
+			end := ctx.Err()
+			if !errors.Is(end, err) { // What ended ctx is told, but not as what this error is: it may be another lock's loss.
+				end = fmt.Errorf("%w (%v)", end, err)
+			}
+			if ask.TimeIsUp(cause) {
+				return giveUp(fmt.Errorf("no answer: %w", end))
+			}
+			return giveUp(fmt.Errorf("%w; last: %w", end, cause))
 		}
 		try := ops
 		if bad != nil {

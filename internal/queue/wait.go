@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
-
-// lookEvery is how often a waiting entry looks for itself, should its watch be silent.
-const lookEvery = 5 * time.Second
 
 // Await returns when it is the entry's turn, with the caller's reads made at that time or later.
 // ErrLost ends it when the entry is gone or its lease has ended. When ctx ends first, the entry is
@@ -22,6 +20,9 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 	held, cancel := lifetime(ctx, e.Lease)
 	defer cancel()
 	err := q.await(held, e)
+	q.mu.Lock()
+	q.viewed().detach(e)
+	q.mu.Unlock()
 	if lost := e.Lease.Err(); lost != nil {
 		q.Remove(e)
 		return fmt.Errorf("%w: %w", ErrLost, lost)
@@ -40,26 +41,30 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 func (q *Queue) turn(e *Entry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return e.Revision != 0 && !e.gone && e.clear() && (e.fresh || len(e.Wanted) == 0)
+	if e.Revision == 0 || e.gone || !e.clear() || !e.fresh && len(e.Wanted) > 0 {
+		return false
+	}
+	e.turned, e.before = true, nil
+	return true
 }
 
 func (q *Queue) await(ctx context.Context, e *Entry) error {
 	for p := (pause{}); !q.turn(e); {
 		q.mu.Lock()
-		gone, ahead, clear, at := e.gone, len(e.ahead), e.clear(), e.at
+		gone, unsure, clear, at := e.gone, e.unsure, e.clear(), max(e.at, e.heard)
 		q.mu.Unlock()
 		if gone {
-			return fmt.Errorf("%w: somebody deleted it", ErrLost)
+			return fmt.Errorf("%w: another client deleted it", ErrLost)
 		}
 		var err error
 		switch {
+		case unsure:
+			err = q.settle(ctx, e, at)
 		case clear && q.saw(ctx, e):
 		case clear:
 			err = q.Look(ctx, e, at)
-		case ahead <= few || e.Kind.Size > 0: // of which any may leave next
-			err = q.listen(ctx, e)
 		default:
-			err = q.follow(ctx, e)
+			err = q.listen(ctx, e)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -74,122 +79,156 @@ func (q *Queue) await(ctx context.Context, e *Entry) error {
 	return nil
 }
 
-// listen waits until the entry has moved, or there is another reason to look at it again.
+// listen waits until the entry has moved, or there is another reason to look after it.
 func (q *Queue) listen(ctx context.Context, e *Entry) error {
-	a := q.lend(e)
-	defer q.withdraw(e)
-	silent := time.NewTimer(tryTimeout)
-	defer silent.Stop()
-	select {
-	case <-a.open:
-	case <-a.done:
-		return errors.Join(errSilent, q.Look(ctx, e, now))
-	case <-silent.C:
-		q.renew(a)
-		return errors.Join(errSilent, q.Look(ctx, e, now))
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	q.mu.Lock()
-	missed := e.at < a.from
-	if !missed {
-		for key := range e.ahead {
-			e.hears(key, a.deleted[key])
+	watches, settled := q.attach(e)
+	if !settled {
+		from, err := opened(ctx, watches)
+		if errors.Is(err, errSilent) {
+			return errors.Join(err, q.settle(ctx, e, now))
 		}
-		e.hears(e.Key, a.deleted[e.Key])
+		if err != nil {
+			return err
+		}
+		q.mu.Lock()
+		if !slices.Equal(e.on, watches) { // it was placed anew meanwhile, and others tell it now
+			q.mu.Unlock()
+			return nil
+		}
+		missed := e.at < from
+		if e.settled = !missed; e.settled {
+			q.viewed().remember(e)
+		}
+		q.mu.Unlock()
+		if missed { // what was deleted before they were open
+			return q.settle(ctx, e, from)
+		}
 	}
-	q.mu.Unlock()
-	if missed { // what was deleted before it heard
-		return q.Look(ctx, e, a.from)
+	var long <-chan time.Time
+	if q.unwatched(e) {
+		t := time.NewTimer(longWait)
+		defer t.Stop()
+		long = t.C
 	}
-	look := time.NewTimer(lookEvery)
-	defer look.Stop()
 	select {
 	case <-e.moved:
-		return nil
-	case <-a.done:
-		return nil
-	case <-look.C:
-		return q.insure(ctx, e, a)
+	case <-long:
+		q.mu.Lock()
+		e.waited = true
+		q.mu.Unlock()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return nil
+}
+
+// longWait is after how long a wait has its own key watched as well, where only the one before it is.
+const longWait = time.Second
+
+// unwatched tells whether nothing tells of the deletion of the entry itself.
+func (q *Queue) unwatched(e *Entry) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !e.wide && !e.waited
+}
+
+// attach has deletions reported to an entry. settled tells that it knows what happened before.
+func (q *Queue) attach(e *Entry) (watches []*watch, settled bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	v := q.viewed()
+	watches = v.attach(e)
+	if !e.held {
+		v.attend(e.Wanted)
+	}
+	return watches, e.settled
+}
+
+// opened waits until all watches are open, and returns the revision after which they hear everything.
+func opened(ctx context.Context, watches []*watch) (from int64, err error) {
+	for _, w := range watches {
+		select {
+		case <-w.open:
+		case <-w.done:
+			select {
+			case <-w.open:
+			default:
+				return 0, errSilent
+			}
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		w.hub.mu.Lock()
+		from = max(from, w.from)
+		w.hub.mu.Unlock()
+	}
+	return from, nil
 }
 
 var errSilent = errors.New("queue: the watch does not open")
 
-// insure looks whether the entry has moved and the watch did not say so.
-func (q *Queue) insure(ctx context.Context, e *Entry, a *ear) error {
+// settle finds out where the entry stands, at a revision or later.
+func (q *Queue) settle(ctx context.Context, e *Entry, least int64) error {
 	q.mu.Lock()
-	ahead, last := len(e.ahead), e.last
+	v := q.viewed()
+	many, far, last := len(v.attached) > mostLooks && !e.unsure, e.partial && !e.unsure, e.last
 	q.mu.Unlock()
-	err := q.Look(ctx, e, now)
-	q.mu.Lock()
-	moved := e.gone || len(e.ahead) < ahead || e.last != last
-	q.mu.Unlock()
-	if err == nil && moved {
-		q.renew(a)
+	if many { // all have missed the same
+		return v.look(ctx, least)
 	}
-	return err
-}
-
-// follow waits until the entry before this one is gone, with a watch of its own, and looks.
-func (q *Queue) follow(ctx context.Context, e *Entry) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	q.mu.Lock()
-	before, at := e.last, e.at
-	q.tire(q.ear) // so many deletions are not worth hearing
-	watching := q.watching(ctx)
-	opened := make(chan clientv3.WatchChan, 1)
-	q.start(func() { // ends with ctx: it waits for an answer
-		opened <- q.cli.Watch(watching, before.key, clientv3.WithFilterPut(), clientv3.WithCreatedNotify())
-	})
-	q.mu.Unlock()
-	silent, look := time.NewTimer(tryTimeout), time.NewTimer(lookEvery)
-	defer silent.Stop()
-	defer look.Stop()
-	var watch clientv3.WatchChan
-	for {
-		select {
-		case watch = <-opened:
-			silent.Stop()
-		case resp, ok := <-watch:
-			if !ok || resp.Canceled {
-				return errors.Join(errSilent, q.Look(ctx, e, now))
-			}
-			if resp.Created && resp.Header.Revision > at { // what it did not see
-				there, err := q.there(ctx, before, resp.Header.Revision)
-				if err != nil {
-					return err
-				}
-				if !there {
-					return q.Look(ctx, e, resp.Header.Revision)
-				}
-			}
-			for _, ev := range resp.Events {
-				if ev.Kv.ModRevision > at { // a member that lags behind tells of an earlier entry with this key
-					return q.Look(ctx, e, ev.Kv.ModRevision)
-				}
-			}
-		case <-silent.C:
-			q.renew(nil)
-			return errors.Join(errSilent, q.Look(ctx, e, now))
-		case <-look.C:
-			return q.insure(ctx, e, nil)
-		case <-ctx.Done():
-			return ctx.Err()
+	select {
+	case q.hub.looks <- struct{}{}:
+		defer func() { <-q.hub.looks }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if far {
+		at, err := q.there(ctx, e, last, least)
+		if err != nil || at != 0 {
+			return err
 		}
 	}
+	return q.Look(ctx, e, least)
 }
 
-// there tells whether an entry was there at a revision or later.
-func (q *Queue) there(ctx context.Context, p predecessor, least int64) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	resp, err := q.cli.Get(ctx, p.key, clientv3.WithKeysOnly(), clientv3.WithSerializable())
-	if err == nil && resp.Header.Revision < least {
-		resp, err = q.cli.Get(ctx, p.key, clientv3.WithKeysOnly())
+// there finds out whether an entry and the one before it are there, at a revision or later, and
+// returns that revision if they are.
+func (q *Queue) there(ctx context.Context, e *Entry, last predecessor, least int64) (at int64, err error) {
+	for asked := range members + 1 {
+		own, before := clientv3.OpGet(e.Key, clientv3.WithKeysOnly()), clientv3.OpGet(last.key, clientv3.WithKeysOnly())
+		serializable := least != now && asked < members
+		if serializable {
+			clientv3.WithSerializable()(&own)
+			clientv3.WithSerializable()(&before)
+		}
+		resp, _, err := hedge(ctx, q.hub, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+			return q.cli.Txn(ctx).Then(own, before).Commit()
+		})
+		switch {
+		case err != nil:
+			return 0, err
+		case serializable && resp.Header.Revision < least:
+			continue // a member that lags behind
+		case !is(resp, 0, e.Revision):
+			q.mu.Lock()
+			e.gone = true
+			q.mu.Unlock()
+			return resp.Header.Revision, nil
+		case !is(resp, 1, last.revision):
+			return 0, nil
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if e.last == last {
+			e.at = max(e.at, resp.Header.Revision)
+		}
+		return resp.Header.Revision, nil
 	}
-	return err == nil && len(resp.Kvs) > 0 && resp.Kvs[0].CreateRevision == p.revision, err
+	return 0, nil
+}
+
+// is tells whether an answer has a key that was created at a revision.
+func is(resp *clientv3.TxnResponse, i int, revision int64) bool {
+	kvs := resp.Responses[i].GetResponseRange().Kvs
+	return len(kvs) > 0 && kvs[0].CreateRevision == revision
 }

@@ -10,7 +10,7 @@
 //	…
 //	defer tx.Rollback()
 //	if err := fences.Check(ctx, tx, "jobs/nightly", token); err != nil {
-//		return err // fence.ErrStale: somebody newer was here
+//		return err // fence.ErrStale: a newer holder was here
 //	}
 //	… // read and write
 //	return tx.Commit()
@@ -46,7 +46,7 @@
 //
 // # Limits
 //
-// Who may send a token may send a large one, and shuts everybody else out: authenticate first.
+// A client that may send a token may send a large one, and shuts out all others: authenticate first.
 //
 // Tokens are revisions of one etcd cluster. Behind another one, or one that was restored from a
 // backup, they begin lower and are all refused: restore with "etcdutl snapshot restore

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // Sentinels for errors.Is.
@@ -32,7 +34,7 @@ func (e *StaleError) Error() string {
 	if e.Seen != 0 {
 		newer = strconv.FormatInt(e.Seen, 10)
 	}
-	return fmt.Sprintf("%v: lock %q has been passed on from %d to %s: acquire it anew", ErrStale, e.Name, e.Token, newer)
+	return fmt.Sprintf("%v: lock %s has been passed on from %d to %s: acquire it anew", ErrStale, quote.Text(e.Name), e.Token, newer)
 }
 
 // Unwrap makes it an ErrStale.
@@ -42,7 +44,7 @@ func validToken(name string, token int64) error {
 	if token > 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: lock %q: %d: a token is what Token of a hold returns, and larger than 0", ErrToken, name, token)
+	return fmt.Errorf("%w: lock %s: %d: a token is what Token of a hold returns, and larger than 0", ErrToken, quote.Text(name), token)
 }
 
 // TokenHeader is the header that says under which token a request is made: a decimal number.
@@ -56,15 +58,18 @@ func SetHeader(h http.Header, token int64) { h.Set(TokenHeader, strconv.FormatIn
 func Token(r *http.Request) (int64, error) {
 	values := r.Header.Values(TokenHeader)
 	if len(values) == 0 {
-		return 0, fmt.Errorf("%w: %s %s has no header %s: send the token of the hold that it is made under", ErrToken, r.Method, r.URL.Path, TokenHeader)
+		return 0, fmt.Errorf("%w: %s has no header %s: send the token of the hold that it is made under", ErrToken, about(r), TokenHeader)
 	}
 	// ParseUint takes digits only; ParseInt would take a sign, too. Of two values nobody knows which is meant.
 	token, err := strconv.ParseUint(values[0], 10, 63)
 	if err != nil || token == 0 || len(values) > 1 {
-		return 0, fmt.Errorf("%w: %s %s: the header %s is %q: send one number larger than 0", ErrToken, r.Method, r.URL.Path, TokenHeader, values)
+		return 0, fmt.Errorf("%w: %s: the header %s is %s: send one number larger than 0", ErrToken, about(r), TokenHeader, quote.Joined(values, 3))
 	}
 	return int64(token), nil
 }
+
+// about is a request's method and path, for people.
+func about(r *http.Request) string { return quote.Word(r.Method) + " " + quote.Word(r.URL.Path) }
 
 // Store remembers the largest token of each lock's name: Memory or SQL.
 type Store interface {

@@ -1,10 +1,12 @@
 package fence_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -123,6 +125,45 @@ func TestTheHeaderIsOneNumber(t *testing.T) {
 	} {
 		if got, err := read(values...); !errors.Is(err, fence.ErrToken) {
 			t.Errorf("%q: got %d, %v; want ErrToken", values, got, err)
+		}
+	}
+}
+
+// held is a hold as this package needs it.
+type held struct{ token int64 }
+
+func (held) Name() string   { return "jobs/nightly" }
+func (h held) Token() int64 { return h.token }
+
+func TestAHoldKnowsItsName(t *testing.T) {
+	err := fence.Table{}.CheckHold(t.Context(), nil, held{}) // a use of nil would panic
+	if !errors.Is(err, fence.ErrToken) || !strings.Contains(err.Error(), `"jobs/nightly"`) {
+		t.Errorf("got %v, want ErrToken with the name", err)
+	}
+	var _ fence.Holder = held{}
+}
+
+func TestARefusalDoesNotEchoWhatItWasSent(t *testing.T) {
+	huge := strings.Repeat("\x00<script>", 20_000)
+	for what, ask := range map[string]func(*http.Request){
+		"a huge token":    func(r *http.Request) { r.Header.Set(fence.TokenHeader, huge) },
+		"many tokens":     func(r *http.Request) { r.Header[fence.TokenHeader] = make([]string, 100_000) },
+		"a huge path":     func(r *http.Request) { r.URL.Path = "/" + huge },
+		"a huge method":   func(r *http.Request) { r.Method = huge },
+		"a huge lock too": func(r *http.Request) { r.URL.Path, r.Header = huge, http.Header{fence.TokenHeader: {"1"}} },
+	} {
+		r := httptest.NewRequest(http.MethodPut, "/", nil)
+		ask(r)
+		answer := httptest.NewRecorder()
+		h := fence.Handler(http.NotFoundHandler(), &fence.Options{
+			Name: func(r *http.Request) string { return r.URL.Path },
+			Store: storeFunc(func(_ context.Context, name string, token int64) error {
+				return &fence.StaleError{Name: name, Token: token, Seen: 2}
+			}),
+		})
+		h.ServeHTTP(answer, r)
+		if body := answer.Body.String(); answer.Code < 400 || len(body) > 1000 || strings.Contains(body, "\x00") {
+			t.Errorf("%s: %d with %d bytes, want a refusal of 1,000 at most", what, answer.Code, len(body))
 		}
 	}
 }

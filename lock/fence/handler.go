@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // Options of Handler. nil and the zero value are the defaults.
@@ -129,8 +131,8 @@ func (h *handler) refuse(ctx context.Context, a *answer, r *http.Request, name s
 	case errors.Is(err, errWaited):
 		http.Error(a, err.Error(), http.StatusServiceUnavailable)
 	default: // the cause is not for clients
-		h.opts.Logger.ErrorContext(ctx, "fence: a request is refused, as its token cannot be checked", "lock", name, "method", r.Method, "path", r.URL.Path, "error", err)
-		http.Error(a, fmt.Sprintf("fence: the token of lock %q cannot be checked now: try again; the server's log has the cause", name), http.StatusServiceUnavailable)
+		h.opts.Logger.ErrorContext(ctx, "fence: a request is refused, as its token cannot be checked", "lock", quote.Word(name), "method", quote.Word(r.Method), "path", quote.Word(r.URL.Path), "error", err)
+		http.Error(a, fmt.Sprintf("fence: the token of lock %s cannot be checked now: try again; the server's log has the cause", quote.Text(name)), http.StatusServiceUnavailable)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // Table is where a database remembers the largest token of each lock's name. The zero value is
@@ -80,6 +82,17 @@ func (t Table) Check(ctx context.Context, tx *sql.Tx, name string, token int64) 
 	return t.check(ctx, tx, name, token)
 }
 
+// Holder is a *lock.Hold or an *election.Term: what knows its name and its token.
+type Holder interface {
+	Name() string
+	Token() int64
+}
+
+// CheckHold is Check of what a holder knows of itself.
+func (t Table) CheckHold(ctx context.Context, tx *sql.Tx, h Holder) error {
+	return t.check(ctx, tx, h.Name(), h.Token())
+}
+
 // querier is a *sql.Tx or a *sql.DB.
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -95,7 +108,7 @@ func (t Table) check(ctx context.Context, in querier, name string, token int64) 
 		return err
 	}
 	failed := func(err error) error {
-		return fmt.Errorf("fence: check token %d of lock %q in table %s: %w", token, name, table, err)
+		return fmt.Errorf("fence: check token %d of lock %s in table %s: %w", token, quote.Text(name), table, err)
 	}
 	// $1 is a parameter in SQLite, too.
 	result, err := in.ExecContext(ctx, `INSERT INTO `+table+` AS f (name, token) VALUES ($1, $2) `+

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // errWaited: a request ended while it waited for an older one.
@@ -60,10 +62,10 @@ func (ts *turns) overtake(ctx context.Context, name string, t *turn) error {
 		select {
 		case <-o.left:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: lock %q: token %d waited for %d: %w", errWaited, name, t.token, o.token, context.Cause(ctx))
+			return fmt.Errorf("%w: lock %s: token %d waited for %d: %w", errWaited, quote.Text(name), t.token, o.token, context.Cause(ctx))
 		}
 	}
-	if stale := t.stale(); stale != nil { // somebody newer came meanwhile, and waits for this one
+	if stale := t.stale(); stale != nil { // a newer holder came meanwhile, and waits for this one
 		return stale
 	}
 	return nil

@@ -1,0 +1,149 @@
+package client
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// usualPort is the one of the default endpoint.
+	usualPort = "2379"
+	// devExt ends the name of the file in which a running etcdkit dev writes its endpoints; the rest
+	// of the name is the port of its first member.
+	devExt = ".endpoints"
+	// mostDevDir is the longest directory for these files, beside which there are sockets.
+	mostDevDir = 80
+	// devLine bounds what is read of such a file.
+	devLine = 4 << 10
+	// knock is how long an address on this machine may take to accept.
+	knock = 500 * time.Millisecond
+)
+
+// devCluster is a cluster that etcdkit dev runs for this user on this machine.
+type devCluster struct {
+	port      string // of the first member
+	endpoints []endpoint
+}
+
+func (d devCluster) list() string {
+	texts := make([]string, len(d.endpoints))
+	for i, e := range d.endpoints {
+		texts[i] = e.text
+	}
+	return strings.Join(texts, ",")
+}
+
+// findDev looks for a running dev cluster when no setting says where etcd is: the one at the default
+// endpoint, all of whose members are used then, so that the death of the first one strands nobody; or
+// the only one that runs, if nobody is at the default endpoint. etcdkit ctl has the same rules.
+func (c *config) findDev() error {
+	if c.endpointsFrom.rank != fromNowhere || c.secure || c.user.value != "" {
+		return nil
+	}
+	var live []devCluster
+	for _, d := range devClusters(devDir()) {
+		if slices.ContainsFunc(d.endpoints, accepts) {
+			live = append(live, d)
+		}
+	}
+	for _, d := range live {
+		if d.port == usualPort {
+			c.endpoints = d.endpoints
+			return nil
+		}
+	}
+	if len(live) == 0 || accepts(c.endpoints[0]) {
+		return nil
+	}
+	if len(live) > 1 {
+		lines := make([]string, len(live))
+		for i, d := range live {
+			lines[i] = "export ETCDCTL_ENDPOINTS=" + d.list()
+		}
+		return configError("nobody is at %s, and several dev clusters are running; choose one: %s", defaultEndpoint, strings.Join(lines, "  or  "))
+	}
+	c.endpoints = live[0].endpoints
+	return nil
+}
+
+// devDir is where etcdkit dev writes.
+func devDir() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		if dir = filepath.Join(dir, "etcdkit"); len(dir) <= mostDevDir {
+			return dir
+		}
+	}
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.TempDir(), "etcdkit")
+	}
+	return "/tmp/etcdkit-" + strconv.Itoa(os.Getuid())
+}
+
+// devClusters reads the files in a directory. It is empty if another user could have written
+// them, and leaves out what is malformed.
+func devClusters(dir string) []devCluster {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || !ownersAlone(info) {
+		return nil
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var all []devCluster
+	for _, f := range files {
+		port, ok := strings.CutSuffix(f.Name(), devExt)
+		if !ok || !f.Type().IsRegular() {
+			continue
+		}
+		if endpoints, err := readDev(filepath.Join(dir, f.Name())); err == nil {
+			all = append(all, devCluster{port, endpoints})
+		}
+	}
+	return all
+}
+
+// readDev reads the endpoints in a file's first line: plaintext, on this machine.
+func readDev(path string) ([]endpoint, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.LimitReader(f, devLine)).ReadString('\n')
+	if err != nil {
+		return nil, fmt.Errorf("%s: no whole line: %w", path, err)
+	}
+	var all []endpoint
+	for _, text := range tidy(strings.Split(line, ",")) {
+		e, err := parseEndpoint(text)
+		if err != nil || !e.loopback() || e.scheme != "" {
+			return nil, errors.Join(fmt.Errorf("%s: endpoint %q is not of this machine", path, redact(text)), err)
+		}
+		all = append(all, e)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: no endpoint", path)
+	}
+	return all, nil
+}
+
+// accepts tells whether a process accepts connections at an address of this machine.
+func accepts(e endpoint) bool {
+	conn, err := net.DialTimeout(e.network, e.addr, knock)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}

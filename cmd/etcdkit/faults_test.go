@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestWhatUndoesAFaultUndoesItEverywhere(t *testing.T) {
+	d := startDev(t)
+	var all strings.Builder
+	for _, args := range [][]string{
+		{"pause", "all"}, {"status"}, {"resume"}, {"kill", "follower"}, {"start"}, {"resume"},
+		{"isolate", "all"}, {"status"}, {"heal"}, {"move-leader", "follower"},
+	} {
+		stdout, stderr, code := d.does(t, args...)
+		if args[0] == "kill" {
+			if table, _, _ := d.does(t, "status"); strings.Count(table, " killed ") != 1 {
+				t.Errorf("status after %v:\n%s", args, table)
+			}
+		}
+		fmt.Fprintf(&all, "$ etcdkit dev %s\n%s%s(exit code %d)\n\n", strings.Join(args, " "), stdout, stderr, code)
+	}
+	golden(t, "faults-session", normal(all.String()))
+	d.stop(t, syscall.SIGTERM)
+}
+
+func TestTheNearestNameIsTheOneWithTheFewestChanges(t *testing.T) {
+	known := []string{"start", "status", "stop", "restart", "resume", "race"}
+	for name, want := range map[string]string{"stats": "status", "star": "start", "stpo": "stop", "res": "restart", "Resum": "resume", "rac": "race", "zookeeper": "", "": ""} {
+		if got := nearest(name, known); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// As with "etcdkit dev logs etcd1 | head -1".
+func TestWhatNobodyReadsEndsAsSIGPIPEWouldEndIt(t *testing.T) {
+	d := startDev(t, "--members", "1")
+	cmd := etcdkit(t, d.dir, "dev", "logs", "etcd1")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	cmd.Stdout = write
+	said := newTalk()
+	cmd.Stderr = said
+	err = cmd.Run()
+	write.Close()
+	if got := cmd.ProcessState.ExitCode(); got != exitUnread || said.String() != "" {
+		t.Errorf("%v, %q, exit code %d; want %d and no word", err, said, got, exitUnread)
+	}
+	d.stop(t, syscall.SIGTERM)
+}
+
+func TestVersionIsACommandAndAFlag(t *testing.T) {
+	var said []string
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		stdout, stderr, code := output(t, etcdkit(t, shortDir(t), args...))
+		if code != 0 || stderr != "" || !strings.Contains(stdout, "etcd 3.7") {
+			t.Errorf("%v: %q, exit code %d", args, stdout+stderr, code)
+		}
+		said = append(said, stdout)
+	}
+	if said[0] != said[1] {
+		t.Errorf("version says %q and --version %q", said[0], said[1])
+	}
+}
+
+func TestTheEnvironmentsClusterThatDoesNotAnswerIsNamedWithItsVariable(t *testing.T) {
+	for _, command := range []string{"tour", "race"} {
+		cmd := etcdkit(t, shortDir(t), command)
+		cmd.Env = append(cmd.Env, "ETCDCTL_ENDPOINTS=127.0.0.1:1")
+		stdout, stderr, code := output(t, cmd)
+		want := "etcdkit: no member answered: 127.0.0.1:1: connection refused (from ETCDCTL_ENDPOINTS); start that cluster, or unset ETCDCTL_ENDPOINTS: then a new cluster is started\n"
+		if code != 1 || stdout != "" || stderr != want {
+			t.Errorf("%s: got %q, exit code %d, want %q", command, stdout+stderr, code, want)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
+)
+
+// load is how a view's users fare with an instance. It stays through changes of the record.
+type load struct {
+	pending atomic.Int32             // picked by LeastPending, and not yet reported
+	now     atomic.Pointer[Instance] // what PickFor gives; nil: nothing
+	list    uint64                   // the last one that PickFor chooses from; guarded by View.mu
+
+	fails   atomic.Int32 // in a row, each after the pause of the one before; 0: it is well
+	refused atomic.Int32 // Refused in a row
+	until   atomic.Int64 // end of its pause, on uptime; 0: it has none
+	trial   atomic.Int64 // when the next pick may try it after that, on uptime
+}
+
+const (
+	// Pauses of an instance that failed grow from the first to the second.
+	firstPause = time.Second
+	maxPause   = 30 * time.Second
+	// probation is how long after its pause an instance is only tried now and then. A success
+	// ends it. Without any report the instance counts as well after it.
+	probation = 30 * time.Second
+	// refusals in a row are a failure.
+	refusals = 3
+)
+
+// began makes uptime a number.
+var began = time.Now()
+
+func uptime() int64 { return int64(time.Since(began)) }
+
+// avoided reports whether the instance takes no pick at the moment. It asks for the time only if it must.
+func (l *load) avoided() bool {
+	until := l.until.Load()
+	if until == 0 {
+		return false
+	}
+	now := uptime()
+	return now < until || now < until+int64(probation) && now < l.trial.Load()
+}
+
+// take reports whether the instance takes this pick. After its pause it takes one at a time.
+func (l *load) take() bool {
+	until := l.until.Load()
+	if until == 0 {
+		return true
+	}
+	now := uptime()
+	switch {
+	case now < until:
+		return false
+	case now >= until+int64(probation):
+		return true
+	}
+	next := l.trial.Load()
+	return now >= next && l.trial.CompareAndSwap(next, now+int64(pauseAfter(l.fails.Load())))
+}
+
+// pauseAfter is the pause after n failures in a row.
+func pauseAfter(n int32) time.Duration {
+	return min(firstPause<<(min(max(n, 1), 6)-1), maxPause)
+}
+
+// failed begins a pause of at least the given length, unless the instance is in one. It returns
+// until when picks must look at the instance, and whether it was well before.
+func (l *load) failed(least time.Duration) (until int64, wasWell bool) {
+	now := uptime()
+	was := l.until.Load()
+	if now >= was && l.until.CompareAndSwap(was, now+int64(firstPause)) { // of requests that fail together the first counts
+		n := l.fails.Add(1)
+		wasWell = n == 1
+		end := now + int64(max(pauseAfter(n), least))
+		l.trial.Store(end)
+		l.until.Store(end)
+	}
+	return l.until.Load() + int64(probation), wasWell
+}
+
+// succeeded ends what failures began. It reports whether there was anything to end.
+func (l *load) succeeded() bool {
+	if l.refused.Load() != 0 {
+		l.refused.Store(0)
+	}
+	if l.fails.Load() == 0 && l.until.Load() == 0 {
+		return false
+	}
+	l.fails.Store(0)
+	l.until.Store(0)
+	return true
+}
+
+// cooling reports whether a pick must ask whether an instance is avoided.
+func (v *View) cooling() bool {
+	warm := v.warm.Load()
+	if warm != 0 && uptime() >= warm {
+		v.warm.CompareAndSwap(warm, 0)
+		return false
+	}
+	return warm != 0
+}
+
+// Refused is an error for Report: the instance answered that it cannot serve at the moment, as
+// HTTP's 503 does. One such answer can be about the request, so the third in a row has Pick avoid the
+// instance. One that says when to come back counts at once. When half of the instances are
+// avoided no other one is for this reason: the rest could not take the load of all.
+type Refused struct {
+	Err   error         // what it said
+	After time.Duration // when it wants to be asked again, up to 30 s; 0: it did not say
+}
+
+func (r *Refused) Error() string { return r.Err.Error() }
+func (r *Refused) Unwrap() error { return r.Err }
+
+// Report says how the use of an instance ended. nil is a success. After an error Pick avoids the
+// instance, as long as there are others: for a second, and for twice as long with each further
+// failure in a row, up to 30 s. After that pause one Pick at a time tries it, until a success is
+// reported, or half a minute has passed without a failure. An instance that is Expired is avoided until
+// it is registered again. So report what says that the instance cannot serve, such as a
+// refused connection or a timeout, and not an answer that happens to be an error; for answers
+// such as HTTP's 503 there is Refused. context.Canceled is no failure: the caller changed its mind.
+//
+// With LeastPending every Pick wants one Report. With the other policies it is optional.
+func (v *View) Report(i *Instance, err error) {
+	if i == nil || i.load == nil {
+		return
+	}
+	if v.opts.Policy == LeastPending && i.load.pending.Add(-1) < 0 {
+		i.load.pending.Add(1) // reported twice, or never picked
+	}
+	switch {
+	case err == nil:
+		v.Recovered(i)
+	case !errors.Is(err, context.Canceled):
+		v.Failed(i, err)
+	}
+}
+
+// Failed has Pick avoid an instance as Report does with an error, and ends no request: a probe found it.
+func (v *View) Failed(i *Instance, err error) {
+	if i == nil || i.load == nil {
+		return
+	}
+	v.failures.Add(1)
+	v.failed(i, err)
+}
+
+// Recovered has Pick choose an instance again that Report has it avoid: it is known to be well, from
+// a probe or a new connection. It ends no request.
+func (v *View) Recovered(i *Instance) {
+	if i == nil || i.load == nil || !i.load.succeeded() {
+		return
+	}
+	v.log.Info("the instance is used again", v.about(i)...)
+	if v.alone.Swap(false) {
+		v.log.Info("the service has an instance again that does not fail", "service", v.service)
+	}
+}
+
+// Failing reports whether an instance failed, and nothing better has been reported of it since: it is
+// avoided, or is being tried again.
+func (v *View) Failing(i *Instance) bool {
+	return i != nil && i.load != nil && i.load.fails.Load() != 0
+}
+
+// failed has picks avoid an instance.
+func (v *View) failed(i *Instance, err error) {
+	var pause time.Duration
+	var refused *Refused
+	switch {
+	case errors.As(err, &refused):
+		if i.load.refused.Add(1) < refusals && refused.After <= 0 || !v.spares(i) {
+			return
+		}
+		pause = min(refused.After, maxPause)
+	case i.Status == Expired:
+		pause = v.opts.KeepExpired // it is most likely dead
+	}
+	until, wasWell := i.load.failed(pause)
+	for {
+		if last := v.warm.Load(); last >= until || v.warm.CompareAndSwap(last, until) {
+			break
+		}
+	}
+	if !wasWell {
+		return
+	}
+	v.log.Warn("the instance is avoided", append(v.about(i), "because", quote.Head(err.Error(), maxCause))...)
+	if !v.othersLeft() && v.alone.CompareAndSwap(false, true) {
+		v.log.Warn("no instance is left that does not fail: all of them are tried", "service", v.service, "instances", len(v.now.Load().choices.all.of))
+	}
+}
+
+// maxCause is how much of an error is logged.
+const maxCause = 1000
+
+// about names an instance in the log.
+func (v *View) about(i *Instance) []any {
+	return []any{"service", v.service, "instance", quote.Word(i.ID), "addr", quote.Word(i.Addr)}
+}
+
+// spares reports whether half of the instances are left without this one. Of many it asks some.
+func (v *View) spares(i *Instance) bool {
+	const most = 64
+	of := v.now.Load().choices.all.of
+	step := max(1, len(of)/most)
+	asked, avoided := 0, 1 // this one
+	for n := 0; n < len(of); n += step {
+		asked++
+		if of[n].load != i.load && of[n].load.avoided() {
+			avoided++
+		}
+	}
+	return 2*avoided <= asked
+}
+
+// othersLeft reports whether an instance is left that is not avoided.
+func (v *View) othersLeft() bool {
+	for _, i := range v.now.Load().choices.all.of {
+		if i.load.until.Load() == 0 {
+			return true
+		}
+	}
+	return false
+}

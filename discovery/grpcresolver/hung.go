@@ -1,0 +1,154 @@
+package grpcresolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdkit/etcdkit/discovery"
+)
+
+// server is what the balancer of one connection knows about an address.
+type server struct {
+	addr    string
+	answers atomic.Int64 // RPCs that were answered
+	missed  atomic.Int32 // deadlines in a row during which nothing was answered
+	state   atomic.Int32 // well, suspected or silent
+
+	life context.Context // ends when the address leaves the list
+	left context.CancelFunc
+
+	// guarded by picking.mu
+	ready        bool
+	down         error // it cannot be connected to, because of this
+	registration registration
+	generation   int // of its connection: see renew
+}
+
+const (
+	well      int32 = iota
+	suspected       // a deadline has passed, and the server is asked whether it answers at all
+	silent          // it does not
+)
+
+const (
+	// patience is how long a server may take to answer before it counts as silent.
+	patience = time.Second
+	// otherAfter is when it is asked in another way: its health check may wait for what it checks.
+	otherAfter = patience / 4
+	// misses in a row are a failure, although the server answers health checks.
+	misses = 3
+)
+
+var (
+	errDown   = errors.New("grpcresolver: no connection")
+	errSilent = fmt.Errorf("grpcresolver: the server answers nothing, no health check within %v either", patience)
+	// errUnused says nothing about an instance.
+	errUnused = fmt.Errorf("grpcresolver: not used: %w", context.Canceled)
+)
+
+// answered records an answer of the server, whatever it says.
+func (s *server) answered() {
+	s.answers.Add(1)
+	if s.missed.Load() != 0 {
+		s.missed.Store(0)
+	}
+	if s.state.Load() != well {
+		s.state.Store(well)
+	}
+}
+
+// verdict is what the end of an RPC says about the instance. answers is how many RPCs the server
+// had answered when this one began.
+//
+// A deadline alone says little, as more often than not it was too short. It counts if the server
+// has answered nothing at all meanwhile, and then a health check decides: a process that is stopped
+// or a machine that is gone does not answer that either.
+func (b *picking) verdict(i *discovery.Instance, s *server, sc balancer.SubConn, answers int64, d balancer.DoneInfo) error {
+	switch code := status.Code(d.Err); {
+	case s.life.Err() != nil:
+		return errUnused // it has left, or another process has its address
+	case code == codes.Unavailable:
+		return d.Err
+	case code == codes.DeadlineExceeded:
+		if s.answers.Load() != answers {
+			return errUnused
+		}
+		b.suspect(i, s, sc)
+		if !d.BytesReceived && s.missed.Add(1) >= misses {
+			return d.Err
+		}
+		return errUnused
+	case d.BytesReceived:
+		s.answered()
+		return nil
+	}
+	return errUnused // cancelled, or never sent
+}
+
+// suspect asks a server whether it answers at all, over the connection that RPCs use.
+func (b *picking) suspect(i *discovery.Instance, s *server, sc balancer.SubConn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.life.Err() == nil && s.state.CompareAndSwap(well, suspected) {
+		view := b.view
+		b.probes.Go(func() { b.probe(view, i, s, sc) }) // ends with the answer, the connection, or s.life
+	}
+}
+
+// probe waits for the answer, however long that takes: a process that goes on gives it at once.
+// Until then no RPC is sent there.
+func (b *picking) probe(view *discovery.View, i *discovery.Instance, s *server, sc balancer.SubConn) {
+	producer, release := sc.GetOrBuildProducer(probes{})
+	defer release()
+	late := time.AfterFunc(patience, func() {
+		if s.life.Err() == nil && s.state.CompareAndSwap(suspected, silent) {
+			view.Failed(i, errSilent)
+		}
+	})
+	defer late.Stop()
+	err := ask(s.life, producer.(grpc.ClientConnInterface))
+	was := s.state.Swap(well)
+	// Servers without the health service, and those that want a password, say so: an answer.
+	if code := status.Code(err); was == silent && code != codes.Unavailable && code != codes.Canceled {
+		view.Recovered(i)
+	}
+}
+
+// noMethod is one that no server has. gRPC itself answers that there is none.
+const noMethod = "/etcdkit.grpcresolver/None"
+
+// ask returns the first answer to a health check, and to a method that no server has.
+func ask(ctx context.Context, conn grpc.ClientConnInterface) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	answers := make(chan error, 2)
+	wg.Go(func() {
+		_, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+		answers <- err
+	})
+	wg.Go(func() {
+		select {
+		case <-time.After(otherAfter):
+			answers <- conn.Invoke(ctx, noMethod, new(healthpb.HealthCheckRequest), new(healthpb.HealthCheckResponse))
+		case <-ctx.Done():
+		}
+	})
+	return <-answers
+}
+
+// probes makes a producer of a connection: gRPC's way to send RPCs of a balancer's own.
+type probes struct{}
+
+func (probes) Build(conn any) (balancer.Producer, func()) { return conn, func() {} }

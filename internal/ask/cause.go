@@ -1,0 +1,157 @@
+package ask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
+)
+
+// Unanswered is the error of a request that got no answer, for people: it names the endpoints and
+// the cause. errors.Is and errors.As find Cause and End.
+type Unanswered struct {
+	Endpoints []string
+	Cause     error // why the latest try failed; nil: not known
+	End       error // what ended the waiting, as a context's error; nil: nothing
+}
+
+func (e *Unanswered) Error() string {
+	text := "no answer from " + strings.Join(e.Endpoints, ", ")
+	if reason := Reason(e.Cause); reason != nil {
+		text += ": " + reason.Error()
+	}
+	if e.End != nil {
+		text += " (" + textOf(e.End) + ")"
+	}
+	return text
+}
+
+func (e *Unanswered) Unwrap() []error {
+	var is []error
+	for _, err := range []error{e.Cause, e.End} {
+		if err != nil {
+			is = append(is, err)
+		}
+	}
+	if Certificate(e.Cause) {
+		is = append(is, ErrCertificate)
+	}
+	return is
+}
+
+// At is the error of a try at one endpoint.
+type At struct {
+	Endpoint string
+	Err      error
+}
+
+func (e *At) Error() string { return e.Endpoint + ": " + textOf(e.Err) }
+func (e *At) Unwrap() error { return e.Err }
+
+// Silent is the error of a try that had no answer for so long. It may still get one.
+type Silent time.Duration
+
+func (e Silent) Error() string {
+	return "no answer within " + time.Duration(e).Round(time.Millisecond).String()
+}
+
+// Explain returns the error of a request that got no answer, with the endpoints and the latest cause
+// that is known. Errors that etcd sent, and ErrClosed, come back as they are. For a client that was
+// closed it is ErrClosed.
+func (c *Client) Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	c.gate.mu.Lock()
+	cause := c.gate.cause
+	c.gate.mu.Unlock()
+	refused := Certificate(cause) && !Certificate(err) // see because
+	var explained *Unanswered                          // gRPC can have it from a Dialer, of an earlier try
+	if errors.Is(err, ErrClosed) || errors.As(err, &explained) && !refused {
+		return err
+	}
+	if closed := c.Err(); closed != nil {
+		return fmt.Errorf("%w: %w", closed, err)
+	}
+	if Answer(err) {
+		return err
+	}
+	if TimeIsUp(err) || refused {
+		return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: cause, End: err}
+	}
+	return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: err}
+}
+
+// TimeIsUp tells whether an error says no more than that a context has ended.
+func TimeIsUp(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || status.Code(err) == codes.DeadlineExceeded
+}
+
+// Reason is err as it should be read: without gRPC's words around it, quoted if need be, and
+// cut. It is nil for an error that only says that time ran out.
+func Reason(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	var at *At
+	var silent Silent
+	if errors.As(err, &at) {
+		return at
+	}
+	if errors.As(err, &silent) {
+		return silent
+	}
+	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
+		return nil
+	}
+	return &reason{err}
+}
+
+type reason struct{ err error }
+
+func (r *reason) Error() string { return textOf(r.err) }
+func (r *reason) Unwrap() error { return r.err }
+
+// textOf is what a person reads of an error: gRPC's, without the words around its cause.
+func textOf(err error) string {
+	s := err.Error()
+	if st, ok := status.FromError(err); ok {
+		s = st.Message()
+	}
+	const desc = `desc = "`
+	for {
+		i := strings.LastIndex(s, desc)
+		if i < 0 {
+			break
+		}
+		inner := strings.TrimSuffix(s[i+len(desc):], `"`)
+		if unquoted, err := strconv.Unquote(`"` + inner + `"`); err == nil {
+			inner = unquoted
+		}
+		s = inner
+	}
+	for _, prefix := range []string{"last connection error: ", "connection error: ", "transport: ", "Error while dialing: ", "authentication handshake failed: "} {
+		s = strings.TrimPrefix(s, prefix)
+	}
+	return cut(s)
+}
+
+// most is how much of a text that others wrote stands in a message.
+const most = 300
+
+// cut quotes what cannot be printed, and what is long.
+func cut(s string) string {
+	if len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return quote.Cut(s, most)
+	}
+	return s
+}

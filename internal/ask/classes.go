@@ -1,0 +1,143 @@
+package ask
+
+import (
+	"errors"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+)
+
+// Class says what an error tells about a request, and what to do.
+type Class int
+
+const (
+	// Done: no error.
+	Done Class = iota
+	// Final: nothing was applied, and the same request will fail again.
+	Final
+	// Refused: nothing was applied; the same request may succeed later, or at another member.
+	Refused
+	// Ambiguous: there is no answer that says whether it was applied.
+	Ambiguous
+)
+
+func (c Class) String() string {
+	return [...]string{"done", "final", "refused", "ambiguous"}[c]
+}
+
+// known are the errors whose gRPC code does not tell their class.
+var known = []struct {
+	err   error
+	class Class
+	why   string
+}{
+	{rpctypes.ErrNoLeader, Refused, "a member without a leader says so before it does anything, if asked to (WithRequireLeader)"},
+	{rpctypes.ErrTooManyRequests, Refused, "the member's backlog is full, and drains"},
+	{rpctypes.ErrNoSpace, Refused, "writes are refused until the alarm is disarmed"},
+	{rpctypes.ErrCorrupt, Refused, "the alarm is checked first, and another member may not have it"},
+	{rpctypes.ErrInvalidAuthToken, Refused, "a token expires, and members forget it when they restart; clientv3 fetches another"},
+	{rpctypes.ErrAuthOldRevision, Refused, "users were changed while the request was under way; clientv3 fetches another token"},
+	{rpctypes.ErrNotLeader, Refused, "another member leads"},
+	{rpctypes.ErrNotCapable, Refused, "the cluster is being upgraded"},
+	{rpctypes.ErrGRPCNotSupportedForLearner, Refused, "another member is no learner"},
+	{rpctypes.ErrClusterVersionUnavailable, Refused, "the cluster is starting"},
+	{rpctypes.ErrUserEmpty, Final, "authentication is on and the client has no user; for one that has, clientv3 has fetched a token by then"},
+	{rpctypes.ErrPermissionDenied, Final, "only a person can help"},
+	{rpctypes.ErrAuthFailed, Final, "only a person can help"},
+	{rpctypes.ErrGRPCWatchCanceled, Ambiguous, "the watch ended; another one continues it"},
+}
+
+// codesOf are the classes of the other errors that etcd sends, by their gRPC code.
+var codesOf = map[codes.Code]Class{
+	codes.InvalidArgument:    Final,
+	codes.FailedPrecondition: Final,
+	codes.NotFound:           Final,
+	codes.OutOfRange:         Final, // compacted, a future revision, too large a TTL
+	codes.PermissionDenied:   Final,
+	codes.Unauthenticated:    Final,
+	codes.Unimplemented:      Final,
+	// Timeouts, a stopping member, a leader that changed: the request may be in the log.
+	codes.Unavailable:       Ambiguous,
+	codes.DeadlineExceeded:  Ambiguous,
+	codes.Canceled:          Ambiguous,
+	codes.Unknown:           Ambiguous,
+	codes.Internal:          Ambiguous,
+	codes.ResourceExhausted: Ambiguous, // but for what is in known
+	codes.DataLoss:          Ambiguous,
+}
+
+// ClassOf tells the class of a request's error.
+func ClassOf(err error) Class {
+	if err == nil {
+		return Done
+	}
+	if errors.Is(err, ErrClosed) {
+		return Final
+	}
+	for _, k := range known {
+		if errors.Is(err, k.err) || errors.Is(rpctypes.Error(err), k.err) {
+			return k.class
+		}
+	}
+	if code, ok := etcdCode(err); ok {
+		if class, ok := codesOf[code]; ok {
+			return class
+		}
+		return Ambiguous
+	}
+	if strings.Contains(err.Error(), "trying to send message larger than max") { // gRPC, on this side
+		return Final
+	}
+	return Ambiguous
+}
+
+// NotApplied tells whether the error says for certain that nothing was applied.
+func NotApplied(err error) bool {
+	class := ClassOf(err)
+	return class == Final || class == Refused
+}
+
+// Sent tells after a call whether a member may have received it. Its error does not: clientv3 repeats
+// some calls by itself, and returns what the last try met, which says nothing about the first.
+type Sent struct{ peer peer.Peer }
+
+// Option is the call's.
+func (s *Sent) Option() grpc.CallOption { return grpc.Peer(&s.peer) }
+
+// Maybe is false if no try of the call had a connection.
+func (s *Sent) Maybe() bool { return s.peer.Addr != nil }
+
+// Answer tells whether the error is an answer of etcd's; no error is one, too.
+func Answer(err error) bool {
+	if err == nil {
+		return true
+	}
+	_, ok := etcdCode(err)
+	return ok
+}
+
+// ErrCertificate is in the errors of requests when Certificate is true of their cause. Package lease
+// has it for users.
+var ErrCertificate = errors.New("certificate refused")
+
+// Certificate tells whether a member refuses this client's certificate, as expired or otherwise. It
+// can be replaced while the client runs.
+func Certificate(err error) bool {
+	if err == nil {
+		return false
+	}
+	_, alert, ok := strings.Cut(err.Error(), "remote error: tls: ")
+	return ok && strings.Contains(alert, "certificate")
+}
+
+// etcdCode is the code of an error that etcd sent.
+func etcdCode(err error) (codes.Code, bool) {
+	var etcd rpctypes.EtcdError
+	if errors.As(err, &etcd) || errors.As(rpctypes.Error(err), &etcd) {
+		return etcd.Code(), true
+	}
+	return 0, false
+}

@@ -1,0 +1,88 @@
+package ask
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Dialer makes the connections of a client, and makes none in an outage but for the prober. gRPC
+// alone would try each endpoint of each connection at its own pace: with the short pauses that let
+// it notice soon that a member is back, that is a storm.
+//
+// While the gate is shut, Dial returns at once why the latest try failed. So gRPC's pauses grow; they
+// are reset when the gate opens.
+type Dialer struct {
+	mu      sync.Mutex
+	client  *Client // nil until Adopt
+	permits int     // dials that the prober asked for: 0 or 1
+	cause   error   // of the latest dial that failed
+}
+
+// Adopt makes d the Dialer of cli's state, which must be one that connects through it. It is called
+// before anything else asks for that state.
+func (d *Dialer) Adopt(cli *clientv3.Client) {
+	c := adopt(cli, d)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.client = c
+}
+
+// Dial is for grpc.WithContextDialer.
+func (d *Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
+	if err := d.wait(); err != nil {
+		return nil, err
+	}
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address = "unix", strings.TrimPrefix(path, "//")
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil && ctx.Err() == nil {
+		d.mu.Lock()
+		d.cause = err
+		d.mu.Unlock()
+	}
+	return conn, err
+}
+
+// wait is nil for a dial that may be made now.
+func (d *Dialer) wait() error {
+	d.mu.Lock()
+	c := d.client
+	d.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	outage := c.Outage()
+	if outage == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.permits > 0 {
+		d.permits--
+		return nil
+	}
+	if d.cause != nil {
+		return d.cause
+	}
+	return outage
+}
+
+// permit lets one dial pass, of whichever connection comes first: it is one dial all the same.
+func (d *Dialer) permit() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.permits = 1
+}
+
+// forget drops a permit that was not used.
+func (d *Dialer) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.permits, d.cause = 0, nil
+}

@@ -1,0 +1,172 @@
+package ask
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// probePatience is how long a probe may be silent. Until then it is answered as soon as its
+	// endpoint goes on.
+	probePatience = 2 * time.Second
+	// Probes start so far apart, with jitter of half of it in both directions. Where a Dialer has
+	// gRPC wait, they are all that connects: 1.4 a second. Otherwise gRPC tries each endpoint as well,
+	// after 1, 2.6, 5.2, 9.3, … seconds: until it has become slow, probes are fewer.
+	pacedEvery   = 700 * time.Millisecond
+	unpacedEvery = time.Second
+	besideGRPC   = 2 * time.Second
+	gRPCIsSlow   = 10 * time.Second
+)
+
+// probe asks one endpoint after another until one answers. It ends when the gate opens, or with the
+// client.
+func (c *Client) probe(opens <-chan struct{}) {
+	ctx, cancel := context.WithCancel(c.cli.Ctx())
+	defer cancel()
+	began, every := time.Now(), besideGRPC
+	if c.gate.dialer != nil {
+		every = pacedEvery
+	}
+	results, pending := make(chan error), 0
+	defer func() {
+		cancel()
+		for ; pending > 0; pending-- {
+			<-results
+		}
+	}()
+	first := every/2 + rand.N(every) // gRPC has just tried
+	var u *Unanswered
+	if errors.As(c.Outage(), &u) && u.Cause == nil {
+		first = 0 // and has not said why it failed
+	}
+	next := time.NewTimer(first)
+	defer next.Stop()
+	for try := rand.IntN(1 << 16); ; {
+		select {
+		case <-opens:
+			return
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			if c.gate.dialer == nil && time.Since(began) > gRPCIsSlow {
+				every = unpacedEvery
+			}
+			next.Reset(every/2 + rand.N(every))
+			endpoints := c.cli.Endpoints()
+			if len(endpoints) == 0 {
+				continue
+			}
+			endpoint := endpoints[try%len(endpoints)]
+			try++
+			pending++
+			if c.gate.dialer != nil {
+				c.gate.dialer.permit()
+			}
+			go func() { results <- c.reach(ctx, endpoint) }() // probe waits for it
+			if c.connected() {
+				pending++
+				go func() { results <- c.check(ctx, c.main, connection) }() // as well
+			}
+		case err := <-results:
+			pending--
+			if err == nil {
+				c.opened()
+				return
+			}
+			c.gate.mu.Lock()
+			c.gate.because(err)
+			c.gate.mu.Unlock()
+		}
+	}
+}
+
+// look finds out whether any endpoint answers, if no other look is under way or was a moment ago,
+// and shuts the gate if none does.
+func (c *Client) look() {
+	g := &c.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.looking || g.opens != nil || time.Since(g.looked) < lookEvery || c.Err() != nil {
+		return
+	}
+	g.looking, g.looked = true, time.Now()
+	go func() { // ends within probePatience, or with the client
+		began := sinceStart()
+		answered, cause := c.anyAnswers()
+		g.mu.Lock()
+		g.looking = false
+		g.mu.Unlock()
+		switch {
+		case answered: // it can be reached; for what is being closed that is no answer
+			g.answered.Store(int64(sinceStart()))
+		case time.Duration(g.answered.Load()) < began:
+			c.shut(cause)
+		}
+	}()
+}
+
+func (c *Client) anyAnswers() (answered bool, cause error) {
+	ctx, cancel := context.WithCancel(c.cli.Ctx())
+	defer cancel()
+	endpoints := c.cli.Endpoints()
+	results, asked := make(chan error, len(endpoints)+1), len(endpoints)
+	if c.connected() {
+		asked++
+		go func() { results <- c.check(ctx, c.main, connection) }() // awaited below
+	}
+	for _, endpoint := range endpoints {
+		go func() { results <- c.reach(ctx, endpoint) }() // awaited below
+	}
+	for range asked {
+		switch err := <-results; {
+		case err == nil:
+			answered = true
+			cancel()
+		case cause == nil:
+			cause = err
+		}
+	}
+	return answered, cause
+}
+
+// reach is nil when a member answers at an endpoint, whatever it says. The question is gRPC's health
+// check: it needs no user and no leader. It goes over a connection of its own, which is tried once.
+func (c *Client) reach(ctx context.Context, endpoint string) error {
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	cc, err := c.cli.Dial(endpoint)
+	if err != nil {
+		return &At{endpoint, err}
+	}
+	defer cc.Close()
+	return c.check(ctx, cc, endpoint)
+}
+
+// connection is how errors call the client's own connection.
+const connection = "the client's connection"
+
+// connected tells whether the client's own connection is up. It can be while new ones are refused: by
+// a member that has too many, or as the certificate has expired since.
+func (c *Client) connected() bool { return c.main.GetState() == connectivity.Ready }
+
+// check is reach over a connection.
+func (c *Client) check(ctx context.Context, cc grpc.ClientConnInterface, where string) error {
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	_, err := grpc_health_v1.NewHealthClient(cc).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(false))
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled:
+		return &At{where, err}
+	case codes.DeadlineExceeded:
+		return &At{where, Silent(probePatience)}
+	}
+	return nil
+}

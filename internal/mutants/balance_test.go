@@ -1,0 +1,111 @@
+//go:build long
+
+package mutants_test
+
+// balanceMutants are those of how instances are chosen and avoided, and of gRPC and HTTP above it.
+var balanceMutants = []mutant{
+	{"after its pause an instance takes its whole share", "discovery/avoid.go", []string{
+		"	return now >= next && l.trial.CompareAndSwap(next, now+int64(pauseAfter(l.fails.Load())))", "	return now >= next",
+	}, "discovery", "TestAfterItsPauseAnInstanceIsTriedByOnePickAtATime"},
+	{"an expired instance that failed is tried on", "discovery/avoid.go", []string{
+		"		pause = v.opts.KeepExpired // it is most likely dead\n", "",
+	}, "discovery", "TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain"},
+	{"when all have failed, an expired one is as good as one that is registered", "discovery/pick.go", []string{
+		"			if last.Status == Expired && i.Status != Expired {", "			if last == nil {",
+	}, "discovery", "TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain"},
+	{"a new registration does not end a pause", "discovery/lists.go", []string{
+		"	if i.registeredAnew(old) {", "	if false {",
+	}, "discovery", "TestARegistrationAnewEndsThePause"},
+	{"one refusal counts", "discovery/avoid.go", []string{
+		"	refusals = 3\n", "	refusals = 1\n",
+	}, "discovery", "TestRefusalsCountInARowAndNeverAgainstMoreThanHalf"},
+	{"an answer does not end a row of refusals", "discovery/avoid.go", []string{
+		"		l.refused.Store(0)\n", "",
+	}, "discovery", "TestRefusalsCountInARowAndNeverAgainstMoreThanHalf"},
+	{"all may be avoided for refusing", "discovery/avoid.go", []string{
+		"	return 2*avoided <= asked\n", "	return true\n",
+	}, "discovery", "TestRefusalsCountInARowAndNeverAgainstMoreThanHalf"},
+	{"what an instance asks for is not heard", "discovery/avoid.go", []string{
+		"		pause = min(refused.After, maxPause)\n", "",
+	}, "discovery", "TestAPauseThatAnInstanceAsksForIsBounded"},
+	{"a failure that a probe found ends a request", "discovery/avoid.go", []string{
+		"	v.failures.Add(1)\n	v.failed(i, err)\n", "	v.failures.Add(1)\n	i.load.pending.Add(-1)\n	v.failed(i, err)\n",
+	}, "discovery", "TestAFailureThatAProbeFoundEndsNoRequest"},
+	{"each failure is logged", "discovery/avoid.go", []string{
+		"	if !wasWell {\n", "	if false && wasWell {\n",
+	}, "discovery", "TestTheLogHasALineForEachChangeAndNoneForEachFailure"},
+
+	{"a hung server is sent RPCs on", "discovery/grpcresolver/balancer.go", []string{
+		"		return errSilent\n", "		return nil\n",
+	}, "discovery/grpcresolver", "TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn"},
+	{"a hung server that goes on is not used again", "discovery/grpcresolver/hung.go", []string{
+		"	was := s.state.Swap(well)\n", "	was := s.state.Load()\n",
+	}, "discovery/grpcresolver", "TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn"},
+	{"a deadline alone has a server avoided", "discovery/grpcresolver/hung.go", []string{
+		"	misses = 3\n", "	misses = 1\n",
+	}, "discovery/grpcresolver", "TestADeadlineThatIsTooShortIsNotHeldAgainstAServer"},
+	{"deadlines never have a server avoided that answers health checks", "discovery/grpcresolver/hung.go", []string{
+		"s.missed.Add(1) >= misses", "s.missed.Add(1) < 0",
+	}, "discovery/grpcresolver", "TestAServerThatAnswersNothingButHealthChecksIsAvoided"},
+	{"a process is taken for the one that hung at its address", "discovery/grpcresolver/balancer.go", []string{
+		" && now.anotherProcess(was): //", " && now.anotherProcess(was) && false: //",
+	}, "discovery/grpcresolver", "TestAProcessAtTheAddressOfOneThatHungIsUsed"},
+	{"a process gets the connection of the one that hung at its address", "discovery/grpcresolver/balancer.go", []string{
+		"s = &server{addr: addr, generation: s.generation + 1}", "s = &server{addr: addr, generation: s.generation}",
+	}, "discovery/grpcresolver", "TestAProcessAtTheAddressOfOneThatHungIsUsed"},
+	{"an RPC to the one that hung counts against the next process", "discovery/grpcresolver/hung.go", []string{
+		"	case s.life.Err() != nil:\n", "	case false:\n",
+	}, "discovery/grpcresolver", "TestAnRPCToTheOneThatHungIsNotHeldAgainstTheNextProcess"},
+	{"a server whose health check blocks is taken for hung", "discovery/grpcresolver/hung.go", []string{
+		"		case <-time.After(otherAfter):\n", "		case <-(chan time.Time)(nil):\n",
+	}, "discovery/grpcresolver", "TestAServerWhoseHealthCheckBlocksIsNotTakenForHung"},
+	{"builders without a logger read the same list each", "discovery/grpcresolver/builder.go", []string{
+		"		b.opts.View.Logger = discard\n", "		b.opts.View.Logger = slog.New(discard.Handler())\n",
+	}, "discovery/grpcresolver", "TestBuildersOfOneClientShareACopy"},
+	{"the back-off outlives a registration, with the balancer etcdkit", "discovery/grpcresolver/balancer.go", []string{
+		"				s.generation++\n", "				_ = s.generation\n",
+	}, "discovery/grpcresolver", "TestServersThatComeBackAreConnectedToAtOnce"},
+	{"the back-off outlives a registration, with gRPC's own", "discovery/grpcresolver/watcher.go", []string{
+		"			r.generation++\n", "			_ = r.generation\n",
+	}, "discovery/grpcresolver", "TestServersThatComeBackAreConnectedToAtOnce"},
+	{"a registration anew costs a live connection, with the balancer etcdkit", "discovery/grpcresolver/balancer.go", []string{
+		"			case !s.ready:\n", "			default:\n",
+	}, "discovery/grpcresolver", "TestARegistrationAnewOfTheSameProcessKeepsItsConnection"},
+	{"a registration anew costs a live connection, with gRPC's own", "discovery/grpcresolver/instance.go", []string{
+		"	return r.pid != old.pid || r.host != old.host\n", "	return r != old\n",
+	}, "discovery/grpcresolver", "TestARegistrationAnewOfTheSameProcessKeepsItsConnection"},
+	{"with a closed client RPCs go on to the last list", "discovery/grpcresolver/watcher.go", []string{
+		"	w.clear(attributes.New(viewKey{}, v).WithValue(closedKey{}, err))\n", "	_ = err\n",
+	}, "discovery/grpcresolver", "TestWhenTheClientIsClosedRPCsSaySoAtOnce"},
+	{"that nobody is registered is not said while dead ones are kept", "discovery/grpcresolver/balancer.go", []string{
+		"		s.Picker = nobody{s.Picker, p.view}\n", "",
+	}, "discovery/grpcresolver", "TestWhenThoseThatExpiredAreDeadRPCsSayThatNobodyIsRegistered"},
+
+	{"a hung instance keeps a request for all of its time", "discovery/httptransport/try.go", []string{
+		"limit <= 0 || half < limit {", "false {",
+	}, "discovery/httptransport", "TestAHungInstanceCostsNoRequestOnceItHasFailed"},
+	{"503 is as good as an answer", "discovery/httptransport/try.go", []string{
+		"	case err == nil && t.resp != nil && unavailable(t.resp):", "	case err == nil && t.resp != nil && false:",
+	}, "discovery/httptransport", "TestAnInstanceThatAnswers503IsAvoided"},
+	{"Retry-After is not heard", "discovery/httptransport/try.go", []string{
+		"	value := h.Get(\"Retry-After\")\n", "	value := \"\"\n",
+	}, "discovery/httptransport", "TestAnInstanceIsAvoidedForAsLongAsItAsks"},
+	{"a date in Retry-After is by our clock", "discovery/httptransport/try.go", []string{
+		"	now, errNow := http.ParseTime(h.Get(\"Date\"))\n", "	now, errNow := time.Now(), error(nil)\n",
+	}, "discovery/httptransport", "TestAnInstanceIsAvoidedForAsLongAsItAsks"},
+	{"with a closed client requests go on to the last list", "discovery/httptransport/service.go", []string{
+		"	if t.cli.Ctx().Err() != nil {\n		t.mu.Unlock()\n", "	if t.closed {\n		t.mu.Unlock()\n",
+	}, "discovery/httptransport", "TestARequestSaysAtOnceThatTheEtcdClientWasClosed"},
+	{"a request does not say that its list cannot come from a closed client", "discovery/httptransport/service.go", []string{
+		"		case s.t.cli.Ctx().Err() != nil:\n", "		case s.t.life.Err() != nil:\n",
+	}, "discovery/httptransport", "TestARequestThatWaitsForItsListEndsWithTheEtcdClient"},
+	{"that nobody is registered is not said of those that are kept", "discovery/httptransport/failure.go", []string{
+		"	if r.nobodyLeft() {", "	if false {",
+	}, "discovery/httptransport", "TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered"},
+	{"what an instance says is told as it is", "discovery/httptransport/failure.go", []string{
+		"		return quote.Cut(text, most)\n", "		return text\n",
+	}, "discovery/httptransport", "TestWhatOthersWriteIsQuotedInErrors"},
+	{"what stands in etcd is told as it is", "discovery/httptransport/try.go", []string{
+		"quote.Word(t.instance.ID)", "t.instance.ID",
+	}, "discovery/httptransport", "TestWhatOthersWriteIsQuotedInErrors"},
+}

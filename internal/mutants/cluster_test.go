@@ -1,0 +1,57 @@
+//go:build long
+
+package mutants_test
+
+var clusterMutants = []mutant{
+	{"the gateway is on", "cluster/server.go", []string{
+		"cfg.EnableGRPCGateway = s.Gateway", "cfg.EnableGRPCGateway = true",
+	}, "cluster", "TestTheGatewayIsOffUnlessItIsAskedFor"},
+	{"a temporary directory becomes part of an endpoint", "cluster/ready.go", []string{
+		"Endpoints: []string{m.client.addr}, DialOptions: []grpc.DialOption{grpc.WithContextDialer(dial)}", `Endpoints: []string{"unix://" + m.spec.OwnSocket}, DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return dial(ctx, addr) })}[:0]`,
+	}, "cluster", "TestATemporaryDirectoryMayHaveAnyNameThatADirectoryCanHave"},
+	{"a command's output is copied, and its end waited for", "cmd/etcdkit/internal/child/child.go", []string{
+		"		return f.File()\n", "		_ = f\n", "	cmd.WaitDelay = drain\n", "",
+	}, "cmd/etcdkit", "TestDevRunEndsWithItsCommandAndNotWithTheOutput"},
+	{"a signal reaches the command alone", "cmd/etcdkit/internal/child/child.go", []string{
+		"		ownGroup(cmd)\n", "",
+	}, "cmd/etcdkit", "TestASignalToDevRunReachesAllThatItsCommandHasStarted"},
+	{"a second signal is as good as the first", "cmd/etcdkit/internal/child/child.go", []string{
+		"			case force != nil:\n				send(cmd, terminal, os.Kill)\n", "",
+	}, "cmd/etcdkit", "TestASecondSignalKillsTheCommandOfDevRun"},
+	{"a ready file replaces whatever has its name", "cmd/etcdkit/dev.go", []string{
+		"err == nil && !info.Mode().IsRegular() {", "err == nil && info.Mode().IsDir() {",
+	}, "cmd/etcdkit", "TestAReadyFileReplacesNoDeviceAndNoLink"},
+	{"a ready file replaces what a link leads to", "cmd/etcdkit/dev.go", []string{
+		"	if info, err := os.Lstat(name); err", "	if info, err := os.Stat(name); err",
+	}, "cmd/etcdkit", "TestAReadyFileReplacesNoDeviceAndNoLink"},
+	{"a picture is drawn where a ready file could be only", "cmd/etcdkit/race.go", []string{
+		"err := checkDirectory(\"--svg\", f.svg)", "err := checkReadyFile(f.svg)",
+	}, "cmd/etcdkit", "TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters"},
+	{"a directory that another has removed is not made again", "cmd/etcdkit/sockets.go", []string{
+		"const listenTries = 100", "const listenTries = 1",
+	}, "cmd/etcdkit", "TestControlSocketsThatComeAndGoAtOnceDoNotDisturbOneAnother"},
+	{"a cluster of its own is reached with the settings of another", "cmd/etcdkit/place.go", []string{
+		"		forgetConnection()\n", "",
+	}, "cmd/etcdkit", "TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother"},
+	{"a command gets half of another cluster's settings", "cmd/etcdkit/environment.go", []string{
+		"return append(withoutConnection(os.Environ()), ", "return append(os.Environ(), ",
+	}, "cmd/etcdkit", "TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother"},
+	{"a request to the control socket has no bound", "cmd/etcdkit/control.go", []string{
+		"json.NewDecoder(http.MaxBytesReader(w, r.Body, mostRequest)).Decode(&req)", "json.NewDecoder(r.Body).Decode(&req)",
+	}, "cmd/etcdkit", "TestTheControlSocketReadsNoMoreThanARequestNeeds"},
+	{"etcdctl is told of variables that flags stand before", "cmd/etcdkit/upstream.go", []string{
+		"		for _, variable := range shadowed(args) {", "		for _, variable := range shadowed(nil) {",
+	}, "cmd/etcdkit", "TestEtcdctlIsToldOfNoVariableThatAFlagStandsBefore"},
+	{"a link in a data directory is followed", "cluster/datadir.go", []string{
+		"	if err := noLinks(path); err != nil {\n		return nil, err\n	}\n", "",
+	}, "cluster", "TestADirectoryWithLinksInItIsRefusedAndTheirTargetsAreLeftAlone"},
+	{"a record of too many members is believed", "cluster/datadir.go", []string{
+		"n := len(r.Members); n > maxMembers {", "n := len(r.Members); n > 1000 {",
+	}, "cluster", "TestARecordOfTooManyMembersIsRefused"},
+	{"cluster.json gets its name before it is on the disk", "cluster/datadir.go", []string{
+		"		err = f.Sync()\n", "",
+	}, "cluster", "TestTheRecordOfKeptDataIsOnTheDiskBeforeItCounts"},
+	{"an emptied cluster.json is damaged", "cluster/datadir.go", []string{
+		`len(bytes.Trim(b, "\x00\n ")) == 0`, `len(bytes.Trim(b, "\x00\n ")) < 0`,
+	}, "cluster", "TestAnEmptiedRecordIsRepaired"},
+}

@@ -1,0 +1,167 @@
+//go:build long
+
+package mutants_test
+
+var queueMutants = []mutant{
+	{"nobody looks at the lease when the entry has come", "internal/queue/wait.go", []string{
+		"	if q.turn(e) && e.Lease.Err() == nil {", "	if q.turn(e) {",
+	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
+	{"nobody looks at the lease after waking", "internal/queue/wait.go", []string{
+		"	held, cancel := lifetime(ctx, e.Lease)\n", "	held, cancel := context.WithCancel(ctx)\n",
+		"	if lost := e.Lease.Err(); lost != nil {", "	if lost := e.Lease.Err(); lost != nil && err != nil {",
+	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
+	{"few wait without looking once the watch is open", "internal/queue/wait.go", []string{
+		"		missed := e.at < from\n", "		missed := from < 0\n",
+	}, "lock", "TestADeletionBeforeTheWatchOpensIsNotMissed"},
+	{"a member that lags behind ends a wait", "internal/queue/view.go", []string{
+		"ok && !e.held && revision > e.at {", "ok && !e.held && revision > 0 {",
+	}, "lock", "TestWhatAMemberSaysThatLagsBehindEndsNoWait"},
+	{"readers do not wait for writers", "internal/queue/queue.go", []string{
+		"	return len(e.ahead) == 0 || ", "	return len(e.ahead) == 0 || e.Kind.Shared || ",
+	}, "lock", "TestReadersShareAndAWriterIsNotStarved"},
+	{"writers do not wait for readers", "internal/queue/kind.go", []string{
+		"append(opts, clientv3.WithPrefix())...)}", "append(opts, clientv3.WithRange(prefix+sharedMark))...)}",
+	}, "lock", "TestReadersShareAndAWriterIsNotStarved"},
+	{"the semaphore lets in one too many", "internal/queue/queue.go", []string{
+		"int64(e.Kind.Weight) <= int64(limit)", "int64(e.Kind.Weight) <= int64(limit)+1",
+	}, "lock", "TestASemaphoreLetsSoManyIn"},
+	{"a semaphore knows only the newest who are ahead", "internal/queue/kind.go", []string{
+		"	if k.Size == 0 {\n		opts = append(opts, clientv3.WithSort(", "	if k.Size >= 0 {\n		opts = append(opts, clientv3.WithSort(",
+	}, "lock", "TestASemaphoreKnowsAllWhoAreAhead"},
+	{"the newest who are ahead are taken for all", "internal/queue/kind.go", []string{
+		"clientv3.WithLimit(few+2))", "clientv3.WithLimit(few+1))",
+	}, "lock", "TestManyReadersAreWaitedForByOneWriter"},
+	{"the token is of when the turn came", "internal/queue/hold.go", []string{
+		"func (h *Hold) Token() int64 { return h.entry.Revision }", "func (h *Hold) Token() int64 { return h.entry.at }",
+	}, "lock", "TestATokenIsTheRevisionAtWhichItsEntryCame"},
+	{"the guard is a key by its name", "internal/queue/queue.go", []string{
+		`	return clientv3.Compare(clientv3.CreateRevision(e.Key), "=", e.Revision)`, `	return clientv3.Compare(clientv3.CreateRevision(e.Key), ">", 0)`,
+	}, "lock", "TestTokensIncreaseAndAReleasedHoldWritesNothing"},
+	{"an entry leaves, and writes, whosoever it is", "internal/queue/leave.go", []string{
+		"	cmps := []clientv3.Cmp{e.Guard()}\n", "	cmps := []clientv3.Cmp{}\n",
+	}, "lock", "TestARevokedLeaseEndsHoldAndWaiter"},
+	{"two resume one hold", "internal/queue/keep.go", []string{
+		`clientv3.Compare(clientv3.ModRevision(e.Key), "=", found)`, `e.Guard()`,
+	}, "lock", "TestOfTwoThatResumeAtOnceOneHasIt"},
+	{"a hold to read is resumed as one that excludes", "internal/queue/kind.go", []string{
+		"	return ours && !strings.HasPrefix(last, sharedMark) && ", "	return ours && ",
+	}, "lock", "TestAHandleOfAnotherKindIsRefused"},
+	{"a leader proclaims without its guard", "internal/queue/hold.go", []string{
+		"	resp, err := h.Txn(ctx).Then(", "	resp, err := h.q.cli.Txn(ctx).Then(",
+	}, "election", "TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites"},
+	{"an entry that was deleted with the one ahead has its turn", "internal/queue/view.go", []string{
+		"	e.gone = e.gone || key == e.Key && revision > e.Revision\n", "	e.gone = e.gone || key == e.Key && revision > e.at\n",
+	}, "lock", "TestAWaiterThatIsDeletedWithTheOneAheadIsLost"},
+	{"a deletion that was forgotten is missed", "internal/queue/view.go", []string{
+		"max(other.from, forgotten)", "min(other.from, forgotten)",
+	}, "lock", "TestADeletionThatWasForgottenIsNotMissed"},
+	{"what is read may be older than the last turn", "internal/queue/view.go", []string{
+		"		e.heard = max(e.heard, revision) //", "		e.heard = revision //",
+	}, "lock", "TestWhatIsReadIsAsNewAsAllThatWasAhead"},
+	{"an entry that was not answered, and is not wanted, stays", "internal/queue/leave.go", []string{
+		"		next.sent = true\n", "",
+	}, "lock", "TestAnEntryThatNobodyWantsAnyMoreIsRemoved"},
+	{"a try that comes late stays", "internal/queue/leave.go", []string{
+		"	q.retire(e)\n	if next != nil {", "	q.free(e)\n	if next != nil {",
+	}, "lock", "TestATryThatComesLateKeepsNobodyOut"},
+	{"an entry that was not answered is put once more", "internal/queue/queue.go", []string{
+		`		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).`, `		If(clientv3.Compare(clientv3.CreateRevision(e.Key), ">", -1)).`,
+	}, "lock", "TestAnEntryWhoseAnswerGotLostKeepsItsPlace"},
+	{"an entry that was not answered is not known by its nonce", "internal/queue/queue.go", []string{
+		"	if e.Kind.Unique || string(found.Value) == e.Value {", "	if e.Kind.Unique {",
+	}, "lock", "TestAnEntryWhoseAnswerGotLostKeepsItsPlace"},
+	{"a Commit that was not answered did not happen", "internal/queue/leave.go", []string{
+		"	unknown, bad := !Refused(cause), hopeless(cause)", "	unknown, bad := false, hopeless(cause)",
+	}, "lock", "TestWhatACommitSaysIsTrueWhateverBecomesOfItsTries"},
+	{"a key that takes less than nothing turns a semaphore off", "internal/queue/kind.go", []string{
+		"	if s == \"\" || len(s) > 5 || s[0] == '0' {\n", "	if n, err := strconv.Atoi(s); err == nil {\n		return n, true\n	}\n	if s == \"\" || len(s) > 5 || s[0] == '0' {\n",
+		"	\"slices\"\n	\"strings\"\n", "	\"slices\"\n	\"strconv\"\n	\"strings\"\n",
+	}, "lock", "TestAKeyThatCannotBeRightTakesAllOfASemaphore"},
+	{"readers see only what sorts before them", "internal/queue/kind.go", []string{
+		"		{mark + \"g\", clientv3.GetPrefixRangeEnd(prefix)},", "		{mark + \"g\", mark + \"h\"},",
+	}, "lock", "TestReadersWaitForKeysThatAreNotReaders"},
+	{"a larger size counts while a smaller one stands", "internal/queue/queue.go", []string{
+		"		limit = min(limit, size)\n", "		limit = max(limit, size)\n",
+	}, "lock", "TestASizeIsChangedByThoseWhoComeWithAnotherOne"},
+	{"a holder is not told of a deletion", "internal/queue/guard.go", []string{
+		"			h.deleted()\n", "			_ = h\n",
+	}, "lock", "TestAHoldThatSomebodyEndsIsToldAtOnce"},
+	{"a holder looks once and does not watch", "internal/queue/view.go", []string{
+		"	e.gone = e.gone || key == e.Key && revision > e.Revision\n", "	e.gone = e.gone || !e.held && key == e.Key && revision > e.Revision\n",
+	}, "lock", "TestAHoldThatSomebodyEndsIsToldAtOnce"},
+	{"a holder watches and does not look", "internal/queue/guard.go", []string{
+		"		e.gone = e.gone || !there\n", "		_ = there\n",
+	}, "lock", "TestAHoldThatWasDeletedInItsFirstSecondIsToldAfterIt"},
+	{"a release is taken for a loss", "internal/queue/hold.go", []string{
+		"	if !going {\n", "	if going || !going {\n",
+	}, "lock", "TestAReleaseIsNotTakenForALoss"},
+	{"the queue removes by name", "internal/queue/queue.go", []string{
+		"	case e.Revision != 0:\n		own = e.Guard()\n", "	case e.Revision != 0:\n		own = clientv3.Compare(clientv3.CreateRevision(e.Key), \">\", 0)\n",
+	}, "lock", "TestAnEntryIsNotRemovedByItsName"},
+	{"nobody asks whether the watches are alive", "internal/queue/hub.go", []string{
+		"		time.AfterFunc(wait, func() { h.judge(asked) })\n", "		_ = asked\n",
+	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing"},
+	{"silent watches are opened on the same stream", "internal/queue/hub.go", []string{
+		"		h.stream++\n", "",
+	}, "lock", "TestASilentWatchIsOpenedOnAnotherStream"},
+	{"watches without a leader go on", "internal/queue/hub.go", []string{
+		"clientv3.WithRequireLeader(ctx)", "ctx",
+	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing"},
+	{"a watch that does not open is waited for", "internal/queue/hub.go", []string{
+		"	time.AfterFunc(h.silence, func() { h.judgeOpening(w) })\n", "",
+	}, "lock", "TestALingeringEntryIsGivenUpThoughItsWatchIsSilent"},
+	{"a request without an answer is not sent again", "internal/queue/hub.go", []string{
+		"			case h.hedges <- struct{}{}:\n", "			case h.hedges <- struct{}{}:\n				<-h.hedges\n				continue\n",
+	}, "lock", "TestOneSilentFollowerHoldsUpNoAcquire"},
+	{"a read that comes after events forgets them", "internal/queue/queue.go", []string{
+		"	e.settled = false // what was heard already may be later\n", "",
+	}, "lock", "TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten"},
+	{"a request goes on when its caller's context has ended", "internal/queue/hub.go", []string{
+		"	ctx, cancel := context.WithTimeout(ctx, tryTimeout)\n", "	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTimeout)\n",
+	}, "lock", "TestAcquireEndsWithItsContextAndSaysWhere"},
+	{"a hold is watched from its first moment on", "internal/queue/hold.go", []string{
+		"const long = time.Second\n", "const long = time.Nanosecond\n",
+	}, "lock", "TestAShortHoldCostsTwoRequests"},
+	{"watches are asked ten times as often", "internal/queue/hub.go", []string{
+		"	askEvery = 2 * time.Second\n", "	askEvery = 200 * time.Millisecond\n",
+	}, "election", "TestLeadingAndWaitingCostNoRequests"},
+	{"what Do releases does not hurry when its context has ended", "internal/queue/hold.go", []string{
+		"h.q.leaving(ctx)", "h.q.leaving(context.WithoutCancel(ctx))",
+	}, "internal/matrix", "TestAProcessLeavesWithinTwoSeconds"},
+	{"Close leaves what is held", "internal/queue/calls.go", []string{
+		"	if !q.own {\n		q.giveUp()\n	}\n", "",
+	}, "lock", "TestCloseBesideASharedKeeperReleasesWhatIsHeld"},
+	{"a waiter that was placed anew waits for the watches that it had", "internal/queue/wait.go", []string{
+		"		if !slices.Equal(e.on, watches) {", "		if slices.Equal(e.on, nil) {",
+	}, "lock", "TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing"},
+	{"a waiter that takes over a place takes what it heard for all", "internal/queue/view.go", []string{
+		"		e.at, e.fresh = p.at, false //", "		e.at, e.fresh = e.heard-1, false //",
+	}, "lock", "TestAWaiterThatTakesOverAPlaceHearsOfEarlierDeletions"},
+	{"what was read of the one before is taken for the next one's", "internal/queue/wait.go", []string{
+		"		if e.last == last {", "		if last.key != \"\" {",
+	}, "lock", "TestAWaiterThatTakesOverAPlaceWhileItReadsHearsOfEarlierDeletions"},
+	{"a read forgets that the entry was deleted", "internal/queue/queue.go", []string{
+		"		e.gone = e.gone || len(own) == 0 ||", "		e.gone = len(own) == 0 ||",
+	}, "lock", "TestAWaiterThatHearsOfItsDeletionWhileItReadsIsLost"},
+	{"a try that failed beside another one is forgotten", "internal/queue/hub.go", []string{
+		"			unsure = unsure || !Refused(r.err)", "			unsure = unsure && !Refused(r.err)",
+	}, "lock", "TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut"},
+	{"a try that failed beside a refused one is forgotten", "internal/queue/hub.go", []string{
+		"			unsure = unsure || !Refused(r.err)", "			unsure = unsure && !Refused(r.err)",
+	}, "lock", "TestATryThatIsCarriedOutBesideARefusedOneKeepsNobodyOut"},
+	{"a key is given back twice", "internal/queue/queue.go", []string{
+		"	e.freed = e.freed || late //", "	e.freed = e.freed && late //",
+	}, "lock", "TestAKeyIsGivenBackOnceThoughATryMayComeLate"},
+	{"Shutdown waits for an answer to a Release", "internal/queue/calls.go", []string{
+		"		q.disown() //", "		//",
+	}, "lock", "TestShutdownWaitsForNoAnswerToARelease"},
+	{"Shutdown waits for the background beyond its context", "internal/queue/calls.go", []string{
+		"	case <-quiet:\n	case <-ctx.Done():\n", "	case <-quiet:\n",
+	}, "lock", "TestShutdownWaitsForNoAnswerToARelease"},
+	{"a refused note is written again and again", "internal/queue/guard.go", []string{
+		"					first = nil //", "					_ = first //",
+	}, "lock", "TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
+	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/guard.go", []string{
+		"				if gone {\n					return true\n				}\n				p.wait(ctx)\n", "				_ = gone\n				p.wait(ctx)\n",
+	}, "lock", "TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
+}

@@ -1,0 +1,323 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
+)
+
+const (
+	// KeptValue is how much of a value a list keeps.
+	KeptValue = 8192
+
+	listTimeout = 15 * time.Second // of one request
+	firstPage   = 1000             // keys
+	mostOfPage  = 20_000           // keys
+	pageBytes   = 1 << 20          // that a page aims at
+)
+
+// Origin tells which package's entry a key is.
+type Origin int
+
+// Origins of an entry.
+const (
+	Unknown   Origin = iota // a key that does not say of what it is; it is in the way of all the same
+	Lock                    // this module's
+	Candidate               // this module's
+	Foreign                 // of clientv3/concurrency or etcdctl: their locks' and elections' look alike
+)
+
+// Found is an entry as it was found in etcd.
+type Found struct {
+	Key       string
+	Value     string // the first KeptValue bytes
+	ValueSize int
+	Revision  int64 // at which it was created: the token
+	Changed   int64 // at which its value was written
+	Lease     clientv3.LeaseID
+	Kind      Kind
+	Origin    Origin
+	Turn      bool // it holds the lock, or leads
+}
+
+// List is a queue as it was found in etcd.
+type List struct {
+	Name     string
+	Entries  []Found // in the order of the queue, the oldest first
+	Count    int     // of all there are, also of those that were left out
+	Revision int64   // of etcd
+}
+
+// Kinds tells whether it is a lock's queue and not an election's. Foreign entries do not say which:
+// clientv3's locks have empty values, and its candidates the value that they campaign with.
+func (q *List) Kinds() (lock, election bool) {
+	var empty, full bool
+	for _, e := range q.Entries {
+		switch {
+		case e.Origin == Lock:
+			lock = true
+		case e.Origin == Candidate:
+			election = true
+		case e.Origin == Foreign && e.ValueSize == 0:
+			empty = true
+		case e.Origin == Foreign:
+			full = true
+		}
+	}
+	if lock || election {
+		return lock, election
+	}
+	return empty && !full, full
+}
+
+// found parses a key and its value.
+func found(kv *KeyValue) (name string, f Found) {
+	key := string(kv.Key)
+	slash := strings.LastIndexByte(key, '/')
+	if slash > 0 {
+		name = key[:slash]
+	}
+	value := kv.Value[:min(len(kv.Value), KeptValue)]
+	if len(value) < len(kv.Value) {
+		value = []byte(quote.Head(string(kv.Value[:KeptValue+1]), KeptValue))
+	}
+	f = Found{
+		Key: key, Value: string(value), ValueSize: len(kv.Value),
+		Revision: kv.CreateRevision, Changed: kv.ModRevision, Lease: clientv3.LeaseID(kv.Lease),
+	}
+	f.Origin, f.Kind = origin(key[slash+1:], kv)
+	return name, f
+}
+
+// origin tells what the last segment of a key says. A key that no lease ends is nobody's entry.
+func origin(last string, kv *KeyValue) (Origin, Kind) {
+	if kv.Lease == 0 {
+		return Unknown, Kind{}
+	}
+	lease, slot, ours := strings.Cut(strings.TrimPrefix(last, sharedMark), "-")
+	if id, err := strconv.ParseInt(lease, 16, 64); err != nil || id <= 0 || strconv.FormatInt(id, 16) != lease {
+		return Unknown, Kind{}
+	}
+	onOwn := lease == strconv.FormatInt(kv.Lease, 16)
+	shared := strings.HasPrefix(last, sharedMark)
+	switch {
+	case !ours && onOwn && !shared:
+		return Foreign, Kind{}
+	case !ours:
+		return Unknown, Kind{}
+	case len(slot) == uniqueLength && strings.Trim(slot, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == "" && !shared:
+		return Candidate, Kind{Unique: true}
+	}
+	slot, count, counts := strings.Cut(slot, ".")
+	if _, err := strconv.ParseUint(slot, 10, 32); err != nil || !onOwn && !recorded(kv.Value) {
+		return Unknown, Kind{}
+	}
+	kind := Kind{Shared: shared}
+	if counts {
+		w, s, _ := strings.Cut(count, "of")
+		weight, err1 := strconv.Atoi(w)
+		size, err2 := strconv.Atoi(s)
+		if err1 != nil || err2 != nil || weight < 1 || size < weight {
+			return Unknown, Kind{}
+		}
+		kind.Weight, kind.Size = weight, size
+	}
+	return Lock, kind
+}
+
+// recorded tells whether a value is a lock's: one that was resumed is on another lease than its key
+// says.
+func recorded(value []byte) bool {
+	var is struct{ Nonce string }
+	return len(value) <= KeptValue && json.Unmarshal(value, &is) == nil && is.Nonce != ""
+}
+
+// Parse is what a key and its value say, without the others of its queue.
+func Parse(kv *KeyValue) Found {
+	_, f := found(kv)
+	return f
+}
+
+// arrange puts entries in order, and tells whose turn it is.
+func (q *List) arrange() {
+	slices.SortFunc(q.Entries, func(a, b Found) int { return cmp.Compare(a.Revision, b.Revision) })
+	prefix := q.Name + "/"
+	exclusive := false                    // one that readers wait for is ahead
+	taken, least := int64(0), math.MaxInt // by those ahead, and the smallest size that they count to
+	for i := range q.Entries {
+		e := &q.Entries[i]
+		switch {
+		case e.Kind.Shared:
+			e.Turn = !exclusive
+		case e.Kind.Size == 0:
+			e.Turn = i == 0
+		default:
+			e.Turn = i == 0 || taken+int64(e.Kind.Weight) <= int64(min(e.Kind.Size, least))
+		}
+		rest := strings.TrimPrefix(e.Key, prefix)
+		exclusive = exclusive || !shared(rest)
+		takes := Kind{Size: 1}.takes(rest)
+		if taken += int64(takes.weight); takes.size > 0 {
+			least = min(least, takes.size)
+		}
+	}
+}
+
+// cut leaves out what is too much: the newest entries.
+func (q *List) cut(limit int) {
+	slices.SortFunc(q.Entries, func(a, b Found) int { return cmp.Compare(a.Revision, b.Revision) })
+	if len(q.Entries) > limit {
+		q.Entries = slices.Clone(q.Entries[:limit])
+	}
+}
+
+// Read reads the queue of a name, with one request.
+func Read(ctx context.Context, cli *clientv3.Client, name string, limit int) (*List, error) {
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	resp, err := cli.Get(ctx, name+"/", clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortAscend), clientv3.WithLimit(int64(limit)))
+	if err != nil {
+		return nil, err
+	}
+	q := &List{Name: name, Count: int(resp.Count), Revision: resp.Header.Revision}
+	for _, kv := range resp.Kvs {
+		_, f := found(kv)
+		q.Entries = append(q.Entries, f)
+	}
+	q.arrange()
+	return q, nil
+}
+
+// Walk reads all queues below a prefix, page by page, in the order of their keys. It yields those
+// that have an entry that identifies itself, with at most limit entries each.
+func Walk(ctx context.Context, cli *clientv3.Client, prefix string, limit int) iter.Seq2[*List, error] {
+	return func(yield func(*List, error) bool) {
+		s := sorter{limit: limit, yield: yield}
+		for kv, err := range keys(ctx, cli, prefix, &s.revision) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !s.add(kv) {
+				return
+			}
+		}
+		s.close("")
+	}
+}
+
+// Sorted are the queues of keys that were read, in whatever way.
+func Sorted(kvs []*KeyValue, limit int) []*List {
+	var all []*List
+	s := sorter{limit: limit, yield: func(q *List, _ error) bool { all = append(all, q); return true }}
+	kvs = slices.Clone(kvs)
+	slices.SortFunc(kvs, func(a, b *KeyValue) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	for _, kv := range kvs {
+		s.revision = max(s.revision, kv.ModRevision)
+		s.add(kv)
+	}
+	s.close("")
+	return all
+}
+
+// sorter makes queues of keys, which come in their order. Queues whose names begin with another one's
+// name and a slash come in the midst of it, so it has one open for each level.
+type sorter struct {
+	limit    int
+	revision int64
+	open     []*List
+	yield    func(*List, error) bool
+}
+
+// add is false when nobody wants to know more.
+func (s *sorter) add(kv *KeyValue) bool {
+	name, f := found(kv)
+	if !s.close(f.Key) {
+		return false
+	}
+	if name == "" {
+		return true
+	}
+	n := len(s.open)
+	if n == 0 || s.open[n-1].Name != name {
+		s.open = append(s.open, &List{Name: name, Revision: s.revision})
+		n++
+	}
+	q := s.open[n-1]
+	q.Count++
+	q.Entries = append(q.Entries, f)
+	if len(q.Entries) >= 2*s.limit {
+		q.cut(s.limit)
+	}
+	return true
+}
+
+// close ends the queues that a key does not belong to, nor anything after it.
+func (s *sorter) close(key string) bool {
+	for n := len(s.open); n > 0 && !(key != "" && strings.HasPrefix(key, s.open[n-1].Name+"/")); n = len(s.open) {
+		q := s.open[n-1]
+		s.open = s.open[:n-1]
+		q.cut(s.limit)
+		if lock, election := q.Kinds(); !lock && !election {
+			continue
+		}
+		q.arrange()
+		if !s.yield(q, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// keys yields all keys below a prefix, in pages of about a megabyte, as they were at one revision;
+// at a later one from where history was compacted away.
+func keys(ctx context.Context, cli *clientv3.Client, prefix string, revision *int64) iter.Seq2[*KeyValue, error] {
+	return func(yield func(*KeyValue, error) bool) {
+		from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+		if prefix == "" {
+			from, end = "\x00", "\x00"
+		}
+		page := int64(firstPage)
+		for {
+			try, cancel := context.WithTimeout(ctx, listTimeout)
+			resp, err := cli.Get(try, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(*revision))
+			cancel()
+			if errors.Is(err, rpctypes.ErrCompacted) && *revision != 0 {
+				*revision = 0
+				continue
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("read keys from %s: %w", quote.Text(from), err))
+				return
+			}
+			if *revision == 0 {
+				*revision = resp.Header.Revision
+			}
+			bytes := 0
+			for _, kv := range resp.Kvs {
+				bytes += len(kv.Key) + len(kv.Value)
+				if !yield(kv, nil) {
+					return
+				}
+			}
+			if !resp.More || len(resp.Kvs) == 0 {
+				return
+			}
+			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+			page = min(max(page*pageBytes/int64(bytes+1), page/10, 1), 2*page, mostOfPage)
+		}
+	}
+}

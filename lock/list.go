@@ -1,0 +1,218 @@
+package lock
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/queue"
+	"github.com/etcdkit/etcdkit/internal/quote"
+)
+
+// State tells whether an entry holds its lock.
+type State string
+
+// States of an entry.
+const (
+	Holds State = "holds"
+	Waits State = "waits"
+)
+
+// Mode tells what an entry shares its lock with.
+type Mode string
+
+// Modes of an entry.
+const (
+	Exclusive Mode = "exclusive" // with nobody: a Mutex, a writer, and every entry that is not ours
+	Read      Mode = "read"      // with readers
+	Counted   Mode = "counted"   // with others of a Semaphore, as long as they fit
+)
+
+// Entry is one place in the queue of a lock, as etcd has it: a hold, or one that waits.
+//
+// Texts are what other processes wrote, of at most 256 bytes (Data: 1,024) each. They may contain
+// anything: print them with %q, or use String.
+type Entry struct {
+	Name     string `json:"name"` // of the lock
+	Key      string `json:"key"`
+	State    State  `json:"state"`
+	Position int    `json:"position"` // in the queue: 0 is the oldest
+	Mode     Mode   `json:"mode"`
+	Weight   int    `json:"weight,omitempty"` // of Size, if it is Counted
+	Size     int    `json:"size,omitempty"`
+	Token    int64  `json:"token"`
+	// Lease ends the entry; 0 says that none does, and that it stays until it is deleted.
+	Lease clientv3.LeaseID `json:"-"` // in JSON "lease", in hexadecimal digits, as etcdctl prints it
+	// Foreign says that it is not an entry of this package, but clientv3's, etcdctl's, or that of
+	// another client that put a key there. What follows is then empty.
+	Foreign bool   `json:"foreign,omitempty"`
+	Host    string `json:"host,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	Command string `json:"command,omitempty"`
+	// Since is when it came into the queue. Acquired is since when it holds the lock; zero where it
+	// waits, or holds it for less than a second. Both are by its host's clock.
+	Since    time.Time `json:"since,omitzero"`
+	Acquired time.Time `json:"acquired,omitzero"`
+	Data     string    `json:"data,omitempty"` // Options.Data
+}
+
+// MarshalJSON adds the lease.
+func (e Entry) MarshalJSON() ([]byte, error) {
+	type plain Entry
+	lease := ""
+	if e.Lease != 0 {
+		lease = fmt.Sprintf("%x", int64(e.Lease))
+	}
+	return json.Marshal(struct {
+		plain
+		Lease string `json:"lease,omitempty"`
+	}{plain(e), lease})
+}
+
+// Holder is what the entry says of its process, for people: "worker (pid 7 on host vm)". What others wrote is
+// quoted unless it is one harmless word.
+func (e Entry) Holder() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("a client that does not identify itself, with the key %s", quote.Text(e.Key))
+	}
+	return fmt.Sprintf("%s (pid %d on host %s)", quote.Word(e.Command), e.PID, quote.Word(e.Host))
+}
+
+// String is one line for people: the holder, and since when.
+func (e Entry) String() string {
+	since := e.Since
+	if !e.Acquired.IsZero() {
+		since = e.Acquired
+	}
+	if since.IsZero() {
+		return e.Holder()
+	}
+	return e.Holder() + " since " + stamp(since)
+}
+
+// Queue has the holders and waiters of one lock, at a revision.
+type Queue struct {
+	Name     string  `json:"name"`
+	Entries  []Entry `json:"entries"` // the oldest first
+	Count    int     `json:"count"`   // of all there are, also beyond ListOptions.Limit
+	Revision int64   `json:"revision"`
+}
+
+// ListOptions of Entries, List and Parse. nil and the zero value are the defaults.
+type ListOptions struct {
+	// Limit is how many entries of one lock are read, or kept: the oldest ones. Default 1,000.
+	Limit int
+}
+
+func (o *ListOptions) limit() int {
+	if o == nil || o.Limit <= 0 {
+		return 1000
+	}
+	return o.Limit
+}
+
+// Entries asks etcd for the holders and waiters of the lock of a name, of whatever kind, with one
+// request, linearizably, and waits for the answer until ctx is done, or for 15 s. Every key below the
+// name is an entry, as it is in the way of others: also those of clientv3's Mutex and "etcdctl lock",
+// and one that another client put there. A lock without a holder has none.
+func Entries(ctx context.Context, cli *clientv3.Client, name string, opts *ListOptions) (*Queue, error) {
+	if err := validName(name); err != nil {
+		return nil, err
+	}
+	l, err := queue.Read(ctx, cli, name, opts.limit())
+	if err != nil {
+		return nil, fmt.Errorf("lock: list the entries of %q: %w", name, queue.Where(cli, err))
+	}
+	return newQueue(l), nil
+}
+
+// List yields the locks below a prefix that are held, with holders and waiters, in the order of
+// their names, but for those whose names begin with another one's and a slash, which come before
+// it. It reads all keys below the prefix in pages of about a megabyte: give a prefix where few other
+// keys are. The locks are as they were at one revision, unless that is compacted away meanwhile.
+//
+// Our locks are known by their entries. An entry of clientv3's Mutex or "etcdctl lock" is known by its
+// last segment, the id of its own lease, and an empty value: one with a value is an election's. A
+// lock of whose entries none can be known is not listed; Entries shows it.
+//
+// It ends by break, or with one final error.
+func List(ctx context.Context, cli *clientv3.Client, prefix string, opts *ListOptions) iter.Seq2[*Queue, error] {
+	return func(yield func(*Queue, error) bool) {
+		for l, err := range queue.Walk(ctx, cli, prefix, opts.limit()) {
+			if err != nil {
+				yield(nil, fmt.Errorf("lock: list the locks below %s: %w", quote.Text(prefix), queue.Where(cli, err)))
+				return
+			}
+			if isLock, _ := l.Kinds(); isLock && !yield(newQueue(l), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Parse is List for keys that were read already, in whatever way and order: with their values and
+// leases, and all keys below each lock's name. It sends nothing.
+func Parse(kvs []*mvccpb.KeyValue, opts *ListOptions) []*Queue {
+	var all []*Queue
+	for _, l := range queue.Sorted(kvs, opts.limit()) {
+		if isLock, _ := l.Kinds(); isLock {
+			all = append(all, newQueue(l))
+		}
+	}
+	return all
+}
+
+func newQueue(l *queue.List) *Queue {
+	q := &Queue{Name: l.Name, Entries: make([]Entry, 0, len(l.Entries)), Count: l.Count, Revision: l.Revision}
+	for i, f := range l.Entries {
+		q.Entries = append(q.Entries, newEntry(l.Name, i, f))
+	}
+	return q
+}
+
+// newEntry makes an entry of what was found.
+func newEntry(name string, position int, f queue.Found) Entry {
+	e := Entry{
+		Name: name, Key: f.Key, State: Waits, Position: position, Mode: Exclusive, Token: f.Revision, Lease: f.Lease,
+		Foreign: f.Origin != queue.Lock,
+	}
+	switch {
+	case f.Kind.Shared:
+		e.Mode = Read
+	case f.Kind.Size > 0:
+		e.Mode, e.Weight, e.Size = Counted, f.Kind.Weight, f.Kind.Size
+	}
+	if f.Turn {
+		e.State = Holds
+	}
+	var o owner
+	if e.Foreign || json.Unmarshal([]byte(f.Value), &o) != nil || o.PID <= 0 {
+		return e
+	}
+	e.Host, e.PID, e.Command, e.Data = bounded(o.Host, mostText), o.PID, bounded(o.Command, mostText), bounded(o.Data, mostData)
+	e.Since, _ = time.Parse(time.RFC3339, o.Since) // zero where it is none
+	if f.Turn {
+		e.Acquired, _ = time.Parse(time.RFC3339, o.Acquired)
+	}
+	return e
+}
+
+const (
+	mostText = 256  // bytes of a text that another process wrote
+	mostData = 1024 // bytes of Options.Data
+)
+
+func bounded(s string, most int) string {
+	return strings.ToValidUTF8(quote.Head(s, most), "�")
+}
+
+// describe names the process that has a key: of the lock of this name.
+func describe(name string, kv *queue.KeyValue) string {
+	return newEntry(name, 0, queue.Parse(kv)).String()
+}

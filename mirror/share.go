@@ -1,0 +1,92 @@
+package mirror
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// replicas are those that mirrors of this process share. A replica is here while a mirror uses it.
+var replicas = struct {
+	mu sync.Mutex
+	of map[target]*replica
+}{of: make(map[target]*replica)}
+
+// target is what mirrors must have in common to share a replica.
+type target struct {
+	cli                    *clientv3.Client
+	prefix                 string
+	confirmEvery, patience time.Duration
+	logger                 *slog.Logger
+}
+
+// acquire returns the replica of a prefix, which it starts if there is none. Each acquire needs one
+// release.
+func acquire(cli *clientv3.Client, prefix string, o Options) *replica {
+	t := target{cli, prefix, o.ConfirmEvery, o.Patience, o.Logger}
+	replicas.mu.Lock()
+	defer replicas.mu.Unlock()
+	r := replicas.of[t]
+	if r == nil {
+		r = newReplica(t)
+		replicas.of[t] = r
+		go r.run() // ends with the last release, with the client, or if etcd refuses the first reading
+	}
+	r.uses++
+	return r
+}
+
+// release ends the replica with its last use, and waits for that.
+func (m *replica) release() {
+	replicas.mu.Lock()
+	m.uses--
+	last := m.uses == 0
+	if last {
+		m.forget()
+	}
+	replicas.mu.Unlock()
+	if last {
+		m.stop(ErrClosed)
+		<-m.ended.Done()
+	}
+}
+
+// forget has the next acquire start a new replica. replicas.mu is held.
+func (m *replica) forget() {
+	if replicas.of[m.target] == m {
+		delete(replicas.of, m.target)
+	}
+}
+
+// await returns when the copy has all that was committed before a moment.
+func (m *replica) await(ctx context.Context, began time.Time) error {
+	asked := false
+	for {
+		m.mu.Lock()
+		confirmed, refused, trouble := m.record.Confirmed, m.record.refused, m.record.trouble
+		if m.news == nil {
+			m.news = make(chan struct{})
+		}
+		news := m.news
+		m.mu.Unlock()
+		switch {
+		case !confirmed.Before(began):
+			return nil
+		case !refused.Before(began):
+			return trouble
+		case !asked && !confirmed.IsZero():
+			asked = true
+			m.hurry()
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return m.unreached(ctx, trouble)
+		case <-m.ended.Done():
+			return context.Cause(m.ended)
+		}
+	}
+}

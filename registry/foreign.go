@@ -1,0 +1,124 @@
+package registry
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// foreign is a JSON object as other libraries write it. Names are compared without case.
+//
+//	etcd's naming   {"Op":0,"Addr":"10.0.0.1:80","Metadata":…}
+//	kitex           {"network":"tcp","address":"10.0.0.1:80","weight":10,"tags":{"k":"v"}}
+//	kratos          {"id":"a","name":"web","version":"v1","metadata":{…},"endpoints":["grpc://10.0.0.1:80","http://10.0.0.1:81"]}
+//	go-micro        {"name":"web","version":"v1","metadata":…,"nodes":[{"id":"a","address":"10.0.0.1:80","metadata":{…}}]}
+//	by hand         {"host":"10.0.0.1","port":80}
+type foreign struct {
+	Addr string
+
+	// The rest can be of any kind.
+	Address, Endpoints, Nodes, Host, IP, Port json.RawMessage
+	Version, Weight, Tags, Metadata           json.RawMessage
+}
+
+var errNoAddr = errors.New("it is a JSON object without an address (Addr, address, endpoints, nodes, or host and port)")
+
+// readForeign reads a JSON object that Encode has not written.
+func (i *Instance) readForeign(val string) error {
+	var f foreign
+	if err := json.Unmarshal([]byte(val), &f); err != nil {
+		return err
+	}
+	if f.Addr != "" {
+		i.Addr = f.Addr
+		i.readMetadata(f.Metadata)
+		return nil
+	}
+	var endpoints []string
+	var nodes []struct {
+		Address  string
+		Metadata json.RawMessage
+	}
+	host := word(f.Host)
+	if host == "" {
+		host = word(f.IP)
+	}
+	switch {
+	case word(f.Address) != "":
+		i.Addr = word(f.Address)
+	case json.Unmarshal(f.Endpoints, &endpoints) == nil && len(endpoints) > 0:
+		i.Addr = hostPort(endpoints[0])
+	case json.Unmarshal(f.Nodes, &nodes) == nil && len(nodes) > 0: // go-micro has a key for each node
+		i.Addr = nodes[0].Address
+		if len(nodes[0].Metadata) > 0 {
+			f.Metadata = nodes[0].Metadata
+		}
+	case host != "" && len(f.Port) > 0:
+		i.Addr = net.JoinHostPort(host, plain(f.Port))
+	default:
+		return errNoAddr
+	}
+	i.readMetadata(f.Metadata)
+	i.readBeside(&f, endpoints)
+	return nil
+}
+
+// word is a JSON text, or empty.
+func word(raw json.RawMessage) (text string) {
+	if json.Unmarshal(raw, &text) != nil {
+		return ""
+	}
+	return text
+}
+
+// readBeside takes the fields that others have beside the metadata, where that does not have them.
+func (i *Instance) readBeside(f *foreign, endpoints []string) {
+	var weight int
+	if json.Unmarshal(f.Weight, &weight) == nil && i.Weight == 1 && weight > 0 && weight <= math.MaxInt32 {
+		i.Weight = weight
+	}
+	if i.Version == "" {
+		i.Version = plain(f.Version)
+	}
+	var list []string
+	var pairs map[string]string
+	switch {
+	case json.Unmarshal(f.Tags, &list) == nil && len(list) > 0 && len(i.Tags) == 0:
+		i.Tags = list
+	case json.Unmarshal(f.Tags, &pairs) == nil: // kitex
+		for k, v := range pairs {
+			i.set(k, v)
+		}
+	}
+	for n, e := range endpoints {
+		if n > 0 { // the others: a consumer may want another protocol
+			i.set("endpoint."+strconv.Itoa(n), e)
+		}
+	}
+}
+
+// set adds metadata where there is none of that name.
+func (i *Instance) set(name, text string) {
+	if i.Metadata == nil {
+		i.Metadata = make(map[string]string)
+	}
+	if _, taken := i.Metadata[name]; !taken {
+		i.Metadata[name] = text
+	}
+}
+
+// hostPort is the address in a URL, or the text itself.
+func hostPort(endpoint string) string {
+	if !strings.Contains(endpoint, "://") {
+		return endpoint
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	return u.Host
+}

@@ -1,0 +1,474 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lease"
+	"github.com/etcdkit/etcdkit/registry"
+)
+
+// tries is what becomes of a client's transactions, on their way to and from a real etcd.
+type tries struct {
+	mu   sync.Mutex
+	fate func(ctx context.Context, n int, req *pb.TxnRequest, do func() error) error // of the nth; nil: as etcd answers
+	n    int
+}
+
+// is sets what becomes of transactions from now on, counted from 1.
+func (t *tries) is(fate func(ctx context.Context, n int, req *pb.TxnRequest, do func() error) error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fate, t.n = fate, 0
+}
+
+func (t *tries) option() grpc.DialOption {
+	return grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		do := func() error { return invoke(ctx, method, req, reply, cc, opts...) }
+		txn, ok := req.(*pb.TxnRequest)
+		if !ok {
+			return do()
+		}
+		t.mu.Lock()
+		t.n++
+		n, fate := t.n, t.fate
+		t.mu.Unlock()
+		if fate == nil {
+			return do()
+		}
+		return fate(ctx, n, txn, do)
+	})
+}
+
+// tried returns a client of the same members as cli, and what becomes of its transactions.
+func tried(t *testing.T, cli *clientv3.Client) (*clientv3.Client, *tries) {
+	t.Helper()
+	all := &tries{}
+	own, err := clientv3.New(clientv3.Config{Endpoints: cli.Endpoints(), Logger: zap.NewNop(), DialOptions: []grpc.DialOption{all.option()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { own.Close() })
+	return own, all
+}
+
+// keptBack is what a silent member does with a request.
+func keptBack(ctx context.Context) error {
+	<-ctx.Done()
+	return status.FromContextError(ctx.Err()).Err()
+}
+
+// closes fails unless a Close returns within the bound of closing.
+func closes(t *testing.T, close func() error) error {
+	t.Helper()
+	most := 5 * time.Second
+	if race {
+		most = within
+	}
+	began := time.Now()
+	result := make(chan error, 1)
+	go func() { result <- close() }() // a Close that does not return fails the test
+	select {
+	case err := <-result:
+		if took := time.Since(began); took > farewell+500*time.Millisecond && !race {
+			t.Errorf("Close took %v, want %v and a little", took, farewell)
+		}
+		return err
+	case <-time.After(most):
+		t.Fatalf("Close does not return within %v, want %v", most, farewell)
+		return nil
+	}
+}
+
+// A member that refuses answers, each time. That is not what Close waits for.
+func TestCloseIsBoundedThoughEtcdAnswersThatItDoesNot(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range map[string]error{
+		"too many requests": rpctypes.ErrGRPCRequestTooManyRequests, "user name is empty": rpctypes.ErrGRPCUserEmpty,
+		"authentication failed": rpctypes.ErrGRPCAuthFailed,
+	} {
+		for kind, shared := range map[string]bool{"its own Keeper": false, "a shared Keeper": true} {
+			t.Run(name+", on "+kind, func(t *testing.T) {
+				t.Parallel()
+				server, prefix := etcdtest.New(t)
+				cli, all := tried(t, server)
+				opts := &registry.Options{Prefix: prefix, TTL: 5 * time.Second}
+				if shared {
+					opts.Keeper = lease.NewKeeper(cli, nil)
+					defer opts.Keeper.Close()
+				}
+				r, err := registry.New(cli, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				regs, err := r.Register(bounded(t), web("a"), web("b"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				all.is(func(context.Context, int, *pb.TxnRequest, func() error) error { return refusal })
+				err = closes(t, r.Close)
+				if !shared && err == nil { // the lease was revoked, and the keys with it
+					if kvs := get(t, server, prefix+"web/a").Kvs; len(kvs) != 0 {
+						t.Errorf("Close is nil, and there is %v", kvs)
+					}
+					return
+				}
+				if err == nil || !strings.Contains(err.Error(), regs[0].State().Key) || !strings.Contains(err.Error(), regs[1].State().Key) ||
+					!strings.Contains(err.Error(), "in etcd it stays until ") {
+					t.Errorf("got %v, want the keys, and until when they stay", err)
+				}
+			})
+		}
+	}
+}
+
+func TestCloseTellsWhatIsLeftWhereAuthenticationWasTurnedOn(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
+	cli := etcdtest.Client(t, c)
+	r, err := registry.New(cli, &registry.Options{TTL: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Register(bounded(t), web("a"), web("b")); err != nil {
+		t.Fatal(err)
+	}
+	root := etcdtest.Auth(t, c)
+	err = closes(t, r.Close)
+	if !errors.Is(err, registry.ErrUnauthorised) || !strings.Contains(err.Error(), "/services/web/a") || !strings.Contains(err.Error(), "/services/web/b") ||
+		!strings.Contains(err.Error(), "in etcd it stays until ") {
+		t.Errorf("got %v, want ErrUnauthorised, the keys, and until when they stay", err)
+	}
+	if kvs := get(t, root, "/services/web/a").Kvs; len(kvs) != 1 {
+		t.Errorf("void: %v, want the key", kvs)
+	}
+}
+
+// The answer that would tell on which lease the key is was lost, and that lease with the right to write there.
+func TestCloseTellsOfAKeyThatALostAnswerHasPutOnAnotherLease(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
+	root := etcdtest.Auth(t, c)
+	all := &tries{}
+	amy := etcdtest.User(t, c, root, "amy", "/services/", all.option())
+	r, err := registry.New(amy, &registry.Options{TTL: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	regs, err := r.Register(bounded(t), web("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := regs[0].State()
+	all.is(func(_ context.Context, _ int, _ *pb.TxnRequest, do func() error) error {
+		if err := do(); err != nil {
+			return err
+		}
+		return status.Error(codes.Unavailable, "the connection broke")
+	})
+	if _, err := root.Revoke(bounded(t), first.Lease); err != nil {
+		t.Fatal(err)
+	}
+	put := eventually(t, root, first.Key, first.Revision, func(ev *clientv3.Event) bool { return isPut(ev) && ev.Kv.Lease != int64(first.Lease) })
+	if _, err := root.UserRevokeRole(bounded(t), "amy", "amy"); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := bounded(t); int64(regs[0].State().Lease) == put.Kv.Lease; { // until it has yet another one
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("%+v, want another lease", regs[0].State())
+		}
+	}
+	err = closes(t, r.Close)
+	if lease := fmt.Sprintf("%016x", put.Kv.Lease); err == nil || !strings.Contains(err.Error(), first.Key) || !strings.Contains(err.Error(), lease) {
+		t.Errorf("Close: %v, want %s, which stays until its lease %s ends", err, first.Key, lease)
+	}
+}
+
+func TestATransactionWithoutAnAnswerIsSentAgainBeforeItIsGivenUp(t *testing.T) {
+	t.Parallel()
+	server, prefix := etcdtest.New(t)
+	cli, all := tried(t, server)
+	var givenUp atomic.Bool
+	all.is(func(ctx context.Context, n int, req *pb.TxnRequest, do func() error) error {
+		if n == 1 {
+			err := keptBack(ctx)
+			givenUp.Store(true)
+			return err
+		}
+		if n == 2 && givenUp.Load() {
+			t.Error("it is sent again only after the first one was given up")
+		}
+		return do()
+	})
+	register(t, cli, web("a"), &registry.Options{Prefix: prefix})
+}
+
+// What one member refuses all would.
+func TestARefusalIsNotWaitedOutForASilentMember(t *testing.T) {
+	t.Parallel()
+	server, prefix := etcdtest.New(t)
+	cli, all := tried(t, server)
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var mu sync.Mutex
+	puts := 0
+	all.is(func(ctx context.Context, n int, req *pb.TxnRequest, do func() error) error {
+		if len(req.Success) == 0 || req.Success[0].GetRequestPut() == nil {
+			return do()
+		}
+		mu.Lock()
+		puts++
+		mu.Unlock()
+		if n == 1 {
+			return keptBack(ctx)
+		}
+		return rpctypes.ErrGRPCPermissionDenied
+	})
+	if _, err := r.Register(bounded(t), web("a")); !errors.Is(err, registry.ErrUnauthorised) {
+		t.Errorf("got %v, want ErrUnauthorised", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if puts > 3 { // one that is kept back, and one that is refused; all of them are five
+		t.Errorf("sent %d times, want it given up when it was refused", puts)
+	}
+}
+
+// A silent member keeps the first try of registering, another one carries the second out, and after Close
+// the first one goes on.
+func TestATryThatIsCarriedOutAfterCloseIsUndone(t *testing.T) {
+	t.Parallel()
+	for name, alone := range map[string]bool{"Registrar.Close, on a shared Keeper": true, "Registration.Close": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, prefix := etcdtest.New(t)
+			cli, all := tried(t, server)
+			opts := &registry.Options{Prefix: prefix}
+			if alone {
+				opts.Keeper = lease.NewKeeper(cli, nil)
+				defer opts.Keeper.Close()
+			}
+			r, err := registry.New(cli, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			kept := make(chan *pb.TxnRequest, 1)
+			all.is(func(ctx context.Context, n int, req *pb.TxnRequest, do func() error) error {
+				if n == 1 {
+					kept <- req
+					return keptBack(ctx)
+				}
+				return do()
+			})
+			regs, err := r.Register(bounded(t), web("a"), web("b"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			on := regs[0].State().Lease
+			for _, reg := range regs {
+				if !alone {
+					err = errors.Join(err, reg.Close())
+				}
+			}
+			if alone {
+				err = r.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			late, err := pb.NewKVClient(server.ActiveConnection()).Txn(bounded(t), <-kept)
+			if err != nil || !late.Succeeded {
+				t.Fatalf("void: %v, %v, want the try carried out", late, err)
+			}
+			wantGone(t, server, prefix+"web/a")
+			wantGone(t, server, prefix+"web/b")
+
+			// One that is registered anew on the same lease stays.
+			if alone {
+				if r, err = registry.New(cli, opts); err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+			}
+			all.is(nil)
+			if regs, err = r.Register(bounded(t), web("a")); err != nil {
+				t.Fatal(err)
+			}
+			if regs[0].State().Lease != on {
+				t.Errorf("void: on lease %x, want %x", regs[0].State().Lease, on)
+			}
+			if _, err := server.Put(bounded(t), prefix+"web/b", "late", clientv3.WithLease(on)); err != nil {
+				t.Fatal(err)
+			}
+			wantGone(t, server, prefix+"web/b") // so that a was looked at
+			if kv := get(t, server, prefix+"web/a").Kvs; len(kv) != 1 || kv[0].ModRevision != regs[0].State().Revision || regs[0].State().Again != 0 {
+				t.Errorf("registered anew: %v, %+v, want it left alone", kv, regs[0].State())
+			}
+		})
+	}
+}
+
+// wantGone fails unless a key goes within what a few requests take, on a machine that does much else.
+func wantGone(t *testing.T, cli *clientv3.Client, key string) {
+	t.Helper()
+	most := 5 * time.Second
+	if race {
+		most = within
+	}
+	for limit := time.After(most); len(get(t, cli, key).Kvs) != 0; {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-limit:
+			t.Fatalf("%s stays, though it was withdrawn", key)
+		}
+	}
+}
+
+// No try has an answer, and its caller does not wait; when the key is withdrawn there is none.
+func TestATryThatIsCarriedOutAfterRegisterWasGivenUpIsUndone(t *testing.T) {
+	t.Parallel()
+	server, prefix := etcdtest.New(t)
+	cli, all := tried(t, server)
+	k := lease.NewKeeper(cli, nil)
+	defer k.Close()
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Keeper: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	kept, withdrawn := make(chan *pb.TxnRequest, 1), make(chan error, 1)
+	all.is(func(_ context.Context, n int, req *pb.TxnRequest, do func() error) error {
+		if len(req.Success) > 0 && req.Success[0].GetRequestPut() != nil {
+			if n == 1 {
+				kept <- req
+				cancel()
+			}
+			return status.Error(codes.Unavailable, "the connection broke")
+		}
+		err := do()
+		select {
+		case withdrawn <- err:
+		default:
+		}
+		return err
+	})
+	if _, err := r.Register(ctx, web("a")); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want the context's end", err)
+	}
+	if err := <-withdrawn; err != nil {
+		t.Fatal(err)
+	}
+	late, err := pb.NewKVClient(server.ActiveConnection()).Txn(bounded(t), <-kept)
+	if err != nil || !late.Succeeded {
+		t.Fatalf("void: %v, %v, want the try carried out", late, err)
+	}
+	wantGone(t, server, prefix+"web/a")
+}
+
+// They are written in one transaction, which etcd refuses for one of them.
+func TestOneRegistrationThatIsRefusedKeepsNoOtherOut(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
+	root := etcdtest.Auth(t, c)
+	all := &tries{}
+	cli := etcdtest.User(t, c, root, "amy", "/services/web/", all.option())
+	r, err := registry.New(cli, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n := 127
+	if race { // each half of a transaction takes a second then
+		n = 15
+	}
+	release := make(chan struct{}) // until then the first one has no answer, and the others come together
+	var together int
+	all.is(func(_ context.Context, _ int, req *pb.TxnRequest, do func() error) error {
+		<-release
+		all.mu.Lock()
+		together = max(together, len(req.Success))
+		all.mu.Unlock()
+		return do()
+	})
+	results := make([]error, n+2)
+	var registering sync.WaitGroup
+	start := func(i int, instance registry.Instance) {
+		registering.Go(func() { _, results[i] = r.Register(bounded(t), instance) })
+	}
+	known := func(want int) {
+		t.Helper()
+		for ctx := bounded(t); ; {
+			got := 0
+			for _, number := range r.Stats().Registrations {
+				got += number
+			}
+			if got == want {
+				return
+			}
+			select {
+			case <-time.After(time.Millisecond):
+			case <-ctx.Done():
+				t.Fatalf("%d registrations, want %d", got, want)
+			}
+		}
+	}
+	start(n, web("first"))
+	for ctx := bounded(t); ; {
+		all.mu.Lock()
+		sent := all.n
+		all.mu.Unlock()
+		if sent > 0 {
+			break
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("nothing is sent")
+		}
+	}
+	for i := range n {
+		start(i, web(fmt.Sprintf("%03d", i)))
+	}
+	start(n+1, registry.Instance{Service: "db", ID: "a", Addr: "h:1"})
+	known(n + 2)
+	close(release)
+	registering.Wait()
+	for i, err := range results[:n+1] {
+		if err != nil {
+			t.Fatalf("registration %d: %v: it is refused for another one's key", i, err)
+		}
+	}
+	if err := results[n+1]; !errors.Is(err, registry.ErrUnauthorised) || !strings.Contains(err.Error(), "/services/db/a") {
+		t.Errorf("the one that is refused: %v, want ErrUnauthorised and its key", err)
+	}
+	if together != n+1 {
+		t.Errorf("void: at most %d in one transaction, want %d", together, n+1)
+	}
+	resp, err := root.Get(bounded(t), "/services/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil || resp.Count != int64(n+1) {
+		t.Errorf("%v keys, %v, want %d", resp, err, n+1)
+	}
+}
