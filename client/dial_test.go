@@ -160,7 +160,7 @@ func TestEachEndpointIsNamedWithItsOwnCause(t *testing.T) {
 func TestASilentEndpointIsWaitedForWhenTheOthersRefuse(t *testing.T) {
 	refused, silent := etcdtest.Addr(t), newMute(t).addr
 	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{refused, silent}, Timeout: 2 * time.Second})
-	wantError(t, err, client.ErrUnreachable, "in time: ", refused+": connection refused", silent+": accepted the connection but did not answer within 2")
+	wantError(t, err, client.ErrUnreachable, "in time: ", refused+": connection refused", silent+": accepted the connection but did not answer within ")
 	if strings.Contains(err.Error(), "is a cluster running") {
 		t.Errorf("Dial with a server behind one endpoint: got %q, want no hint to start one", err)
 	}
