@@ -106,6 +106,7 @@ func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) 
 		case o.err == nil:
 		case status.Code(o.err) != codes.DeadlineExceeded:
 			t.Errorf("an RPC failed by %v, want its deadline", o.err)
+		case o.addr == rest.addr: // the machine stood still
 		default:
 			if failed++; first.IsZero() || o.ended.Before(first) {
 				first = o.ended
@@ -114,7 +115,7 @@ func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) 
 	}
 	const moment = 50 * time.Millisecond
 	for _, o := range calls() {
-		if o.err != nil && o.began.After(first.Add(moment)) {
+		if o.err != nil && o.addr != rest.addr && o.began.After(first.Add(moment)) {
 			late++
 		}
 	}
@@ -226,7 +227,7 @@ func TestAServerThatAnswersNothingButHealthChecksIsAvoided(t *testing.T) {
 	began, failed := time.Now(), 0
 	for range 200 {
 		ctx, cancel := context.WithTimeout(bounded(t), 50*time.Millisecond)
-		if _, err := list(ctx, conn); err != nil {
+		if addr, err := list(ctx, conn); err != nil && addr == hung.addr {
 			failed++
 		}
 		cancel()
@@ -314,9 +315,26 @@ func TestAProcessAtTheAddressOfOneThatHungIsUsed(t *testing.T) {
 	}
 }
 
+// due is a context whose deadline comes when a test says so.
+type due struct {
+	context.Context
+	over <-chan struct{}
+}
+
+func (d due) Done() <-chan struct{} { return d.over }
+
+func (d due) Err() error {
+	select {
+	case <-d.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // RPCs that are under way to the one that hung end with their deadlines when another process is there already.
 func TestAnRPCToTheOneThatHungIsNotHeldAgainstTheNextProcess(t *testing.T) {
-	const each, deadline = 8, time.Second
+	const each = 8
 	cli, prefix := etcdtest.New(t)
 	hung, good := serve(t, ""), serve(t, "")
 	up(t, cli, prefix, hung, "hung", 1)
@@ -327,12 +345,10 @@ func TestAnRPCToTheOneThatHungIsNotHeldAgainstTheNextProcess(t *testing.T) {
 	hung.lose()
 	var calls sync.WaitGroup
 	var missed atomic.Int32
-	lost := time.Now()
+	deadline := make(chan struct{})
 	for range 2 * each {
-		calls.Go(func() { // ends with its deadline
-			ctx, cancel := context.WithTimeout(t.Context(), deadline)
-			defer cancel()
-			if _, err := call(ctx, conn); status.Code(err) == codes.DeadlineExceeded {
+		calls.Go(func() { // ends with the deadline
+			if _, err := call(due{t.Context(), deadline}, conn); status.Code(err) == codes.DeadlineExceeded {
 				missed.Add(1)
 			}
 		})
@@ -346,9 +362,7 @@ func TestAnRPCToTheOneThatHungIsNotHeldAgainstTheNextProcess(t *testing.T) {
 			t.Fatal("the next process is not connected to")
 		}
 	}
-	if time.Since(lost) > deadline {
-		t.Skip("the machine is too slow: the deadlines are over before the next process is there")
-	}
+	close(deadline)
 	calls.Wait()
 	if missed.Load() < 3 {
 		t.Fatalf("void: %d RPCs met the server that hangs, want 3 or more", missed.Load())
@@ -381,7 +395,11 @@ func TestServersThatComeBackAreConnectedToAtOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				for n, s := range servers {
-					record := fmt.Sprintf(`{"Addr":%q,"Metadata":{"weight":1,"status":"passing","host":"vm","pid":%d}}`, s.addr, pid+n)
+					pid := pid + n
+					if n == 0 && policy == grpcresolver.Name {
+						pid = 1 // registered anew by the same process
+					}
+					record := fmt.Sprintf(`{"Addr":%q,"Metadata":{"weight":1,"status":"passing","host":"vm","pid":%d}}`, s.addr, pid)
 					if _, err := cli.Put(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n), record, clientv3.WithLease(lease.ID)); err != nil {
 						t.Fatal(err)
 					}

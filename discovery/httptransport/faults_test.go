@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,8 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/httptransport"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/registry"
 )
 
 const ttl = 2 * time.Second
@@ -28,6 +32,7 @@ type load struct {
 
 	mu     sync.Mutex
 	sent   int
+	open   map[string]bool  // not answered so far, by the number of the request
 	failed map[string]error // by the number of the request
 	by     map[string]int   // answers, by instance
 }
@@ -36,7 +41,7 @@ type load struct {
 // must be counted where it arrives.
 func (s *site) drive(t *testing.T, rate int, counted bool, request func() *http.Request) *load {
 	const tick, atOnce = 5 * time.Millisecond, 256
-	l := &load{failed: map[string]error{}, by: map[string]int{}}
+	l := &load{open: map[string]bool{}, failed: map[string]error{}, by: map[string]int{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() { // ends with stop
@@ -60,6 +65,9 @@ func (s *site) drive(t *testing.T, rate int, counted bool, request func() *http.
 				if counted {
 					req.Header.Set("X-Request", id)
 				}
+				l.mu.Lock()
+				l.open[id] = true
+				l.mu.Unlock()
 				all.Go(func() {
 					defer func() { <-room }()
 					code, by, err := s.ask(req)
@@ -69,6 +77,7 @@ func (s *site) drive(t *testing.T, rate int, counted bool, request func() *http.
 					l.mu.Lock()
 					defer l.mu.Unlock()
 					l.sent++
+					delete(l.open, id)
 					if err != nil {
 						l.failed[id] = err
 					} else {
@@ -103,6 +112,20 @@ func (l *load) answers(by string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.by[by]
+}
+
+// settled waits until the requests that have begun have ended.
+func (l *load) settled(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	begun := maps.Clone(l.open)
+	l.mu.Unlock()
+	eventually(t, "all that had begun is answered", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		maps.DeleteFunc(begun, func(id string, _ bool) bool { return !l.open[id] })
+		return len(begun) == 0
+	})
 }
 
 // served waits until an instance has answered n more requests.
@@ -248,6 +271,14 @@ func TestWhoDrainsAndShutsDownCostsNothing(t *testing.T) {
 	for _, id := range []string{"d", "e"} { // a rolling restart
 		fresh := s.start(t, id, ttl)
 		gets.served(t, id, rate/10)
+		fresh.tell("drain")
+		eventually(t, id+" drains", func() bool {
+			all := s.view().Instances()
+			n := slices.IndexFunc(all, func(i *discovery.Instance) bool { return i.ID == id })
+			return n >= 0 && all[n].Status == registry.Draining
+		})
+		gets.settled(t)
+		posts.settled(t)
 		fresh.leave()
 		gets.served(t, "a", rate/10)
 	}

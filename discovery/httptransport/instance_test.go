@@ -32,9 +32,6 @@ type orders struct {
 	TTL        time.Duration
 }
 
-// calm is between an instance's Drain and its Shutdown: time for its consumers to hear of it.
-const calm = time.Second
-
 func runInstance() int {
 	var o orders
 	err := json.Unmarshal([]byte(os.Getenv(instanceEnv)), &o)
@@ -48,8 +45,8 @@ func runInstance() int {
 	return 0
 }
 
-// serve registers and serves until it is told to leave, or the test ends. It says on its stdout
-// what it was posted, before it answers.
+// serve registers and serves until it is told to drain, and then to leave, or until the test ends. It
+// says on its stdout what it was posted, before it answers.
 func (o *orders) serve() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,16 +79,24 @@ func (o *orders) serve() error {
 		return err
 	}
 	fmt.Println("addr", l.Addr())
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if line != "leave\n" {
-		return fmt.Errorf("told %q: %w", line, err) // the test has ended
+	told := bufio.NewReader(os.Stdin)
+	await := func(order string) error {
+		if line, err := told.ReadString('\n'); line != order+"\n" {
+			return fmt.Errorf("told %q: %w", line, err) // the test has ended
+		}
+		return nil
+	}
+	if err := await("drain"); err != nil {
+		return err
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if err := reg.Drain(ctx, "test"); err != nil {
 		return err
 	}
-	time.Sleep(calm)
+	if err := await("leave"); err != nil {
+		return err
+	}
 	if err := srv.Shutdown(ctx); err != nil {
 		return err
 	}
@@ -179,12 +184,17 @@ func (i *instance) signal(sig os.Signal) {
 	}
 }
 
-// leave has the instance drain, shut down and withdraw.
-func (i *instance) leave() {
+func (i *instance) tell(order string) {
 	i.t.Helper()
-	if _, err := io.WriteString(i.stdin, "leave\n"); err != nil {
+	if _, err := io.WriteString(i.stdin, order+"\n"); err != nil {
 		i.t.Fatal(err)
 	}
+}
+
+// leave has an instance that drains shut down and withdraw.
+func (i *instance) leave() {
+	i.t.Helper()
+	i.tell("leave")
 	if err := i.wait(); err != nil || len(i.bad) > 0 {
 		i.t.Fatalf("instance %s: %v, it said %q", i.id, err, i.bad)
 	}
