@@ -213,6 +213,20 @@ func TestACrowdHasItsTurnsInOrderAndLosesNoLease(t *testing.T) {
 	t.Run("each its own lease", func(t *testing.T) { handOvers(t, "each its own Mutex", smallCrowd/4, true) })
 }
 
+// settled waits until nothing has been counted for more than a second: a second after it began to wait
+// an entry opens a watch of its own, and may look.
+func settled(t *testing.T, counted *atomic.Int64) {
+	t.Helper()
+	for ctx, was := bounded(t), int64(-1); counted.Load() != was; {
+		was = counted.Load()
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			t.Fatal("requests are made all the time")
+		}
+	}
+}
+
 // idle returns how many requests a crowd makes that waits.
 func idle(t *testing.T, kind string, n int, asks time.Duration) {
 	t.Helper()
@@ -221,7 +235,7 @@ func idle(t *testing.T, kind string, n int, asks time.Duration) {
 	keeper := lease.NewKeeper(cli, nil)
 	t.Cleanup(func() { keeper.Close() })
 	leave, turns, done := gather(t, cli, prefix+"lock", kind, n, keeper)
-	<-time.After(2 * time.Second) // whoever looks because it waits for long has done so
+	settled(t, requests) // whoever looks because it waits for long has done so
 	requests.Store(0)
 	watches.Store(0)
 	began := time.Now()
@@ -387,6 +401,7 @@ func TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten(t *testing.T) {
 	other := another(t, cli)
 	name := prefix + "lock"
 	leave := stranger(t, other, name, 1)
+	g := gate(cli)
 	m := rwmutex(t, cli, name)
 	reader := queued(t, other, name, 2, read(m)) // its client hears all deletions
 	const strangers = 5
@@ -403,14 +418,16 @@ func TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten(t *testing.T) {
 				if _, err := other.Delete(bounded(t), name+"/r0-", clientv3.WithPrefix()); err != nil {
 					t.Error(err)
 				}
-				<-time.After(200 * time.Millisecond) // the deletions are heard by then
+				for ctx := bounded(t); g.heard(name+"/") < strangers && ctx.Err() == nil; {
+					<-time.After(time.Millisecond)
+				}
 				close(answered)
 			})
 		}
 		return resp, err
 	})
 	writer := queued(t, other, name, 3+strangers, write(m))
-	<-time.After(100 * time.Millisecond) // it listens
+	<-time.After(time.Second) // it listens
 	looked.Store(true)
 	if _, err := other.Delete(bounded(t), fmt.Sprintf("%s/r0-%d", name, strangers-1)); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func TestADeletionThatWasForgottenIsNotMissed(t *testing.T) {
 	other := another(t, cli)
 	name := prefix + "sem"
 	leave := stranger(t, other, name, 1)
-	answers := rig(cli)
+	g, answers := gate(cli), rig(cli)
 	s := semaphore(t, cli, name, 3)
 	acquire := func(ctx context.Context) (*lock.Hold, error) { return s.Acquire(ctx) }
 	first := queued(t, other, name, 2, acquire) // its client hears all deletions
@@ -46,7 +46,9 @@ func TestADeletionThatWasForgottenIsNotMissed(t *testing.T) {
 			if _, err := other.Delete(bounded(t), name+"/z-", clientv3.WithPrefix()); err != nil {
 				t.Error(err)
 			}
-			<-time.After(200 * time.Millisecond) // the deletions are heard by then
+			for ctx := bounded(t); g.heard(name+"/") < many && ctx.Err() == nil; {
+				<-time.After(time.Millisecond)
+			}
 			close(answered)
 			return resp, err
 		}

@@ -91,6 +91,13 @@ func (g *gates) until(t *testing.T, what string, reached func() bool) {
 	}
 }
 
+// heard is of how many events the watch of a key, or of a prefix, has told.
+func (g *gates) heard(key string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.told[key]
+}
+
 // pass returns once free, false when the watch is over before.
 func (g *gates) pass(ctx context.Context, end <-chan struct{}, free func() bool) bool {
 	for {
@@ -316,7 +323,7 @@ func TestAWaiterThatTakesOverAPlaceWhileItReadsHearsOfEarlierDeletions(t *testin
 	ways["deleted"](t, shared, keys[before])
 	all[before].isLost(t) // and the last has its place
 	answer()
-	<-time.After(50 * time.Millisecond) // it listens again
+	<-time.After(500 * time.Millisecond) // it listens again
 	g.set(func() { clear(g.muted) })
 	all[first].isLost(t)
 	leave()

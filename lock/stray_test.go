@@ -115,7 +115,13 @@ func TestAnEntryThatNobodyWantsAnyMoreIsRemoved(t *testing.T) {
 		_, err := m.Acquire(bounded(t))
 		waited <- err
 	}()
-	<-time.After(100 * time.Millisecond) // most likely it is in line by then
+	for ctx := bounded(t); m.Stats().Waiting != 1; {
+		if ctx.Err() != nil {
+			t.Fatal("void: it does not wait")
+		}
+		<-time.After(time.Millisecond)
+	}
+	<-time.After(100 * time.Millisecond) // it is in line by then
 	r.fates(unheard, answered, full)
 	release(t, h)
 	if err := <-waited; err == nil {

@@ -221,10 +221,34 @@ func TestDoIsToldOfADeletion(t *testing.T) {
 func TestAReleaseIsNotTakenForALoss(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
+	g, r := gate(cli), rig(cli)
 	for _, kind := range kindsOfHolds {
 		h := kind.acquire(t, cli, prefix+kind.name)
 		watched(t, cli, h)
-		if err := h.Release(bounded(t)); err != nil || !errors.Is(h.Err(), lock.ErrReleased) {
+		// The watch tells of the deletion before the answer comes.
+		told := func() (n int) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			for _, events := range g.told {
+				n += events
+			}
+			return n
+		}
+		before := told()
+		r.meet(func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+			resp, err := commit()
+			for ctx := bounded(t); ops[0].IsDelete() && told() == before && ctx.Err() == nil; {
+				<-time.After(time.Millisecond)
+			}
+			select {
+			case <-h.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+			return resp, err
+		})
+		err := h.Release(bounded(t))
+		r.meet(nil)
+		if err != nil || !errors.Is(h.Err(), lock.ErrReleased) {
 			t.Errorf("%s: %v, %v, want ErrReleased", kind.name, err, h.Err())
 		}
 	}

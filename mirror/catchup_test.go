@@ -70,8 +70,17 @@ func TestAMirrorCatchesUpWithALargeRevision(t *testing.T) {
 			prefix := "a/" + strings.Repeat("n", test.pad)
 			fillKeys(t, cli, prefix, test.keys)
 			read := min(pagedRead(t, cli, prefix), pagedRead(t, cli, prefix), pagedRead(t, cli, prefix))
-			m := open(t, quickClient(t, c.Endpoints()...), prefix, nil)
+			var cut atomic.Bool
+			fragments := asked(func(r *pb.WatchRequest) {
+				if r.GetCreateRequest().GetFragment() {
+					cut.Store(true)
+				}
+			})
+			m := open(t, quickClientWith(t, []grpc.DialOption{fragments}, c.Endpoints()...), prefix, nil)
 			wait(t, m, put(t, cli, prefix+"last", "1")) // the watch is there
+			if cut.Load() {
+				t.Errorf("its watch asks for fragments, which cost the member the square of %d events", test.keys)
+			}
 			began := time.Now()
 			resp, err := cli.Delete(within(t, generous), prefix, clientv3.WithPrefix())
 			if err != nil {

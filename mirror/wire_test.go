@@ -160,19 +160,35 @@ func TestATransactionThatComesInFragmentsIsVisibleAllAtOnce(t *testing.T) {
 func received(f func(*pb.WatchResponse)) grpc.DialOption {
 	return grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		s, err := open(ctx, desc, cc, method, opts...)
-		return tappedStream{s, f}, err
+		return tappedStream{s, func(*pb.WatchRequest) {}, f}, err
+	})
+}
+
+// asked is a connection that calls f with each request on a watch.
+func asked(f func(*pb.WatchRequest)) grpc.DialOption {
+	return grpc.WithChainStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		s, err := open(ctx, desc, cc, method, opts...)
+		return tappedStream{s, f, func(*pb.WatchResponse) {}}, err
 	})
 }
 
 type tappedStream struct {
 	grpc.ClientStream
-	f func(*pb.WatchResponse)
+	asks func(*pb.WatchRequest)
+	got  func(*pb.WatchResponse)
+}
+
+func (s tappedStream) SendMsg(m any) error {
+	if r, ok := m.(*pb.WatchRequest); ok {
+		s.asks(r)
+	}
+	return s.ClientStream.SendMsg(m)
 }
 
 func (s tappedStream) RecvMsg(into any) error {
 	err := s.ClientStream.RecvMsg(into)
 	if r, ok := into.(*pb.WatchResponse); ok && err == nil {
-		s.f(r)
+		s.got(r)
 	}
 	return err
 }

@@ -113,22 +113,20 @@ func TestAMemberWithoutALeaderRefuses(t *testing.T) {
 
 func TestACallThatFindsNoConnectionWasNotSent(t *testing.T) {
 	all, addrs := doors(t, closes)
-	kv := func(c *clientv3.Client) (ask.Sent, error) {
+	kv := func(ctx context.Context, c *clientv3.Client) (ask.Sent, error) {
 		var s ask.Sent
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		defer cancel()
 		_, err := pb.NewKVClient(c.ActiveConnection()).Put(ctx, &pb.PutRequest{Key: []byte("x")}, s.Option())
 		return s, err
 	}
-	if s, err := kv(plain(t, addrs...)); err == nil || s.Maybe() {
+	if s, err := kv(bounded(t, 500*time.Millisecond), plain(t, addrs...)); err == nil || s.Maybe() {
 		t.Errorf("refused: %v, sent %v; want an error, and not sent", err, s.Maybe())
 	}
 	all[0].become(silent)
-	if s, err := kv(plain(t, addrs[0])); err == nil || s.Maybe() {
+	if s, err := kv(bounded(t, 500*time.Millisecond), plain(t, addrs[0])); err == nil || s.Maybe() {
 		t.Errorf("no connection in time: %v, sent %v; want an error, and not sent", err, s.Maybe())
 	}
 	all[1].become(leads)
-	if s, err := kv(plain(t, addrs[1])); err != nil || !s.Maybe() {
+	if s, err := kv(bounded(t, generous), plain(t, addrs[1])); err != nil || !s.Maybe() {
 		t.Errorf("answered: %v, sent %v; want no error, and sent", err, s.Maybe())
 	}
 }

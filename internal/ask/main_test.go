@@ -140,7 +140,11 @@ func count(all []*door) (n int64) {
 // paced is a client like client.Dial's, plain one like clientv3.New's.
 func paced(tb testing.TB, endpoints ...string) *clientv3.Client {
 	tb.Helper()
-	d := new(ask.Dialer)
+	return pacedBy(tb, new(ask.Dialer), endpoints...)
+}
+
+func pacedBy(tb testing.TB, d *ask.Dialer, endpoints ...string) *clientv3.Client {
+	tb.Helper()
 	cli := newClient(tb, endpoints, grpc.WithContextDialer(d.Dial), grpc.WithConnectParams(grpc.ConnectParams{
 		Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 		MinConnectTimeout: 3 * time.Second,

@@ -156,8 +156,29 @@ func TestThoseThatWaitComeBackSpread(t *testing.T) {
 		most = max(most, n)
 	}
 	t.Logf("they came back within %v, at most %d in 10 ms", took, most)
-	if took < 100*time.Millisecond || most > handles/3 {
+	if (took < 100*time.Millisecond || most > handles/3) && !racing {
 		t.Errorf("%d handles came back within %v, at most %d in 10 ms, want them spread over 300 ms", handles, took, most)
+	}
+}
+
+func TestInAnOutageOnlyTheProberConnects(t *testing.T) {
+	t.Parallel()
+	all, addrs := doors(t, closes)
+	d := new(ask.Dialer)
+	cli := pacedBy(t, d, addrs...)
+	c := ask.Of(cli)
+	cli.ActiveConnection().Connect()
+	until(t, "the gate shuts", func() bool { return c.Outage() != nil })
+	made := 0
+	for range 100 {
+		conn, err := d.Dial(t.Context(), all[0].addr())
+		if err == nil {
+			made++
+			conn.Close()
+		}
+	}
+	if made > 2 { // what the prober was about to dial may be taken
+		t.Errorf("%d of 100 dials connected, want none", made)
 	}
 }
 

@@ -52,7 +52,7 @@ var leaseMutants = []mutant{
 	}, "internal/ask", "TestARefusedCertificateIsTheCauseOfWhatWasExplainedBefore"},
 	{"in an outage gRPC makes connections beside the prober", "internal/ask/dialer.go", []string{
 		"	if outage == nil {\n", "	if outage == nil || true {\n",
-	}, "internal/matrix", "TestAnExpiredCertificateIsATypedError"},
+	}, "internal/ask", "TestInAnOutageOnlyTheProberConnects"},
 	{"each handle has a farewell bound of its own", "internal/ask/farewell.go", []string{
 		"		f.spent += time.Since(f.began)\n", "",
 	}, "internal/ask", "TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether"},

@@ -112,7 +112,7 @@ var queueMutants = []mutant{
 	}, "lock", "TestALingeringEntryIsGivenUpThoughItsWatchIsSilent"},
 	{"a request without an answer is not sent again", "internal/queue/hub.go", []string{
 		"			case h.hedges <- struct{}{}:\n", "			case h.hedges <- struct{}{}:\n				<-h.hedges\n				continue\n",
-	}, "lock", "TestOneSilentFollowerHoldsUpNoAcquire"},
+	}, "lock", "TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut"},
 	{"a read that comes after events forgets them", "internal/queue/queue.go", []string{
 		"	e.settled = false // what was heard already may be later\n", "",
 	}, "lock", "TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten"},
