@@ -294,7 +294,7 @@ func TestAnExpiredCertificateIsATypedError(t *testing.T) {
 			if c.name == "Wait" {
 				return // for a revision that does not come
 			}
-			if c.name == "Txn" || err == nil && (c.name == "Release" || c.name == "Resign") {
+			if c.name == "Txn" || err == nil && c.ends() {
 				return // clientv3's own, or what goes on in the background
 			}
 			if w.p.err == deadline && (certificate.is(err) || strings.Contains(fmt.Sprint(err), "eadline")) {
@@ -366,7 +366,7 @@ func TestWithoutSpaceCallsSaySoAndHandlesStay(t *testing.T) {
 		w.callAll(t, 2*time.Second, func(c call, _ time.Duration, err error) {
 			t.Logf("%s: %v", c.name, err)
 			switch {
-			case w.p.err == nil || c.name == "Release" || c.name == "Resign" || c.name == "Confirm" || c.name == "Current":
+			case w.p.err == nil || c.ends() || c.name == "Confirm" || c.name == "Current":
 				if err != nil && c.name != "Wait" {
 					t.Errorf("%s, which needs no space: %v", c.name, err)
 				}

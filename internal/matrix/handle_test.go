@@ -55,6 +55,9 @@ type call struct {
 	do   func(ctx context.Context) error
 }
 
+// ends tells whether the call ends the handle.
+func (c call) ends() bool { return c.name == "Release" || c.name == "Resign" }
+
 // row is one kind of handle.
 type row struct {
 	name string

@@ -363,20 +363,25 @@ func (w *watched) keyStays(t tester, key string) {
 }
 
 // callAll makes all of the handle's calls side by side, each with a deadline, and tells of each how
-// long it took and how it ended.
+// long it took and how it ended. One that ends the handle follows the others.
 func (w *watched) callAll(t tester, deadline time.Duration, tell func(c call, took time.Duration, err error)) {
 	t.Helper()
-	var wg sync.WaitGroup
-	for _, c := range w.calls {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), deadline)
-			defer cancel()
-			began := time.Now()
-			err := c.do(ctx)
-			tell(c, time.Since(began), err)
-		})
+	for _, last := range []bool{false, true} {
+		var wg sync.WaitGroup
+		for _, c := range w.calls {
+			if c.ends() != last {
+				continue
+			}
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), deadline)
+				defer cancel()
+				began := time.Now()
+				err := c.do(ctx)
+				tell(c, time.Since(began), err)
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 }
 
 // keys are those on which the handles stand.

@@ -3,7 +3,6 @@ package matrix_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
-	"github.com/etcdkit/etcdkit/lock"
 )
 
 func shared(t *testing.T, ttl time.Duration) at {
@@ -167,55 +165,4 @@ func takeKeys(t *testing.T, s *situation, take func(context.Context, *clientv3.C
 		}
 		w.keyLeft(t, key, time.Now())
 	})
-}
-
-// The figure of the promise: a hold that is older than 1 s is told of a deleted key about as fast as
-// a watch is told of a Put.
-func TestADeletedKeyIsToldWithinOneWatchEvent(t *testing.T) {
-	if underRace {
-		t.Skip("times are not compared under the race detector")
-	}
-	cli, prefix := etcdtest.New(t)
-	m := lock.New(cli, prefix+"lock", nil)
-	t.Cleanup(func() { m.Close() })
-	const rounds = 5
-	held := make([]*lock.Hold, rounds)
-	for i := range held {
-		l := lock.New(cli, prefix+"lock"+string(rune('0'+i)), nil)
-		t.Cleanup(func() { l.Close() })
-		h, err := l.Acquire(bounded(t))
-		if err != nil {
-			t.Fatalf("%v", err)
-		}
-		held[i] = h
-	}
-	<-time.After(1200 * ms) // promised to those that are older than 1 s
-	var puts, told []time.Duration
-	for _, h := range held {
-		began := time.Now()
-		if _, err := cli.Put(bounded(t), prefix+"key", "x"); err != nil {
-			t.Fatalf("%v", err)
-		}
-		puts = append(puts, time.Since(began))
-		began = time.Now()
-		if _, err := cli.Delete(bounded(t), h.Key()); err != nil {
-			t.Fatalf("%v", err)
-		}
-		select {
-		case <-h.Done():
-		case <-time.After(10 * time.Second):
-			t.Fatalf("the holder is not told")
-		}
-		told = append(told, time.Since(began))
-		if !errors.Is(h.Err(), lock.ErrLost) {
-			t.Errorf("its error is %v, want ErrLost", h.Err())
-		}
-	}
-	slices.Sort(puts)
-	slices.Sort(told)
-	put, told1 := puts[rounds/2], told[rounds/2]
-	t.Logf("a Put takes %v, told after %v", put, told1)
-	if told1 > 2*put+5*ms {
-		t.Errorf("told after %v, want twice a Put of %v", told1, put)
-	}
 }

@@ -34,7 +34,7 @@ type said struct {
 }
 
 func runWorker() int {
-	endpoint, ttl := os.Getenv(workerEnv), 2*time.Second
+	endpoint, ttl := os.Getenv(workerEnv), shortTTL
 	dial := func() *clientv3.Client {
 		cli, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
 		if err != nil {
