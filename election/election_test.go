@@ -37,11 +37,9 @@ func bounded(t testing.TB) context.Context {
 	return ctx
 }
 
-const ttl = 2 * time.Second
-
 func newElection(t testing.TB, cli *clientv3.Client, name string) *election.Election {
 	t.Helper()
-	e := election.New(cli, name, &election.Options{TTL: ttl})
+	e := election.New(cli, name, &election.Options{TTL: 5 * time.Second})
 	t.Cleanup(func() { e.Close() })
 	return e
 }

@@ -23,13 +23,16 @@ import (
 // leaderEnv makes this test binary a process that leads until it is killed, at these endpoints.
 const leaderEnv = "ETCDKIT_TEST_LEADER"
 
+// processTTL is short: another one must lead within that and 1.5 s.
+const processTTL = 2 * time.Second
+
 func lead(endpoints []string) int {
 	cli, err := clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	_, err = election.New(cli, "jobs", &election.Options{TTL: ttl}).Campaign(context.Background(), "the process")
+	_, err = election.New(cli, "jobs", &election.Options{TTL: processTTL}).Campaign(context.Background(), "the process")
 	fmt.Println("elected", err)
 	select {}
 }
@@ -75,8 +78,8 @@ func TestAnotherOneIsElectedWhenTheLeadersProcessIsKilled(t *testing.T) {
 		t.Fatal(r.err)
 	}
 	took := time.Since(killed)
-	t.Logf("elected %v after the leader was killed, with TTL %v", took.Round(time.Millisecond), ttl)
-	if took > ttl+1500*time.Millisecond {
+	t.Logf("elected %v after the leader was killed, with TTL %v", took.Round(time.Millisecond), processTTL)
+	if took > processTTL+1500*time.Millisecond && !race {
 		t.Errorf("it took %v, want TTL + 1.5 s", took)
 	}
 	resign(t, r.term)
@@ -115,7 +118,7 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 		})
 	}
 	kills := 0
-	for began := time.Now(); time.Since(began) < killFor; kills++ {
+	for began := time.Now(); time.Since(began) < killFor || kills < 2; kills++ {
 		leader := c.Leader()
 		if _, err := c.Kill(t.Context(), leader); err != nil {
 			t.Fatal(err)

@@ -129,7 +129,14 @@ func TestLeadingAndWaitingCostNoRequests(t *testing.T) {
 		}()
 	}
 	candidates(t, shared, prefix+"one", many+1)
-	<-time.After(2 * time.Second) // what is watched from a second on is
+	for ctx, was := bounded(t), int64(-1); sent.requests.Load() != was; { // what is watched from a second on is
+		was = sent.requests.Load()
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			t.Fatal("requests are made all the time")
+		}
+	}
 	sent.reset()
 	began := time.Now()
 	<-time.After(5 * time.Second) // in which all are idle

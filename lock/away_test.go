@@ -25,7 +25,7 @@ func TestTryAcquireDoesNotWaitForALeaseWhileEtcdIsAway(t *testing.T) {
 	t.Cleanup(func() { m.Close() })
 	began := time.Now()
 	_, err = m.TryAcquire(context.Background())
-	if took := time.Since(began); took > 2500*time.Millisecond {
+	if took := time.Since(began); took > 2500*time.Millisecond && !race {
 		t.Errorf("TryAcquire without a deadline: %v, want 2 s at most", took)
 	}
 	if err == nil || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "refused") {

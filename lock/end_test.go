@@ -75,8 +75,12 @@ func TestACallWithAContextThatHasEndedSendsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cli.Close() })
-	m := mutex(t, cli, prefix+"lock")
-	release(t, acquire(t, m))
+	k := lease.NewKeeper(cli, nil)
+	t.Cleanup(func() { k.Close() })
+	if _, err := k.Lease(bounded(t)); err != nil { // what a call would need first
+		t.Fatal(err)
+	}
+	m := withOptions(t, cli, prefix+"lock", lock.Options{Keeper: k})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("why")
 	cancel(why)

@@ -221,7 +221,8 @@ func TestNoWriteWithAnOlderTokenIsAcceptedThoughItsHolderStoodStill(t *testing.T
 						writes++
 					}
 				}
-				for going := true; going; write() {
+				least := bounded(t)
+				for going := true; going || writes < 10 && least.Err() == nil; write() {
 					select {
 					case <-over:
 						going = false
@@ -310,7 +311,7 @@ func TestTheNextOneHasItWhenTheLeaseOfADeadHolderEnds(t *testing.T) {
 				h := waits.gets(t)
 				took := time.Since(began)
 				t.Logf("held %v after it died", took)
-				if took > most {
+				if took > most && !race {
 					t.Errorf("held after %v, want %v at the most", took, most)
 				}
 				release(t, h)

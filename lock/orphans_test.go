@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,8 +106,9 @@ func TestALateNoteDoesNotUndoAResume(t *testing.T) {
 	r := rig(elsewhere)
 	h := acquire(t, mutex(t, elsewhere, name))
 	arrived, goOn, done := make(chan struct{}), make(chan struct{}), make(chan *clientv3.TxnResponse, 1)
+	arrive := sync.OnceFunc(func() { close(arrived) }) // a note without an answer is sent again
 	r.meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
-		close(arrived)
+		arrive()
 		<-goOn
 		resp, err := commit()
 		done <- resp

@@ -87,20 +87,20 @@ func TestShutdownAndCloseAreShortWhileEtcdIsAway(t *testing.T) {
 	for _, h := range shut {
 		_ = h.Shutdown(ctx) // that it could not revoke
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > time.Second && !race {
 		t.Errorf("Shutdown took %v, want the 300 ms of its context", took)
 	}
 	began = time.Now()
 	for _, h := range closed {
 		_ = h.Close()
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 3*time.Second && !race {
 		t.Errorf("closing all took %v, want 2 s", took)
 	}
 	t.Logf("closed all in %v", time.Since(began))
-	began = time.Now()
 	never := election.New(etcdtest.Client(t, c), "never", nil)
-	if err := never.Close(); err != nil || time.Since(began) > 200*time.Millisecond {
+	began = time.Now()
+	if err := never.Close(); err != nil || time.Since(began) > 200*time.Millisecond && !race {
 		t.Errorf("an Election that never asked anything: %v after %v, want nothing at once", err, time.Since(began))
 	}
 	closeWhatTried(t, etcdtest.Client(t, c))

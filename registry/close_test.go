@@ -92,7 +92,7 @@ func TestShutdownRemovesTheKeyWhenEtcdComesBackInTime(t *testing.T) {
 	for _, alone := range []bool{true, false} {
 		c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 		cli := etcdtest.Client(t, c)
-		r, err := registry.New(cli, &registry.Options{TTL: 2 * time.Second})
+		r, err := registry.New(cli, &registry.Options{TTL: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,7 @@ import (
 // Fault 15: all members are killed, or no quorum is left, for 3 × TTL.
 func TestItComesBackAfterAnOutageWithinItsTTL(t *testing.T) {
 	t.Parallel()
-	outage(t, 2*time.Second)
+	outage(t, 5*time.Second)
 }
 
 // outage is fault 15 with a TTL.

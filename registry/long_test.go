@@ -13,7 +13,6 @@ import (
 // Fault 15.
 func TestItComesBackAfterALongOutageWithinItsTTL(t *testing.T) {
 	t.Parallel()
-	outage(t, 5*time.Second)
 	outage(t, 10*time.Second)
 }
 

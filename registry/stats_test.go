@@ -15,7 +15,7 @@ import (
 func TestStatsCountRegistrationsAndWhyTheyWereLost(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli, key := etcdtest.Client(t, c), "/services/web/a"
-	r, err := registry.New(cli, &registry.Options{TTL: 2 * time.Second})
+	r, err := registry.New(cli, &registry.Options{TTL: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

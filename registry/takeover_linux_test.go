@@ -195,21 +195,39 @@ func TestAPidThatIsUsedAgainIsNotTakenForTheOwner(t *testing.T) {
 	}
 }
 
+// waitsFor registers an ID that another process has, until it says that it waits. It returns what it
+// logged, and what it returned when its context was cancelled then.
+func waitsFor(t *testing.T, cli *clientv3.Client, prefix, id string) (line string, err error) {
+	t.Helper()
+	log, result := make(lines, 10), make(chan error, 1)
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	go func() { // ends with ctx
+		_, err := registry.Register(ctx, cli, web(id), &registry.Options{Prefix: prefix, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		result <- err
+	}()
+	for !strings.Contains(line, "waiting for ") {
+		select {
+		case line = <-log:
+		case err := <-result:
+			t.Fatalf("got %v, and not a word about what it waits for", err)
+		}
+	}
+	cancel()
+	if err = <-result; !errors.Is(err, context.Canceled) || errors.Is(err, registry.ErrExists) {
+		t.Fatalf("got %v, want Canceled and no ErrExists", err)
+	}
+	return line, err
+}
+
 // waits registers an ID that it cannot have before its owner's lease ends, and returns why.
 func waits(t *testing.T, cli *clientv3.Client, prefix, id string) error {
 	t.Helper()
-	log := make(lines, 10)
 	before := get(t, cli, prefix+"web/"+id).Kvs[0]
-	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
-	defer cancel()
-	_, err := registry.Register(ctx, cli, web(id), &registry.Options{Prefix: prefix, Logger: slog.New(slog.NewTextHandler(log, nil))})
-	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, registry.ErrExists) {
-		t.Fatalf("got %v, want DeadlineExceeded and no ErrExists", err)
-	}
+	line, err := waitsFor(t, cli, prefix, id)
 	if kvs := get(t, cli, prefix+"web/"+id).Kvs; len(kvs) != 1 || kvs[0].ModRevision != before.ModRevision {
 		t.Errorf("the owner's key: %v, want it untouched", kvs)
 	}
-	line := <-log
 	for _, said := range []string{line, err.Error()} {
 		if !strings.Contains(said, "waiting for ") || !strings.Contains(said, "left") || !strings.Contains(said, fmt.Sprintf("%016x", before.Lease)) {
 			t.Errorf("it says %s, want what it waits for, and for how long", said)
@@ -345,11 +363,7 @@ func TestATakeOverThatComesTooLateLeavesTheKeyAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cli.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
-	defer cancel()
-	if _, err := registry.Register(ctx, cli, web("a"), &registry.Options{Prefix: prefix}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want DeadlineExceeded: another process has the key", err)
-	}
+	waitsFor(t, cli, prefix, "a") // as another process has the key
 	if n.Load() < 2 {
 		t.Fatal("void: there was no second transaction")
 	}

@@ -464,6 +464,8 @@ func TestOneRegistrationThatIsRefusedKeepsNoOtherOut(t *testing.T) {
 	if err := results[n+1]; !errors.Is(err, registry.ErrUnauthorised) || !strings.Contains(err.Error(), "/services/db/a") {
 		t.Errorf("the one that is refused: %v, want ErrUnauthorised and its key", err)
 	}
+	all.mu.Lock()
+	defer all.mu.Unlock()
 	if together != n+1 {
 		t.Errorf("void: at most %d in one transaction, want %d", together, n+1)
 	}
