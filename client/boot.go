@@ -46,6 +46,7 @@ func New(opts *Options) (*clientv3.Client, error) {
 	}
 	made.Store(true)
 	connecting.Adopt(cli)
+	cli.Watcher = ask.Watcher{Watcher: cli.Watcher}
 	return cli, nil
 }
 

@@ -76,6 +76,7 @@ func (d *dialer) open(ctx context.Context, e endpoint) (*clientv3.Client, error)
 	}
 	cli.SetEndpoints(d.texts()...)
 	connecting.Adopt(cli)
+	cli.Watcher = ask.Watcher{Watcher: cli.Watcher}
 	return cli, nil
 }
 

@@ -29,9 +29,10 @@
 //
 // # The client
 //
-// What Dial returns is a plain *clientv3.Client, with nothing wrapped. Its
-// requests wait for as long as their own context lets them, so give each one a
-// deadline.
+// What Dial returns is a plain *clientv3.Client. Its requests wait for as long
+// as their own context lets them, so give each one a deadline. Its Close takes
+// a second at most; of clientv3 alone it can wait for ever, if etcd refuses a
+// watch at that moment.
 //
 // # Settings
 //

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/client/v3/namespace"
 	"go.uber.org/zap"
 
+	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/mirror"
@@ -103,6 +104,18 @@ func TestWaitComesWithRevisionsOutsideThePrefix(t *testing.T) {
 	if err := m.Wait(ctx, revision+1000); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Wait for the future: got %v, want the context's error", err)
 	}
+}
+
+// The Watcher of client.Dial's clients has a bound on its Close, and is clientv3's else.
+func TestAClientOfDialIsMirrored(t *testing.T) {
+	shared, prefix := etcdtest.New(t)
+	cli, err := client.Dial(t.Context(), &client.Options{Endpoints: shared.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	put(t, shared, prefix+"a", "1")
+	wantMirror(t, open(t, cli, prefix, nil), shared, prefix)
 }
 
 func TestAnEmptyPrefixIsTheWholeKeyspace(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // Sentinels for errors.Is.
@@ -89,7 +91,11 @@ func checkTarget(cli *clientv3.Client, prefix string) error {
 	}
 	// Reads and the watch go past the client's KV and Watcher (load.go, stream.go): they would
 	// not see its namespace.
-	if got, want := reflect.TypeOf(cli.Watcher), reflect.TypeOf(clientv3.NewWatcher(cli)); got != want {
+	own := cli.Watcher
+	if w, ok := own.(ask.Watcher); ok { // of client.Dial
+		own = w.Watcher
+	}
+	if got, want := reflect.TypeOf(own), reflect.TypeOf(clientv3.NewWatcher(cli)); got != want {
 		return fmt.Errorf("%w: its Watcher is a %v: use the plain client, and the whole prefix", ErrWrapped, got)
 	}
 	return nil

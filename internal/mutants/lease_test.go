@@ -53,6 +53,9 @@ var leaseMutants = []mutant{
 	{"in an outage gRPC makes connections beside the prober", "internal/ask/dialer.go", []string{
 		"	if outage == nil {\n", "	if outage == nil || true {\n",
 	}, "internal/ask", "TestInAnOutageOnlyTheProberConnects"},
+	{"Close of a client waits for its watches for ever", "internal/ask/watcher.go", []string{
+		"closeTimeout = time.Second", "closeTimeout = time.Hour",
+	}, "internal/ask", "TestCloseOfAClientIsBoundedThoughAWatchDoesNotEnd"},
 	{"each handle has a farewell bound of its own", "internal/ask/farewell.go", []string{
 		"		f.spent += time.Since(f.began)\n", "",
 	}, "internal/ask", "TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether"},
