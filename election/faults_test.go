@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,7 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 	cli := etcdtest.Client(t, c)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
+	var written atomic.Int64
 	for n := range 3 {
 		// With a TTL that is shorter than an outage, and a new leader of etcd every two seconds, which
 		// starts every lease's time anew, those whose leases were lost would be in the way all the time.
@@ -110,7 +112,9 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 						case <-time.After(5 * time.Millisecond):
 						}
 						try, cancel := context.WithTimeout(ctx, time.Second)
-						_, _ = term.Txn(try).Then(clientv3.OpPut("token", fmt.Sprint(term.Token()))).Commit()
+						if resp, err := term.Txn(try).Then(clientv3.OpPut("token", fmt.Sprint(term.Token()))).Commit(); err == nil && resp.Succeeded {
+							written.Add(1)
+						}
 						cancel()
 					}
 				})
@@ -127,6 +131,13 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-time.After(time.Second)
+		for least, before := bounded(t), written.Load(); written.Load() < before+10; { // it is led, and written to
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-least.Done():
+				t.Fatal("nobody leads and writes")
+			}
+		}
 	}
 	stop()
 	running.Wait()
