@@ -103,7 +103,7 @@ func (o *orders) serve() error {
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	return reg.Close()
+	return reg.Shutdown(ctx) // Close has 2 s, which is another promise
 }
 
 // instance is a process that serves.
