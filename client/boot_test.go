@@ -30,7 +30,7 @@ func TestAProgramStartsWhileEtcdIsAwayAndWaitsForIt(t *testing.T) {
 	}
 	t.Cleanup(func() { cli.Close() })
 	if took := time.Since(began); took > time.Second {
-		t.Errorf("New took %v: it asks somebody", took)
+		t.Errorf("New took %v: it asks a member", took)
 	}
 	err = client.Wait(within(t, time.Second), cli)
 	if !errors.Is(err, client.ErrUnreachable) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), gate.Addr()) {

@@ -46,7 +46,7 @@ func needFreePort(t *testing.T) {
 	t.Helper()
 	if c, err := net.Dial("tcp", "localhost:2379"); err == nil {
 		c.Close()
-		t.Skip("somebody is at localhost:2379")
+		t.Skip("another process listens at localhost:2379")
 	}
 }
 

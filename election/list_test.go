@@ -42,7 +42,7 @@ func TestCandidatesSayWhoLeadsAndWhoWaits(t *testing.T) {
 		t.Errorf("the leader is %+v", c)
 	}
 	if c := q.Candidates[1]; c.State != election.Waits || c.ValueSize != 40_000 || len(c.Value) != 8192 || c.Foreign || c.Position != 1 {
-		t.Errorf("who waits is %.300v", c)
+		t.Errorf("the candidate that waits is %.300v", c)
 	}
 	if c := q.Candidates[2]; c.State != election.Waits || c.Lease != s.Lease() || c.Value != "theirs" || !c.Foreign {
 		t.Errorf("clientv3's is %+v", c)

@@ -99,7 +99,7 @@ var crowds = map[string]func(t testing.TB, cli *clientv3.Client, name string, ke
 	},
 }
 
-// gather has n wait for one lock, which somebody else holds, and returns how it goes on. Each that has
+// gather has n wait for one lock, which another client holds, and returns how it goes on. Each that has
 // its turn tells, and releases.
 func gather(t testing.TB, cli *clientv3.Client, name, kind string, n int, keeper *lease.Keeper) (release func(), turns <-chan turn, done func()) {
 	t.Helper()

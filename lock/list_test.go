@@ -115,7 +115,7 @@ func TestEntriesSayWhoHoldsAndWhoWaits(t *testing.T) {
 			t.Errorf("the holder is %+v", first)
 		}
 		if e := q.Entries[1]; e.PID != os.Getpid() || !e.Acquired.IsZero() || e.Since.Before(began) {
-			t.Errorf("who waits is %+v", e)
+			t.Errorf("the waiter is %+v", e)
 		}
 		if e := q.Entries[2]; e.Lease != s.Lease() || e.Host != "" || e.PID != 0 || e.Command != "" || !e.Since.IsZero() || !strings.Contains(e.String(), "does not identify itself") {
 			t.Errorf("clientv3's is %+v", e)

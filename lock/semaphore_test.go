@@ -105,7 +105,7 @@ func TestWhoTakesMoreThanASmallerSizeWaitsForThoseAhead(t *testing.T) {
 	release(t, w.gets(t))
 }
 
-// Somebody who keeps trying with a wrong size keeps nobody of the right one from getting in.
+// A client that keeps trying with a wrong size keeps none of the right size from getting in.
 func TestAWrongSizeHasNobodyRefused(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
@@ -255,7 +255,7 @@ func TestATryIsOverSoonThoughEtcdDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// Who holds a Semaphore is not the only one: that its turn has come does not mean that nobody is ahead.
+// A Semaphore has several holders: a turn that has come does not mean that no entry is ahead.
 func TestAMutexBehindASemaphoreWaitsForAllOfItsHolders(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"

@@ -84,7 +84,7 @@ var ways = map[string]func(t testing.TB, cli *clientv3.Client, key string){
 		if _, err := cli.Delete(bounded(t), key); err != nil {
 			t.Error(err)
 		}
-		if _, err := cli.Put(bounded(t), key, "of somebody else"); err != nil {
+		if _, err := cli.Put(bounded(t), key, "of another client"); err != nil {
 			t.Error(err)
 		}
 	},
@@ -119,7 +119,7 @@ func TestAHoldThatSomebodyEndsIsToldAtOnce(t *testing.T) {
 				}
 				resp, err := other.Get(bounded(t), h.Key())
 				if err != nil || strings.HasSuffix(way, "again") && len(resp.Kvs) != 1 {
-					t.Errorf("%v, %v: want the key of somebody else to stay", resp, err)
+					t.Errorf("%v, %v: want the key of the other client to stay", resp, err)
 				}
 			})
 		}
@@ -281,7 +281,7 @@ func TestAWaiterWhoseEntryIsDeletedIsToldAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 			if n := count(t, cli, key); n != 1 {
-				t.Error("it removed a key of somebody else")
+				t.Error("it removed a key of another client")
 			}
 		})
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-// stranger puts entries of somebody else into a queue, as of the lease 0, which nobody has.
+// stranger puts entries of another client into a queue, as of the lease 0, which no client has.
 func stranger(t testing.TB, cli *clientv3.Client, name string, n int) (leave func()) {
 	t.Helper()
 	for i := range n {

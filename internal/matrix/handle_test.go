@@ -34,7 +34,7 @@ type handle struct {
 	err  func() error
 	// works is nil if the handle does its work now; it may wait for that until ctx ends.
 	works func(ctx context.Context) error
-	// serves is nil if the handle comes to what it was opened for: who waits gets its turn. It is
+	// serves is nil if the handle comes to what it was opened for: a waiter gets its turn. It is
 	// the last thing that is asked of a handle.
 	serves func(ctx context.Context) error
 	// key is the key in etcd on which the handle stands, "" if there is none.

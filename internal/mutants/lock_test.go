@@ -3,7 +3,7 @@
 package mutants_test
 
 var lockMutants = []mutant{
-	{"an entry lingers though somebody waits", "lock/local.go", []string{
+	{"an entry lingers though another one waits", "lock/local.go", []string{
 		"	if m.kept.idle {\n		m.remove()\n	}\n}\n\n// remove takes", "	if m.kept.idle && !company {\n		m.remove()\n	}\n}\n\n// remove takes",
 	}, "lock", "TestALingeringEntryIsGivenUpWhenSomebodyComes"},
 	{"who was within Do is so for good", "lock/hold.go", []string{

@@ -73,7 +73,7 @@ type Entry struct {
 	Wanted []clientv3.Op           // reads of the caller's, to be made when its turn comes
 	Reads  []*clientv3.GetResponse // their results
 
-	moved chan struct{} // wakes who waits for it, or guards it
+	moved chan struct{} // wakes what waits for it, or guards it
 
 	// Guarded by hub.mu.
 	ahead   map[string]item // the keys that come first and what they take, as of a revision
@@ -181,7 +181,7 @@ func (e *Entry) clear() bool {
 	return len(e.ahead) == 0 || e.Kind.Size > 0 && e.taken+int64(e.Kind.Weight) <= int64(limit)
 }
 
-// wake wakes who waits for the entry. It does not block.
+// wake wakes what waits for the entry. It does not block.
 func (e *Entry) wake() {
 	select {
 	case e.moved <- struct{}{}:

@@ -106,7 +106,7 @@ func (w *Wait) End(err error) {
 	}
 }
 
-// run writes who holds it, and again when that has changed: after a pause that grows, so that a queue
+// run logs which client holds it, and again when that has changed: after a pause that grows, so that a queue
 // that moves quickly does not fill the log.
 func (a *Announcer) run(ctx context.Context, began time.Time, done chan struct{}) {
 	defer close(done)
