@@ -1,5 +1,3 @@
-//go:build long
-
 package mutants_test
 
 // balanceMutants are those of how instances are chosen and avoided, and of gRPC and HTTP above it.

@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// root is the module's, as the tests of this package see it.
-const root = "../.."
-
 // most is how long a test may take, beside twice what it takes without a mutation. One that a mutant
 // makes wait for ever fails then.
 const most = 10 * time.Second
@@ -64,19 +61,9 @@ func mutated(t *testing.T, m mutant) (overlay string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(b)
-	for edit := range slices.Chunk(m.edit, 2) {
-		if n := strings.Count(text, edit[0]); n != 1 {
-			t.Fatalf("%s has this %d times, want once: is the mutant still one?\n%s", m.file, n, edit[0])
-		}
-		text = strings.Replace(text, edit[0], edit[1], 1)
-	}
+	text := apply(t, m)
 	copied, overlay := filepath.Join(t.TempDir(), "mutant.go"), filepath.Join(t.TempDir(), "overlay.json")
-	b, err = json.Marshal(map[string]any{"Replace": map[string]string{source: copied}})
+	b, err := json.Marshal(map[string]any{"Replace": map[string]string{source: copied}})
 	if err := errors.Join(err, os.WriteFile(copied, []byte(text), 0o600), os.WriteFile(overlay, b, 0o600)); err != nil {
 		t.Fatal(err)
 	}
