@@ -29,9 +29,9 @@ func resolve(opts *Options) (*config, error) {
 		opts = &Options{}
 	}
 	c := &config{
-		ca:          lookup("CACert", opts.CACert),
-		cert:        lookup("Cert", opts.Cert),
-		key:         lookup("Key", opts.Key),
+		ca:          opts.lookup("CACert", opts.CACert),
+		cert:        opts.lookup("Cert", opts.Cert),
+		key:         opts.lookup("Key", opts.Key),
 		timeout:     opts.Timeout,
 		dialOptions: opts.DialOptions,
 	}
@@ -41,7 +41,7 @@ func resolve(opts *Options) (*config, error) {
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
-	if err := c.resolveEndpoints(opts.Endpoints); err != nil {
+	if err := c.resolveEndpoints(opts); err != nil {
 		return nil, err
 	}
 	if err := c.resolveUser(opts); err != nil {
@@ -50,9 +50,9 @@ func resolve(opts *Options) (*config, error) {
 	return c, nil
 }
 
-func (c *config) resolveEndpoints(given []string) error {
-	given = tidy(given)
-	from := lookup("Endpoints", strings.Join(given, ","))
+func (c *config) resolveEndpoints(opts *Options) error {
+	given := tidy(opts.Endpoints)
+	from := opts.lookup("Endpoints", strings.Join(given, ","))
 	if from.rank != fromOptions {
 		given = tidy(strings.Split(from.value, ","))
 	}

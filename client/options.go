@@ -29,6 +29,10 @@ type Options struct {
 	// to an address that is not loopback, where anyone on the way can read them.
 	InsecurePlaintextPassword bool
 
+	// Getenv is where ETCDKIT_ and ETCDCTL_ variables are looked up. nil is os.Getenv. With one
+	// that returns "" for all of them, only Options and the defaults count.
+	Getenv func(variable string) string
+
 	// DialOptions are added to the client's connection: interceptors (use the
 	// Chain variants, the plain ones replace clientv3's retries), statistics,
 	// limits. Dial tries the endpoints without them, so they are not the place

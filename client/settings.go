@@ -24,18 +24,25 @@ const (
 
 // lookup returns the value of a field of Options, if that is not empty, or
 // else what the environment has for it.
-func lookup(field, value string) setting {
+func (o *Options) lookup(field, value string) setting {
 	if value != "" {
 		return setting{value, field, fromOptions}
 	}
 	variable := strings.ToUpper(field)
-	if value := os.Getenv("ETCDKIT_" + variable); value != "" {
+	if value := o.getenv("ETCDKIT_" + variable); value != "" {
 		return setting{value, "ETCDKIT_" + variable, fromEtcdkit}
 	}
-	if value := os.Getenv("ETCDCTL_" + variable); value != "" {
+	if value := o.getenv("ETCDCTL_" + variable); value != "" {
 		return setting{value, "ETCDCTL_" + variable, fromEtcdctl}
 	}
 	return setting{"", field, fromNowhere}
+}
+
+func (o *Options) getenv(variable string) string {
+	if o.Getenv != nil {
+		return o.Getenv(variable)
+	}
+	return os.Getenv(variable)
 }
 
 // origin goes behind a value in a message. It is empty for values that the

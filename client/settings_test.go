@@ -44,6 +44,16 @@ func TestAnEndpointComesFromTheFirstPlaceThatHasOne(t *testing.T) {
 	}
 }
 
+func TestNoVariableCountsBesideAGetenvThatHasNone(t *testing.T) {
+	env{"ETCDKIT_ENDPOINTS": "a:1", "ETCDCTL_CACERT": "/nowhere/ca.pem", "ETCDKIT_USER": "amy:secret", "ETCDKIT_INSECURE_PLAINTEXT_PASSWORD": "maybe"}.set(t)
+	for want, variables := range map[string]env{"localhost:2379": nil, "b:2": {"ETCDCTL_ENDPOINTS": "b:2"}} {
+		got, err := client.Endpoints(&client.Options{Getenv: func(variable string) string { return variables[variable] }})
+		if err != nil || !slices.Equal(got, []string{want}) {
+			t.Errorf("with %v: got %q, %v, want %s", variables, got, err, want)
+		}
+	}
+}
+
 func TestContradictorySettingsAreRefusedByName(t *testing.T) {
 	for _, test := range []struct {
 		name string

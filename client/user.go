@@ -2,7 +2,6 @@ package client
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,7 +12,7 @@ const plaintextVariable = "ETCDKIT_INSECURE_PLAINTEXT_PASSWORD"
 // resolveUser needs the endpoints: it refuses to send a password to them in
 // the clear.
 func (c *config) resolveUser(opts *Options) error {
-	user, password := lookup("User", opts.User), lookup("Password", opts.Password)
+	user, password := opts.lookup("User", opts.User), opts.lookup("Password", opts.Password)
 	name, inline, _ := strings.Cut(user.value, ":")
 	if inline != "" && user.rank < password.rank {
 		password = setting{inline, user.name, user.rank}
@@ -34,11 +33,12 @@ func (c *config) resolveUser(opts *Options) error {
 	}
 	user.value = name
 	c.user, c.password = user, password
-	return c.checkPlaintext(opts.InsecurePlaintextPassword)
+	return c.checkPlaintext(opts)
 }
 
-func (c *config) checkPlaintext(permitted bool) error {
-	if value := os.Getenv(plaintextVariable); value != "" && !permitted {
+func (c *config) checkPlaintext(opts *Options) error {
+	permitted := opts.InsecurePlaintextPassword
+	if value := opts.getenv(plaintextVariable); value != "" && !permitted {
 		var err error
 		if permitted, err = strconv.ParseBool(value); err != nil {
 			return configError("%s is %q: use true or false", plaintextVariable, value)
