@@ -50,11 +50,11 @@ type Election struct {
 	cli   *clientv3.Client
 	bad   error // the name
 	queue *queue.Queue
-	words *queue.Words
+	words *queue.Errors
 	log   *slog.Logger // nil: silent
 
-	figures *queue.Figures
-	waits   *queue.Announcer
+	figures *queue.Counters
+	waits   *queue.WaitLog
 }
 
 // New returns the election of a name. It sends nothing. A name that is not one is ErrName from the
@@ -66,10 +66,10 @@ func New(cli *clientv3.Client, name string, opts *Options) *Election {
 	}
 	e := &Election{
 		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL), log: o.Logger,
-		figures: new(queue.Figures), waits: queue.NewAnnouncer(cli, name, o.Logger, "waiting to lead", "", leaderAttrs),
+		figures: new(queue.Counters), waits: queue.NewWaitLog(cli, name, o.Logger, "waiting to lead", "", leaderAttrs),
 	}
-	e.words = &queue.Words{
-		Lost: ErrLost, Unknown: ErrLost, Over: fmt.Errorf("%w: %q", ErrResigned, name), What: strconv.Quote(name),
+	e.words = &queue.Errors{
+		Lost: ErrLost, Unknown: ErrLost, Released: fmt.Errorf("%w: %q", ErrResigned, name), Name: strconv.Quote(name),
 		Ended: e.over,
 	}
 	return e
@@ -99,16 +99,16 @@ func (e *Election) Campaign(ctx context.Context, value string) (*Term, error) {
 		return nil, ErrClosed
 	}
 	defer done()
-	began, waits := e.figures.Waits(), e.waits.Begin()
+	began, waits := e.figures.StartWait(), e.waits.Start()
 	entry, err := e.queue.Reach(ctx, nil, func(l *lease.Lease) *queue.Entry {
 		return e.queue.Prepare(l, queue.Kind{Unique: true}, value, nil)
 	})
-	e.figures.Waited(began, err)
+	e.figures.EndWait(began, err)
 	waits.End(err)
 	if err != nil {
 		return nil, e.explain("campaign in", err)
 	}
-	e.figures.Holds()
+	e.figures.StartHold()
 	t := &Term{e: e, held: e.queue.Hold(entry, e.words, nil)}
 	if e.log != nil {
 		e.log.Info("elected", "name", e.name, "key", t.Key(), "token", t.Token())
@@ -150,7 +150,7 @@ func (e *Election) Run(ctx context.Context, value string, f func(context.Context
 		t, err := e.Campaign(ctx, value)
 		lost := err
 		if err == nil {
-			lost, err = t.held.During(ctx, func(ctx context.Context) error { return f(ctx, t) }, t.Resign)
+			lost, err = t.held.RunHeld(ctx, func(ctx context.Context) error { return f(ctx, t) }, t.Resign)
 		}
 		pause := runPause
 		switch {

@@ -44,10 +44,10 @@ func (e *Election) Stats() Stats {
 func (e *Election) over(h *queue.Hold, err error) {
 	lasted := time.Since(h.Began())
 	if !errors.Is(err, ErrLost) {
-		e.figures.Held(lasted, nil)
+		e.figures.EndHold(lasted, nil)
 		return
 	}
-	e.figures.Held(lasted, err)
+	e.figures.EndHold(lasted, err)
 	if e.log != nil {
 		e.log.Error("term lost", "name", e.name, "key", h.Key(), "token", h.Token(), "lasted", lasted.Round(time.Millisecond), "cause", err.Error())
 	}

@@ -48,7 +48,7 @@ func (t *Term) Deadline() time.Time { return t.held.Deadline() }
 // Proclaim changes the leader's value. The error is ErrLost, and nothing is changed, if this is the
 // leader no longer; after another error the value may be either.
 func (t *Term) Proclaim(ctx context.Context, value string) error {
-	return t.e.ended("proclaim in", t.held.Say(ctx, value))
+	return t.e.ended("proclaim in", t.held.SetValue(ctx, value))
 }
 
 // Resign ends the term, and the next candidate is elected at once. It is idempotent. What is not
@@ -56,7 +56,7 @@ func (t *Term) Proclaim(ctx context.Context, value string) error {
 // While etcd is away Resign takes that long: a process that is about to end gives it a ctx with a
 // deadline. The error is ErrLost when the term was lost before.
 func (t *Term) Resign(ctx context.Context) error {
-	if !t.held.Begin() {
+	if !t.held.StartEnd() {
 		return nil
 	}
 	_, err := t.held.Leave(ctx, nil, nil)

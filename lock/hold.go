@@ -27,7 +27,7 @@ func (h *Hold) lost() bool { return errors.Is(h.Err(), ErrLost) }
 func newHold(l *lock, e *queue.Entry, line *Mutex) *Hold {
 	since := time.Now()
 	noted := func() string { return acquired(e.Value, since) }
-	l.figures.Holds()
+	l.figures.StartHold()
 	return &Hold{lock: l, held: l.queue.Hold(e, l.words, noted), line: line}
 }
 
@@ -75,7 +75,7 @@ func (h *Hold) Deadline() time.Time { return h.held.Deadline() }
 //
 // A second Commit, or one after Release, is ErrReleased.
 func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error) {
-	if !h.held.Begin() {
+	if !h.held.StartEnd() {
 		return nil, fmt.Errorf("lock: commit under %q: %w", h.lock.name, ErrReleased)
 	}
 	h.left.Store(true)
@@ -92,7 +92,7 @@ func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRes
 // process that is about to end gives it a ctx with a deadline. The error is ErrLost when the lock was
 // lost before.
 func (h *Hold) Release(ctx context.Context) error {
-	if !h.held.Begin() {
+	if !h.held.StartEnd() {
 		return nil
 	}
 	h.left.Store(true)
@@ -135,7 +135,7 @@ func (h *Hold) leave(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnRespo
 func (h *Hold) do(ctx context.Context, to purpose, f func(context.Context, *Hold) error) error {
 	in := &inside{to: to, hold: h}
 	ctx = context.WithValue(ctx, within{h.lock}, in)
-	lost, err := h.held.During(ctx, func(ctx context.Context) error {
+	lost, err := h.held.RunHeld(ctx, func(ctx context.Context) error {
 		defer in.over.Store(true) // also when f panics: its context may live on
 		return f(ctx, h)
 	}, h.Release)

@@ -76,21 +76,21 @@ func (m *Mutex) handOn(h *Hold) bool {
 			return false
 		}
 		k.times--
-		h.held.Over()
+		h.held.EndHere()
 		m.next().turn <- turn{h.held.Entry(), true}
 		return true
 	}
 	if m.linger <= 0 || k.company || m.ended {
 		return false
 	}
-	h.held.Over()
+	h.held.EndHere()
 	m.busy, k.idle = false, true
 	if k.linger == nil {
 		e := k.entry
 		k.linger = time.AfterFunc(m.linger, func() { m.giveUp(e, false) })
 		ctx, cancel := context.WithCancel(context.Background())
 		k.alone = cancel
-		m.queue.Company(ctx, e, func() { m.giveUp(e, true) })
+		m.queue.OnOthers(ctx, e, func() { m.giveUp(e, true) })
 		return true
 	}
 	k.linger.Reset(m.linger)
@@ -103,7 +103,7 @@ func (m *Mutex) lingering() *queue.Entry {
 	if !k.idle {
 		return nil
 	}
-	if k.entry.Lease.Err() != nil || m.queue.Gone(k.entry) {
+	if k.entry.Lease.Err() != nil || m.queue.Deleted(k.entry) {
 		m.remove()
 		return nil
 	}
@@ -162,13 +162,13 @@ func (m *Mutex) quick(ctx context.Context, reads []clientv3.Op) *Hold {
 	if e == nil {
 		return nil
 	}
-	m.figures.AtOnce()
+	m.figures.NoWait()
 	return m.newHold(e)
 }
 
 // again makes an entry that was handed on or kept the caller's, with what it wants to read.
 func (m *Mutex) again(ctx context.Context, e *queue.Entry, reads []clientv3.Op) error {
-	err := m.queue.Renew(ctx, e, reads)
+	err := m.queue.Reread(ctx, e, reads)
 	if err != nil {
 		m.discard(e)
 	}

@@ -78,10 +78,10 @@ type lock struct {
 	bad   error // the name, or another of New's arguments
 	queue *queue.Queue
 	who   owner
-	words *queue.Words
+	words *queue.Errors
 
-	figures *queue.Figures
-	waits   *queue.Announcer
+	figures *queue.Counters
+	waits   *queue.WaitLog
 }
 
 func newLock(cli *clientv3.Client, name string, opts *Options) lock {
@@ -93,14 +93,14 @@ func newLock(cli *clientv3.Client, name string, opts *Options) lock {
 	if bad == nil && (len(o.Data) > mostData || !utf8.ValidString(o.Data)) {
 		bad = fmt.Errorf("%w: %s: want at most %d bytes of UTF-8", ErrData, quote.Text(o.Data), mostData)
 	}
-	figures := new(queue.Figures)
+	figures := new(queue.Counters)
 	return lock{
 		name: name, cli: cli, bad: bad, queue: queue.New(cli, name, o.Keeper, o.TTL), who: self(o.Data),
-		words: &queue.Words{
-			Lost: ErrLost, Unknown: ErrUnknown, Over: fmt.Errorf("%w: %q", ErrReleased, name), What: strconv.Quote(name),
+		words: &queue.Errors{
+			Lost: ErrLost, Unknown: ErrUnknown, Released: fmt.Errorf("%w: %q", ErrReleased, name), Name: strconv.Quote(name),
 			Ended: ended(figures, name, o.Logger),
 		},
-		figures: figures, waits: queue.NewAnnouncer(cli, name, o.Logger, "waiting for lock", "lock acquired after a wait", holderAttrs),
+		figures: figures, waits: queue.NewWaitLog(cli, name, o.Logger, "waiting for lock", "lock acquired after a wait", holderAttrs),
 	}
 }
 

@@ -48,22 +48,22 @@ type waiting struct {
 	log   *queue.Wait
 }
 
-func (l *lock) wait() waiting { return waiting{l, l.figures.Waits(), l.waits.Begin()} }
+func (l *lock) wait() waiting { return waiting{l, l.figures.StartWait(), l.waits.Start()} }
 
 func (w waiting) over(err error) {
-	w.of.figures.Waited(w.began, err)
+	w.of.figures.EndWait(w.began, err)
 	w.log.End(err)
 }
 
 // ended returns what is called when a hold ends.
-func ended(figures *queue.Figures, name string, log *slog.Logger) func(*queue.Hold, error) {
+func ended(figures *queue.Counters, name string, log *slog.Logger) func(*queue.Hold, error) {
 	return func(h *queue.Hold, err error) {
 		lasted := time.Since(h.Began())
 		if !errors.Is(err, ErrLost) {
-			figures.Held(lasted, nil)
+			figures.EndHold(lasted, nil)
 			return
 		}
-		figures.Held(lasted, err)
+		figures.EndHold(lasted, err)
 		if log != nil {
 			log.Error("lock lost", "name", name, "key", h.Key(), "token", h.Token(), "held", lasted.Round(time.Millisecond), "cause", err.Error())
 		}

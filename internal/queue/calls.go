@@ -17,7 +17,7 @@ import (
 
 var (
 	// ErrClosed: the queue was closed.
-	ErrClosed = errors.New("queue: closed")
+	ErrClosed = errors.New("closed")
 	// ErrClient: the etcd client was closed, which ends all that stands on it.
 	ErrClient = ask.ErrClosed
 )
@@ -199,7 +199,7 @@ func (q *Queue) giveUp() {
 	left := slices.Collect(maps.Keys(q.holds))
 	q.mu.Unlock()
 	for _, h := range left {
-		if h.Begin() {
+		if h.StartEnd() {
 			_ = h.lose(ErrClosed)
 			q.Remove(h.entry)
 		}

@@ -165,8 +165,8 @@ func (q *Queue) note(ctx context.Context, e *Entry, value string) (at int64, the
 	return resp.Header.Revision, there, nil
 }
 
-// Gone tells whether another client is known to have deleted an entry.
-func (q *Queue) Gone(e *Entry) bool {
+// Deleted tells whether another client is known to have deleted an entry.
+func (q *Queue) Deleted(e *Entry) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return e.gone
@@ -174,7 +174,7 @@ func (q *Queue) Gone(e *Entry) bool {
 
 // drop removes an entry whose hold was lost: etcd may have it still.
 func (q *Queue) drop(e *Entry) {
-	if q.Gone(e) {
+	if q.Deleted(e) {
 		q.retire(e)
 		return
 	}

@@ -15,11 +15,11 @@ import (
 // leaveTimeout bounds a Leave whose context has no end.
 const leaveTimeout = 10 * time.Second
 
-// Words are what the package above says of a hold: its errors, and the name of what is held.
-type Words struct {
+// Errors are what the package above says of a hold: its errors, and the name of what is held.
+type Errors struct {
 	Lost, Unknown error
-	Over          error // of one that was given up, as it is returned
-	What          string
+	Released      error // of one that was given up, as it is returned
+	Name          string
 	// Ended is nil, or called once for each hold when it ends, without a lock, with what its Err is
 	// from then on.
 	Ended func(h *Hold, err error)
@@ -34,7 +34,7 @@ type Hold struct {
 	q     *Queue
 	entry *Entry
 	reads []*clientv3.GetResponse
-	words *Words
+	errs  *Errors
 	long  *time.Timer // until it has lasted for long
 	began time.Time
 
@@ -46,8 +46,8 @@ type Hold struct {
 
 // Hold makes the hold of an entry whose turn it is. If it lasts, noted is what people shall read of
 // the entry from then on; nil leaves it as it is.
-func (q *Queue) Hold(e *Entry, words *Words, noted func() string) *Hold {
-	h := &Hold{q: q, entry: e, reads: e.Reads, words: words, began: time.Now()}
+func (q *Queue) Hold(e *Entry, errs *Errors, noted func() string) *Hold {
+	h := &Hold{q: q, entry: e, reads: e.Reads, errs: errs, began: time.Now()}
 	if !q.holding(h, noted) {
 		_ = h.lose(errGone)
 	}
@@ -171,7 +171,7 @@ func (h *Hold) Deadline() time.Time { return h.entry.Lease.Deadline() }
 func (h *Hold) lose(cause error) error { return h.end(h.lostTo(cause)) }
 
 func (h *Hold) lostTo(cause error) error {
-	return fmt.Errorf("%w: %s: %w", h.words.Lost, h.words.What, cause)
+	return fmt.Errorf("%w: %s: %w", h.errs.Lost, h.errs.Name, cause)
 }
 
 // deleted ends the hold as lost, as its key was deleted, unless the holder is giving it up: that
@@ -205,14 +205,14 @@ func (h *Hold) end(err error) error {
 	h.q.mu.Lock()
 	delete(h.q.holds, h)
 	h.q.mu.Unlock()
-	if h.words.Ended != nil {
-		h.words.Ended(h, err)
+	if h.errs.Ended != nil {
+		h.errs.Ended(h, err)
 	}
 	return err
 }
 
-// Begin takes the right to end the hold; it is had once.
-func (h *Hold) Begin() bool {
+// StartEnd takes the right to end the hold; it is had once.
+func (h *Hold) StartEnd() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.going {
@@ -222,8 +222,8 @@ func (h *Hold) Begin() bool {
 	return true
 }
 
-// Over ends the hold here, as given up. Its entry stays in etcd, for another hold.
-func (h *Hold) Over() { _ = h.end(h.words.Over) }
+// EndHere ends the hold here, as given up. Its entry stays in etcd, for another hold.
+func (h *Hold) EndHere() { _ = h.end(h.errs.Released) }
 
 // Leave ends the hold, applies ops in the same transaction, or nothing if it is lost, and brings
 // next, if there is one, to the end of the queue. An answer that is lost is looked for until ctx
@@ -237,7 +237,7 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 	}
 	if err := context.Cause(ctx); err != nil && len(ops) > 0 { // nothing was sent, and that is known
 		h.q.Remove(h.entry)
-		h.Over()
+		h.EndHere()
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
@@ -257,16 +257,16 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 	if !done {
 		h.q.Remove(h.entry)
 	}
-	h.Over()
+	h.EndHere()
 	if errors.Is(err, ErrUnknown) {
-		return nil, fmt.Errorf("%w (read what it was to write before you repeat it): %w", h.words.Unknown, err)
+		return nil, fmt.Errorf("%w (read what it was to write before you repeat it): %w", h.errs.Unknown, err)
 	}
 	return resp, err
 }
 
-// Say replaces the value of what is held, and the lease stays. It is ErrLost if it is not held
+// SetValue replaces the value of what is held, and the lease stays. It is ErrLost if it is not held
 // any longer; after another error the value may be either.
-func (h *Hold) Say(ctx context.Context, value string) error {
+func (h *Hold) SetValue(ctx context.Context, value string) error {
 	if lost := h.Err(); lost != nil {
 		return lost
 	}
@@ -279,17 +279,17 @@ func (h *Hold) Say(ctx context.Context, value string) error {
 	return ask.Of(h.q.cli).Explain(err)
 }
 
-// During calls f while it is held, and then leave, also when f panics. f's ctx ends with the loss as
+// RunHeld calls f while it is held, and then leave, also when f panics. f's ctx ends with the loss as
 // its cause; lost is that loss, or nil. leave is given 10 s, and once ctx has ended what is left of the
 // bound that all handles of the client share while etcd is away, of 2 s.
-func (h *Hold) During(ctx context.Context, f, leave func(context.Context) error) (lost, err error) {
+func (h *Hold) RunHeld(ctx context.Context, f, leave func(context.Context) error) (lost, err error) {
 	held, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	watching := make(chan struct{})
 	go func() { // ends with the hold
 		defer close(watching)
 		<-h.Done()
-		if err := h.Err(); errors.Is(err, h.words.Lost) {
+		if err := h.Err(); errors.Is(err, h.errs.Lost) {
 			end(err)
 		}
 	}()
@@ -301,7 +301,7 @@ func (h *Hold) During(ctx context.Context, f, leave func(context.Context) error)
 			ended = err
 		}
 		<-watching
-		if errors.Is(ended, h.words.Lost) {
+		if errors.Is(ended, h.errs.Lost) {
 			lost = ended
 		}
 	}()

@@ -10,15 +10,15 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Company calls f once another process is in the queue beside e, or e is not there any more; unless
+// OnOthers calls f once another process is in the queue beside e, or e is not there any more; unless
 // ctx ends before. It is for an entry that is kept in the queue though nobody needs it now.
-func (q *Queue) Company(ctx context.Context, e *Entry, f func()) {
+func (q *Queue) OnOthers(ctx context.Context, e *Entry, f func()) {
 	q.Go(func() {
 		ctx, cancel := lifetime(ctx, e.Lease)
 		defer cancel()
 		defer context.AfterFunc(q.life, cancel)()
 		for p := (pause{}); ctx.Err() == nil; p.wait(ctx) {
-			if q.company(ctx, e) {
+			if q.watchForOthers(ctx, e) {
 				if ctx.Err() == nil {
 					f()
 				}
@@ -28,8 +28,8 @@ func (q *Queue) Company(ctx context.Context, e *Entry, f func()) {
 	})
 }
 
-// company watches until it is known, or there is a reason to watch anew.
-func (q *Queue) company(ctx context.Context, e *Entry) bool {
+// watchForOthers watches until it is known, or there is a reason to watch anew.
+func (q *Queue) watchForOthers(ctx context.Context, e *Entry) bool {
 	came := make(chan struct{}, 1)
 	q.mu.Lock()
 	w := q.hub.watch(q.viewed(), q.prefix, func(resp clientv3.WatchResponse) {
@@ -48,8 +48,8 @@ func (q *Queue) company(ctx context.Context, e *Entry) bool {
 	defer w.stop()
 	if _, err := opened(ctx, []*watch{w}); ctx.Err() != nil {
 		return false
-	} else if err != nil || !q.alone(ctx, e) { // what came before it was open
-		return err == nil || !q.alone(ctx, e)
+	} else if err != nil || !q.isAlone(ctx, e) { // what came before it was open
+		return err == nil || !q.isAlone(ctx, e)
 	}
 	select {
 	case <-came:
@@ -60,17 +60,17 @@ func (q *Queue) company(ctx context.Context, e *Entry) bool {
 	return false
 }
 
-// alone tells whether the entry is known to be all there is in the queue.
-func (q *Queue) alone(ctx context.Context, e *Entry) bool {
+// isAlone tells whether the entry is known to be all there is in the queue.
+func (q *Queue) isAlone(ctx context.Context, e *Entry) bool {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	got, err := q.cli.Get(ctx, q.prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(2))
 	return err == nil && len(got.Kvs) == 1 && string(got.Kvs[0].Key) == e.Key
 }
 
-// Renew makes an entry whose turn it is the next caller's of this process: what that wants to read
+// Reread makes an entry whose turn it is the next caller's of this process: what that wants to read
 // is read, linearizably, as etcd has not heard of the change.
-func (q *Queue) Renew(ctx context.Context, e *Entry, wanted []clientv3.Op) error {
+func (q *Queue) Reread(ctx context.Context, e *Entry, wanted []clientv3.Op) error {
 	q.mu.Lock()
 	gone := e.gone
 	e.Wanted, e.Reads = wanted, nil

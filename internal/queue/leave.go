@@ -183,7 +183,7 @@ func (q *Queue) repeated(ctx context.Context, e *Entry, ops []clientv3.Op) (*cli
 }
 
 // ErrUnknown: whether ops were applied cannot be found out.
-var ErrUnknown = errors.New("queue: outcome unknown")
+var ErrUnknown = errors.New("outcome unknown")
 
 // Settle finds out what has become of a Leave with ops that ended with cause, or does it again. It
 // is known when done, with ErrLost where the entry was gone before. A cause that says that ops

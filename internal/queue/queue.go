@@ -46,7 +46,7 @@ import (
 )
 
 // ErrLost: the entry is gone, or must be taken for gone, as its lease has ended.
-var ErrLost = errors.New("queue: entry lost")
+var ErrLost = errors.New("entry lost")
 
 const (
 	// few is how many may be ahead of an entry that listens to the deletions of all. Beyond, each

@@ -165,7 +165,7 @@ func opened(ctx context.Context, watches []*watch) (from int64, err error) {
 	return from, nil
 }
 
-var errSilent = errors.New("queue: the watch does not open")
+var errSilent = errors.New("the watch does not open")
 
 // settle finds out where the entry stands, at a revision or later.
 func (q *Queue) settle(ctx context.Context, e *Entry, least int64) error {

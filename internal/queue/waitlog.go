@@ -20,10 +20,10 @@ const (
 	fewHolders = 5
 )
 
-// Announcer writes to a log which holder the calls of a handle wait for, once they have waited for
+// WaitLog writes to a log which holder the calls of a handle wait for, once they have waited for
 // 1.5 s: one line for all of them, and another one when the holder has changed. It costs one read of
 // the queue for each line, and a watch on the holder's entry; with a nil logger nothing.
-type Announcer struct {
+type WaitLog struct {
 	cli             *clientv3.Client
 	name            string
 	log             *slog.Logger
@@ -36,26 +36,26 @@ type Announcer struct {
 	done chan struct{}
 }
 
-// NewAnnouncer returns one for the calls of a handle. waiting and gained are the messages that a call
+// NewWaitLog returns one for the calls of a handle. waiting and gained are the messages that a call
 // waits, and that it has what it waited for; an empty one is not written.
-func NewAnnouncer(cli *clientv3.Client, name string, log *slog.Logger, waiting, gained string, holder func(name string, f Found) []any) *Announcer {
+func NewWaitLog(cli *clientv3.Client, name string, log *slog.Logger, waiting, gained string, holder func(name string, f Found) []any) *WaitLog {
 	if log == nil {
 		return nil
 	}
-	return &Announcer{cli: cli, name: name, log: log, waiting: waiting, gained: gained, holder: holder}
+	return &WaitLog{cli: cli, name: name, log: log, waiting: waiting, gained: gained, holder: holder}
 }
 
 // Wait is one call that waits.
 type Wait struct {
-	of    *Announcer
+	of    *WaitLog
 	began time.Time
 	timer *time.Timer
 	told  bool // guarded by of.mu
 	over  bool // guarded by of.mu
 }
 
-// Begin is called when a call begins to wait. It is nil without a logger.
-func (a *Announcer) Begin() *Wait {
+// Start is called when a call begins to wait. It is nil without a logger.
+func (a *WaitLog) Start() *Wait {
 	if a == nil {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (w *Wait) End(err error) {
 
 // run logs which client holds it, and again when that has changed: after a pause that grows, so that a queue
 // that moves quickly does not fill the log.
-func (a *Announcer) run(ctx context.Context, began time.Time, done chan struct{}) {
+func (a *WaitLog) run(ctx context.Context, began time.Time, done chan struct{}) {
 	defer close(done)
 	var said string
 	for pause := patience; ; pause = min(2*pause, mostPause) {
@@ -138,7 +138,7 @@ func (a *Announcer) run(ctx context.Context, began time.Time, done chan struct{}
 }
 
 // look returns the oldest entry that holds it, or nil, and how many entries there are.
-func (a *Announcer) look(ctx context.Context) (first *Found, all int, revision int64, err error) {
+func (a *WaitLog) look(ctx context.Context) (first *Found, all int, revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	q, err := Read(ctx, a.cli, a.name, fewHolders)
@@ -152,7 +152,7 @@ func (a *Announcer) look(ctx context.Context) (first *Found, all int, revision i
 }
 
 // leaves returns when the entry is deleted, or the watch ends.
-func (a *Announcer) leaves(ctx context.Context, f *Found, revision int64) {
+func (a *WaitLog) leaves(ctx context.Context, f *Found, revision int64) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	for resp := range a.cli.Watch(ctx, f.Key, clientv3.WithRev(revision+1), clientv3.WithFilterPut()) {

@@ -76,47 +76,47 @@ func (h *histogram) read() Histogram {
 	return all
 }
 
-// Figures are what a handle counts. Its methods may be called from any goroutine.
-type Figures struct {
+// Counters are what a handle counts. Its methods may be called from any goroutine.
+type Counters struct {
 	waiting, held atomic.Int64
 	refused       atomic.Uint64
 	lost          [len(Losses)]atomic.Uint64
 	wait, hold    histogram
 }
 
-// Waits counts a call that begins to wait.
-func (f *Figures) Waits() time.Time {
-	f.waiting.Add(1)
+// StartWait counts a call that begins to wait.
+func (c *Counters) StartWait() time.Time {
+	c.waiting.Add(1)
 	return time.Now()
 }
 
-// Waited counts a call that began to wait then, and returns.
-func (f *Figures) Waited(began time.Time, err error) {
-	f.waiting.Add(-1)
+// EndWait counts a call that began to wait then, and returns.
+func (c *Counters) EndWait(began time.Time, err error) {
+	c.waiting.Add(-1)
 	if err == nil {
-		f.wait.observe(time.Since(began))
+		c.wait.observe(time.Since(began))
 	}
 }
 
 // Refused counts a call that did not want to wait, and would have had to.
-func (f *Figures) Refused() { f.refused.Add(1) }
+func (c *Counters) Refused() { c.refused.Add(1) }
 
-// AtOnce counts a call that did not have to wait.
-func (f *Figures) AtOnce() { f.wait.observe(0) }
+// NoWait counts a call that did not have to wait.
+func (c *Counters) NoWait() { c.wait.observe(0) }
 
-// Holds counts a hold that begins.
-func (f *Figures) Holds() { f.held.Add(1) }
+// StartHold counts a hold that begins.
+func (c *Counters) StartHold() { c.held.Add(1) }
 
-// Held counts the end of a hold; lost is nil if it was not lost.
-func (f *Figures) Held(lasted time.Duration, lost error) {
-	f.held.Add(-1)
-	f.hold.observe(lasted)
+// EndHold counts the end of a hold; lost is nil if it was not lost.
+func (c *Counters) EndHold(lasted time.Duration, lost error) {
+	c.held.Add(-1)
+	c.hold.observe(lasted)
 	if lost != nil {
-		f.lost[lossOf(lost)].Add(1)
+		c.lost[lossOf(lost)].Add(1)
 	}
 }
 
-// Counts are a handle's figures at one moment.
+// Counts are a handle's counters at one moment.
 type Counts struct {
 	Held, Waiting      int
 	Refused            uint64
@@ -124,16 +124,16 @@ type Counts struct {
 	WaitTime, HoldTime Histogram
 }
 
-// Read returns the figures.
-func (f *Figures) Read() Counts {
-	c := Counts{
-		Held: int(f.held.Load()), Waiting: int(f.waiting.Load()), Refused: f.refused.Load(), Lost: make(map[Loss]uint64),
-		WaitTime: f.wait.read(), HoldTime: f.hold.read(),
+// Read returns the counters.
+func (c *Counters) Read() Counts {
+	counts := Counts{
+		Held: int(c.held.Load()), Waiting: int(c.waiting.Load()), Refused: c.refused.Load(), Lost: make(map[Loss]uint64),
+		WaitTime: c.wait.read(), HoldTime: c.hold.read(),
 	}
 	for i, loss := range Losses {
-		if n := f.lost[i].Load(); n > 0 {
-			c.Lost[loss] = n
+		if n := c.lost[i].Load(); n > 0 {
+			counts.Lost[loss] = n
 		}
 	}
-	return c
+	return counts
 }
