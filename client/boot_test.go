@@ -44,7 +44,7 @@ func TestAProgramStartsWhileEtcdIsAwayAndWaitsForIt(t *testing.T) {
 		t.Fatalf("Wait gave up: %v", err)
 	case <-time.After(2 * time.Second): // more than Dial has for endpoints that refuse
 	}
-	gate.Lead(direct.Endpoints()[0])
+	gate.SetTarget(direct.Endpoints()[0])
 	back := time.Now()
 	if err := <-waited; err != nil {
 		t.Fatal(err)
@@ -80,13 +80,13 @@ func TestAUserIsPresentedOnceEtcdIsThere(t *testing.T) {
 	etcdtest.User(t, c, root, "amy", "amy/")
 	gate := etcdtest.NewGate(t, "")
 	for user, want := range map[string]error{"amy:" + etcdtest.Password: nil, "amy:wrong": client.ErrAuth, "": client.ErrAuth} {
-		gate.Lead("")
+		gate.SetTarget("")
 		cli, err := client.New(&client.Options{Endpoints: []string{gate.Addr()}, User: user})
 		if err != nil {
 			t.Fatalf("New of user %q while etcd is away: %v", user, err)
 		}
 		t.Cleanup(func() { cli.Close() })
-		gate.Lead(c.Endpoints()[0])
+		gate.SetTarget(c.Endpoints()[0])
 		if err := client.Wait(within(t, generous), cli); !errors.Is(err, want) || want == nil && err != nil {
 			t.Errorf("Wait of user %q: got %v, want %v", user, err, want)
 		}

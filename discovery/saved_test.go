@@ -273,14 +273,14 @@ func TestAViewStartsFromItsSavedListWithALazyClient(t *testing.T) {
 	if err := open().Close(); err != nil { // saves its list
 		t.Fatal(err)
 	}
-	g.Lead("")
+	g.SetTarget("")
 	v := open()
 	if s := v.State(); ids(v.Instances()) != "a" || s.Fresh || !errors.Is(s.Cause, discovery.ErrSaved) {
 		t.Errorf("list %q, state %+v, want the saved one, stale for that reason", ids(v.Instances()), s)
 	}
 	put(t, shared, prefix+"web/b", "h:2")
 	turned := v.Turned()
-	g.Lead(shared.Endpoints()[0])
+	g.SetTarget(shared.Endpoints()[0])
 	until(t, v, "a b")
 	select {
 	case <-turned:

@@ -93,7 +93,7 @@ func TestAnOutageCostsAClientTwoDialsASecondHoweverManyViews(t *testing.T) {
 		}
 		t.Cleanup(func() { v.Close() })
 	}
-	g.Lead("")
+	g.SetTarget("")
 	<-time.After(3 * time.Second) // the first tries, and every view has noticed
 	const seconds = 6
 	before := cli.dials.Load()
@@ -133,7 +133,7 @@ func TestAClosedClientEndsViewsAtOnce(t *testing.T) {
 		}
 	}()
 	<-first
-	g.Lead("")
+	g.SetTarget("")
 	away := countedClient(t, g.Addr())
 	saved, err := discovery.Open(bounded(t), away.Client, "web", opts) // which etcd does not confirm
 	if err != nil {

@@ -215,7 +215,7 @@ func TestAnObserverThatMissedEverythingShowsTheNewLeaderAndNoOldOne(t *testing.T
 		}
 	}
 	see("a")
-	gate.Lead("")
+	gate.SetTarget("")
 	resign(t, a)
 	resign(t, campaign(t, e, "b"))
 	last := campaign(t, e, "c")
@@ -226,7 +226,7 @@ func TestAnObserverThatMissedEverythingShowsTheNewLeaderAndNoOldOne(t *testing.T
 	if _, err := cli.Compact(bounded(t), resp.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
-	gate.Lead(c.Endpoints()[0])
+	gate.SetTarget(c.Endpoints()[0])
 	see("c")
 	for n := 1; n < len(tokens); n++ {
 		if tokens[n] < tokens[n-1] {

@@ -8,17 +8,17 @@ import (
 )
 
 // Gate is a TCP proxy between a client and a member. It can be shut, can lead to another member or
-// another cluster, can lose answers, and can fall silent.
+// another cluster, can lose answers, and can hold everything back.
 type Gate struct {
 	l  net.Listener
 	wg sync.WaitGroup
 
-	mu       sync.Mutex
-	target   string // "": shut
-	mute     bool
-	silent   chan struct{} // closed when the silence ends; nil: there is none
-	accepted int
-	conns    map[net.Conn]struct{}
+	mu          sync.Mutex
+	target      string // "": shut
+	dropAnswers bool
+	frozen      chan struct{} // closed by Unfreeze; nil: not frozen
+	accepted    int
+	conns       map[net.Conn]struct{}
 }
 
 // NewGate returns a gate that leads to target, host:port. It is closed when the test ends.
@@ -32,8 +32,8 @@ func NewGate(tb testing.TB, target string) *Gate {
 	g.wg.Go(g.serve)
 	tb.Cleanup(func() {
 		l.Close()
-		g.Silence(false)
-		g.Lead("")
+		g.Unfreeze()
+		g.SetTarget("")
 		g.wg.Wait()
 	})
 	return g
@@ -42,35 +42,41 @@ func NewGate(tb testing.TB, target string) *Gate {
 // Addr is where clients connect, host:port.
 func (g *Gate) Addr() string { return g.l.Addr().String() }
 
-// Lead resets all connections and leads new ones elsewhere; nowhere if target is empty.
-func (g *Gate) Lead(target string) {
+// SetTarget resets all connections and leads new ones elsewhere; nowhere if target is empty.
+// Answers get through again.
+func (g *Gate) SetTarget(target string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.target = target
+	g.target, g.dropAnswers = target, false
 	for c := range g.conns {
 		c.Close()
 	}
 }
 
-// Mute has answers lost, while requests get through. Lead ends the connections that were open
-// meanwhile, as they are of no use any more.
-func (g *Gate) Mute(on bool) {
+// DropAnswers loses what the member sends from now on, until SetTarget; requests still get through.
+func (g *Gate) DropAnswers() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mute = on
+	g.dropAnswers = true
 }
 
-// Silence holds everything back both ways, as a lost network does: nothing is reset, new connections are
-// accepted and hear nothing, and what was sent arrives when the silence ends.
-func (g *Gate) Silence(on bool) {
+// Freeze holds everything back both ways, as a lost network does: nothing is reset, new connections
+// are accepted and get no answer, and what was sent arrives after Unfreeze.
+func (g *Gate) Freeze() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case on && g.silent == nil:
-		g.silent = make(chan struct{})
-	case !on && g.silent != nil:
-		close(g.silent)
-		g.silent = nil
+	if g.frozen == nil {
+		g.frozen = make(chan struct{})
+	}
+}
+
+// Unfreeze ends a Freeze. Without one it does nothing.
+func (g *Gate) Unfreeze() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.frozen != nil {
+		close(g.frozen)
+		g.frozen = nil
 	}
 }
 
@@ -85,20 +91,20 @@ func (g *Gate) Accepted() int {
 type passing struct {
 	g       *Gate
 	to      net.Conn
-	answers bool  // to the client, and lost while the gate is mute
+	answers bool  // to the client, and which DropAnswers loses
 	refused error // of the latest Write
 }
 
 func (p *passing) Write(b []byte) (_ int, err error) {
 	defer func() { p.refused = err }()
 	p.g.mu.Lock()
-	silent := p.g.silent
+	frozen := p.g.frozen
 	p.g.mu.Unlock()
-	if silent != nil {
-		<-silent // it ends with the gate
+	if frozen != nil {
+		<-frozen // it ends with the gate
 	}
 	p.g.mu.Lock()
-	lost := p.answers && p.g.mute
+	lost := p.answers && p.g.dropAnswers
 	p.g.mu.Unlock()
 	if lost {
 		return len(b), nil

@@ -57,14 +57,14 @@ func TestASilentGateHoldsEverythingBackAndLosesNothing(t *testing.T) {
 	if !says(t, old, 20*time.Second) {
 		t.Fatal("void: an open gate lets nothing through")
 	}
-	g.Silence(true)
+	g.Freeze()
 	late := open()
 	for what, c := range map[string]net.Conn{"a connection": old, "a new connection": late} {
 		if says(t, c, 200*time.Millisecond) {
 			t.Errorf("%s through a silent gate hears an answer", what)
 		}
 	}
-	g.Silence(false)
+	g.Unfreeze()
 	for what, c := range map[string]net.Conn{"a connection": old, "a new connection": late} {
 		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 		if n, err := c.Read(make([]byte, 1)); n != 1 {

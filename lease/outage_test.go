@@ -195,7 +195,7 @@ func TestWhatWasNeverSentIsNotRevoked(t *testing.T) {
 		}
 		cancel()
 	}
-	gate.Lead(direct.Endpoints()[0])
+	gate.SetTarget(direct.Endpoints()[0])
 	live(t, k)
 	for back := time.Now(); time.Since(back) < 2*time.Second && n.revokes.Load() == 0; { // what was given up is revoked now, if at all
 		<-time.After(10 * time.Millisecond)

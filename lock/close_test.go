@@ -89,7 +89,7 @@ func TestAcquireEndsWithItsContextWhileTheReleaseBeforeItIsUnderWay(t *testing.T
 		ended <- err
 	}()
 	<-time.After(100 * time.Millisecond) // it is most likely in line by now
-	gate.Lead("")
+	gate.SetTarget("")
 	released := make(chan error, 1)
 	go func() { released <- h.Release(bounded(t)) }() // waited for below
 	<-time.After(100 * time.Millisecond)
@@ -102,6 +102,6 @@ func TestAcquireEndsWithItsContextWhileTheReleaseBeforeItIsUnderWay(t *testing.T
 	case err := <-released:
 		t.Errorf("it waits until the release has ended: %v", err)
 	}
-	gate.Lead(cli.Endpoints()[0])
+	gate.SetTarget(cli.Endpoints()[0])
 	<-released
 }

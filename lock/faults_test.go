@@ -364,7 +364,7 @@ func TestAnAnswerThatGetsLostLeavesNoOrphan(t *testing.T) {
 			release(t, acquire(t, m)) // it has a lease now
 			ctx, cancel := context.WithCancel(bounded(t))
 			defer cancel()
-			gate.Mute(true)
+			gate.DropAnswers()
 			type result struct {
 				h   *lock.Hold
 				err error
@@ -379,8 +379,7 @@ func TestAnAnswerThatGetsLostLeavesNoOrphan(t *testing.T) {
 			if !wait {
 				cancel()
 			}
-			gate.Mute(false)
-			gate.Lead(cli.Endpoints()[0])
+			gate.SetTarget(cli.Endpoints()[0])
 			r := <-got
 			if wait {
 				if r.err != nil {
@@ -420,12 +419,12 @@ func TestACommitWithoutAnAnswerIsSettled(t *testing.T) {
 	t.Run("nothing came to etcd, and the entry is deleted", func(t *testing.T) {
 		gate, through := gated(t, cli)
 		m := mutex(t, through, prefix+"lock")
-		got := commit(t, m, func() { gate.Lead("") }, func(h *lock.Hold) {
+		got := commit(t, m, func() { gate.SetTarget("") }, func(h *lock.Hold) {
 			<-time.After(100 * time.Millisecond) // for a try or two
 			if _, err := cli.Delete(bounded(t), h.Key()); err != nil {
 				t.Error(err)
 			}
-			gate.Lead(cli.Endpoints()[0])
+			gate.SetTarget(cli.Endpoints()[0])
 		})
 		if !errors.Is(got.err, lock.ErrLost) {
 			t.Errorf("got %v, %v, want ErrLost", got.resp, got.err)
@@ -437,11 +436,10 @@ func TestACommitWithoutAnAnswerIsSettled(t *testing.T) {
 	t.Run("the answer is lost", func(t *testing.T) {
 		gate, through := gated(t, cli)
 		m := mutex(t, through, prefix+"lock")
-		got := commit(t, m, func() { gate.Mute(true) }, func(*lock.Hold) {
+		got := commit(t, m, func() { gate.DropAnswers() }, func(*lock.Hold) {
 			for count(t, cli, prefix+"written") == 0 {
 			}
-			gate.Mute(false)
-			gate.Lead(cli.Endpoints()[0])
+			gate.SetTarget(cli.Endpoints()[0])
 		})
 		is, err := cli.Get(bounded(t), prefix+"written")
 		if err != nil {

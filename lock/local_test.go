@@ -241,7 +241,7 @@ func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
 	was := acquire(t, first)
 	acquire(t, other)
 	saved := was.Handle()
-	gate.Lead("")
+	gate.SetTarget("")
 	t.Cleanup(func() { gone.Close(); k.Close(); first.Close(); other.Close() })
 
 	m, late := mutex(t, cli, name), mutex(t, cli, name)

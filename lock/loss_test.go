@@ -120,7 +120,7 @@ func TestALostHoldIsOutOfTheWayOnceItsOwnerIsBack(t *testing.T) {
 	m := withOptions(t, through, prefix+"lock", lock.Options{TTL: 2 * time.Second})
 	h := acquire(t, m)
 	prolong(t, cli, h.Key())
-	gate.Lead("")
+	gate.SetTarget("")
 	<-h.Done()
 	if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {
 		t.Fatalf("got %v, want ErrLost", err)
@@ -128,6 +128,6 @@ func TestALostHoldIsOutOfTheWayOnceItsOwnerIsBack(t *testing.T) {
 	if n := count(t, cli, h.Key()); n != 1 {
 		t.Fatal("void: etcd does not have the lost entry any more")
 	}
-	gate.Lead(cli.Endpoints()[0])
+	gate.SetTarget(cli.Endpoints()[0])
 	release(t, acquire(t, m))
 }

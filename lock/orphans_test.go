@@ -147,7 +147,7 @@ func TestWhatCloseCouldNotRemoveIsRemovedLater(t *testing.T) {
 	}()
 	for count(t, cli, name+"/") != 2 {
 	}
-	gate.Lead("")
+	gate.SetTarget("")
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
@@ -157,7 +157,7 @@ func TestWhatCloseCouldNotRemoveIsRemovedLater(t *testing.T) {
 	if n := count(t, cli, name+"/"); n != 2 {
 		t.Fatal("void: its entry is gone, though etcd was away")
 	}
-	gate.Lead(cli.Endpoints()[0])
+	gate.SetTarget(cli.Endpoints()[0])
 	release(t, h)
 	empty(t, cli, name)
 }
@@ -190,9 +190,9 @@ func TestALostHoldOnALeaseThatCarriesMoreIsRemoved(t *testing.T) {
 	}
 	h := acquire(t, beside(t, through, name, k))
 	prolong(t, cli, h.Key())
-	gate.Lead("")
+	gate.SetTarget("")
 	<-h.Done()
-	gate.Lead(cli.Endpoints()[0])
+	gate.SetTarget(cli.Endpoints()[0])
 	if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {
 		t.Fatalf("got %v, want ErrLost", err)
 	}

@@ -115,7 +115,7 @@ func BenchmarkResync(b *testing.B) {
 	const cut = time.Second
 	var resync, raw time.Duration
 	for b.Loop() {
-		g.Lead("")
+		g.SetTarget("")
 		put(b, cli, manyKey(0), "1")
 		revision := put(b, cli, manyKey(1), "2")
 		if _, err := cli.Compact(b.Context(), revision); err != nil {
@@ -123,14 +123,14 @@ func BenchmarkResync(b *testing.B) {
 		}
 		<-time.After(cut)
 		began := time.Now()
-		g.Lead(cli.Endpoints()[0])
+		g.SetTarget(cli.Endpoints()[0])
 		wait(b, m, revision)
 		resync += time.Since(began)
 
-		g.Lead("")
+		g.SetTarget("")
 		<-time.After(cut)
 		began = time.Now()
-		g.Lead(cli.Endpoints()[0])
+		g.SetTarget(cli.Endpoints()[0])
 		pagedGet(b, other, 15_000)
 		raw += time.Since(began)
 		wait(b, m, put(b, cli, manyKey(2), "3"))

@@ -135,12 +135,12 @@ func TestAMirrorCatchesUpWithABacklog(t *testing.T) {
 	asks := make(asking, 1)
 	m := open(t, quickClientWith(t, []grpc.DialOption{grpc.WithStatsHandler(asks)}, g.Addr()), prefix, nil)
 	wait(t, m, put(t, cli, prefix+"last", "1"))
-	g.Lead("")
+	g.SetTarget("")
 	revision := backlog(t, cli, prefix, catchUpBacklog)
 	for len(asks) > 0 {
 		<-asks
 	}
-	g.Lead(c.Endpoints()[0])
+	g.SetTarget(c.Endpoints()[0])
 	select {
 	case began := <-asks: // until then the client waits to connect, and spreads what comes back
 		wantRight(t, m, revision, catchUpKeys+1, began, 0, read)
@@ -217,9 +217,9 @@ func TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile(t *testing.T) {
 		t.Errorf("the prefix was read again %d times while keys were written, want once or twice", was)
 	}
 	readings.Store(enough) // from now on nothing is written during readings
-	g.Lead("")
+	g.SetTarget("")
 	write()
-	g.Lead(shared.Endpoints()[0])
+	g.SetTarget(shared.Endpoints()[0])
 	wantMirror(t, m, shared, below)
 	if now := m.State().Rereads[mirror.Behind]; now != was+1 {
 		t.Errorf("%d revisions behind, it was read again %d times, want once", tooMuch, now-was)

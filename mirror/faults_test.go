@@ -30,7 +30,7 @@ func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 	r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
 	log.wait(t, "mirror synced", 1)
 
-	g.Lead("")
+	g.SetTarget("")
 	log.wait(t, "mirror stale", 1)
 	if s := m.State(); s.Synced || !errors.Is(s.Cause, mirror.ErrUnconfirmed) || s.Since != s.Confirmed {
 		t.Errorf("State without a connection: got %+v, want stale since it was confirmed, with ErrUnconfirmed", s)
@@ -43,7 +43,7 @@ func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 	if _, err := cli.Compact(t.Context(), revision); err != nil {
 		t.Fatal(err)
 	}
-	g.Lead(cli.Endpoints()[0])
+	g.SetTarget(cli.Endpoints()[0])
 	b := r.batch()
 	wantBatch(t, b, prefix, "~+changes=3 ~-goes")
 	for _, c := range b.Changes {
@@ -68,11 +68,11 @@ func TestAReconnectWithoutCompactionLosesNoTransaction(t *testing.T) {
 	put(t, cli, prefix+"a", "0") // the first watch is there
 	r.batch()
 	for round := range 5 {
-		g.Lead("")
+		g.SetTarget("")
 		for i := range 3 {
 			put(t, cli, prefix+"a", fmt.Sprint(round, i))
 		}
-		g.Lead(cli.Endpoints()[0])
+		g.SetTarget(cli.Endpoints()[0])
 		for i := range 3 {
 			wantBatch(t, r.batch(), prefix, "+a="+fmt.Sprint(round, i))
 		}
@@ -205,12 +205,12 @@ func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 	value := strings.Repeat("x", 1<<20)
 	last := put(t, cli, "a/key", value)
 	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{Patience: generous}) // however slow the machine is
-	g.Lead("")
+	g.SetTarget("")
 	for range 100 {
 		last = put(t, cli, "a/key", value)
 	}
 	before, most := heap(), int64(0)
-	g.Lead(c.Endpoints()[0])
+	g.SetTarget(c.Endpoints()[0])
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for ctx := within(t, generous); m.Snapshot().Revision() < last; {

@@ -58,7 +58,7 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 		}
 		wantMirror(t, m, cli, "a/")
 		at := m.Snapshot().Revision()
-		g.Lead(lagging)
+		g.SetTarget(lagging)
 		log.wait(t, "mirror stale", round+1)
 		if got := m.Snapshot().Revision(); got < at || m.State().Epoch != 0 {
 			t.Errorf("with a member that lags: got revision %d, epoch %d, want %d and 0", got, m.State().Epoch, at)
@@ -68,7 +68,7 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 		}
 		wait(t, m, put(t, cli, "a/healed", fmt.Sprint(round)))
 		log.wait(t, "mirror synced", round+2)
-		g.Lead(good)
+		g.SetTarget(good)
 		wantMirror(t, m, cli, "a/")
 	}
 	cancel()
@@ -132,7 +132,7 @@ func TestAReplacedHistoryIsReadAgain(t *testing.T) {
 			r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
 			f := startFold(m.Snapshot())
 			wantMirror(t, m, cli, "a/")
-			g.Lead("")
+			g.SetTarget("")
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +147,7 @@ func TestAReplacedHistoryIsReadAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			g.Lead(c.Endpoints()[0])
+			g.SetTarget(c.Endpoints()[0])
 			log.wait(t, "mirror read again", 1)
 			wantMirror(t, m, cli, "a/")
 			f.apply(t, r.batch())
@@ -182,12 +182,12 @@ func TestAReplacedHistoryWithTheSameEntriesIsToldToReaders(t *testing.T) {
 	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond})
 	r := read(t, m.Changes(within(t, generous), nil))
 	wait(t, m, last)
-	g.Lead("")
+	g.SetTarget("")
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	c = etcdtest.NewCluster(t, opts)
-	g.Lead(c.Endpoints()[0])
+	g.SetTarget(c.Endpoints()[0])
 	if b := r.batch(); len(b.Changes) != 0 || b.Snapshot.Epoch() != 1 || b.Snapshot.Len() != 1 {
 		t.Errorf("got %+v of epoch %d, want the same entries in epoch 1", b, b.Snapshot.Epoch())
 	}

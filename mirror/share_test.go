@@ -166,7 +166,7 @@ func TestAnOpenThatIsCancelledDoesNotEndAnother(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Open that was cancelled: got %v, want its context's error", err)
 	}
-	g.Lead(shared.Endpoints()[0])
+	g.SetTarget(shared.Endpoints()[0])
 	if err := <-ended; err != nil {
 		t.Errorf("Open beside it: %v", err)
 	}
@@ -274,8 +274,8 @@ func TestCloseIsQuickWhileEtcdIsAway(t *testing.T) {
 		name  string
 		cause func()
 	}{
-		{"silent", func() { g.Mute(true) }},
-		{"gone", func() { g.Mute(false); g.Lead("") }},
+		{"silent", func() { g.DropAnswers() }},
+		{"gone", func() { g.SetTarget("") }},
 	} {
 		m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, Patience: 50 * time.Millisecond})
 		fault.cause()
@@ -295,7 +295,6 @@ func TestCloseIsQuickWhileEtcdIsAway(t *testing.T) {
 		if took := time.Since(began); took > 500*time.Millisecond && !raceEnabled {
 			t.Errorf("Close while etcd is %s took %v", fault.name, took)
 		}
-		g.Mute(false)
-		g.Lead(shared.Endpoints()[0])
+		g.SetTarget(shared.Endpoints()[0])
 	}
 }

@@ -103,9 +103,9 @@ func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
 			switch s.IntN(40) {
 			case 0:
 				if up = !up; up {
-					g.Lead(cli.Endpoints()[0])
+					g.SetTarget(cli.Endpoints()[0])
 				} else {
-					g.Lead("")
+					g.SetTarget("")
 				}
 			case 1:
 				if _, err := cli.Compact(t.Context(), revision-int64(s.IntN(3))); err != nil && !strings.Contains(err.Error(), "compacted") {
@@ -115,7 +115,7 @@ func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
 				wantSnapshot(t, m, cli, prefix)
 			}
 		}
-		g.Lead(cli.Endpoints()[0])
+		g.SetTarget(cli.Endpoints()[0])
 		wantMirror(t, m, cli, prefix)
 	}
 	st := m.State()

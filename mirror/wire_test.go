@@ -134,11 +134,11 @@ func TestATransactionThatComesInFragmentsIsVisibleAllAtOnce(t *testing.T) {
 		}
 	})}, g.Addr()), "a/", nil)
 	batches := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true, Buffer: 1 << 30}))
-	g.Lead("")
+	g.SetTarget("")
 	for round := range rounds {
 		transaction(1 + round)
 	}
-	g.Lead(c.Endpoints()[0])
+	g.SetTarget(c.Endpoints()[0])
 	for round := range rounds {
 		b := batches.batch()
 		values := make(map[string]int)
@@ -201,7 +201,7 @@ func TestAWatchResumesAtTheRevisionAfterTheCopy(t *testing.T) {
 	m := open(t, quickClient(t, g.Addr()), "a/", nil)
 	at := put(t, cli, "a/key", "1")
 	wait(t, m, at)
-	g.Lead("")
+	g.SetTarget("")
 	next := put(t, cli, "a/key", "2")
 	if _, err := cli.Compact(t.Context(), next); err != nil {
 		t.Fatal(err)
@@ -209,7 +209,7 @@ func TestAWatchResumesAtTheRevisionAfterTheCopy(t *testing.T) {
 	if got := m.Snapshot().Revision(); got != at {
 		t.Fatalf("void: the copy is at revision %d, want %d", got, at)
 	}
-	g.Lead(c.Endpoints()[0])
+	g.SetTarget(c.Endpoints()[0])
 	wait(t, m, next)
 	if s := m.State(); len(s.Rereads) != 0 {
 		t.Errorf("State: got rereads %v, want none: nothing that was missed is compacted", s.Rereads)
@@ -248,13 +248,13 @@ func TestACompactionThatCoversWhatWasMissedHasThePrefixReadAgain(t *testing.T) {
 	g := etcdtest.NewGate(t, c.Endpoints()[0])
 	m := open(t, quickClient(t, g.Addr()), "a/", nil)
 	wait(t, m, put(t, cli, "a/key", "1"))
-	g.Lead("")
+	g.SetTarget("")
 	put(t, cli, "a/key", "2")
 	revision := put(t, cli, "a/key", "3")
 	if _, err := cli.Compact(t.Context(), revision); err != nil {
 		t.Fatal(err)
 	}
-	g.Lead(c.Endpoints()[0])
+	g.SetTarget(c.Endpoints()[0])
 	limit, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	if err := m.Wait(limit, revision); err != nil {

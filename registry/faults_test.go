@@ -297,7 +297,7 @@ func TestItComesBackInAnotherHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, cli, "/services/web/a", lost+1, isPut)
-	g.Lead(second.Endpoints()[0])
+	g.SetTarget(second.Endpoints()[0])
 	before := sent.n.Load()
 	eventually(t, etcdtest.Client(t, second), "/services/web/a", 1, isPut)
 	if err := reg.Update(bounded(t), func(i *registry.Instance) { i.Weight = 2 }); err != nil {
@@ -594,7 +594,7 @@ func TestTenRegistrationsDialNoMoreOftenThanOneInAnOutage(t *testing.T) {
 		return n
 	}
 	for _, g := range gates {
-		g.Lead("")
+		g.SetTarget("")
 	}
 	outlived(t, regs[0])
 	before := dials()
@@ -609,7 +609,7 @@ func TestTenRegistrationsDialNoMoreOftenThanOneInAnOutage(t *testing.T) {
 		t.Error("no dial: how is the end of the outage found out?")
 	}
 	for _, g := range gates {
-		g.Lead(c.Endpoints()[0])
+		g.SetTarget(c.Endpoints()[0])
 	}
 	began := time.Now()
 	for ctx := bounded(t); !registered(regs); {

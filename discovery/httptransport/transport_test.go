@@ -160,7 +160,7 @@ func TestTheContextBoundsTheWaitForAListNotItsLife(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), gate.Addr()) {
 		t.Errorf("without etcd: %v, want the deadline and etcd's address", err)
 	}
-	gate.Lead(strings.TrimPrefix(member.Endpoints()[0], "http://"))
+	gate.SetTarget(strings.TrimPrefix(member.Endpoints()[0], "http://"))
 	s.serve("a", says("a"))
 	s.until("a")
 	if _, body, err := s.get(); body != "a" {

@@ -41,7 +41,7 @@ func gated(t *testing.T, s *situation, a at) (*table, map[*watched]*etcdtest.Gat
 func TestCallsIntoSilenceEndWithTheirDeadline(t *testing.T) {
 	tb, gates := gated(t, &blackholed, shared(t, 10*time.Second))
 	tb.each(func(t *cell, w *watched) {
-		gates[w].Silence(true)
+		gates[w].Freeze()
 		w.callAll(t, time.Second, func(c call, took time.Duration, err error) {
 			t.Logf("%s: %v", c.name, err)
 			inTime(t, c.name+" returned", took, time.Second+w.p.within)
@@ -62,7 +62,7 @@ func TestCallsIntoSilenceEndWithTheirDeadline(t *testing.T) {
 				t.Errorf("%s: %q does not name the endpoint and the cause", c.name, err)
 			}
 		})
-		gates[w].Silence(false)
+		gates[w].Unfreeze()
 	})
 }
 
@@ -70,7 +70,7 @@ func TestACancelledCallReturnsAndLeavesNothing(t *testing.T) {
 	a := shared(t, 5*time.Second)
 	tb, gates := gated(t, &callCancelled, a)
 	tb.each(func(t *cell, w *watched) {
-		gates[w].Mute(true)
+		gates[w].DropAnswers()
 		var wg sync.WaitGroup
 		for _, c := range w.calls {
 			wg.Go(func() {
@@ -97,8 +97,7 @@ func TestACancelledCallReturnsAndLeavesNothing(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		gates[w].Mute(false)
-		gates[w].Lead(a.other.Endpoints()[0]) // what was open while answers were lost is of no use
+		gates[w].SetTarget(a.other.Endpoints()[0]) // what was open while answers were lost is of no use
 		if err := w.close(); err != nil {
 			t.Logf("Close: %v", err)
 		}

@@ -45,11 +45,11 @@ func TestTokensThatExpireAreRenewed(t *testing.T) {
 	}
 	wait(ttl/3 + 2*time.Second)
 	for _, g := range gates {
-		g.Silence(true)
+		g.Freeze()
 	}
 	wait(tokenTTL + 2*time.Second) // etcd looks for tokens that have expired each second
 	for _, g := range gates {
-		g.Silence(false)
+		g.Unfreeze()
 	}
 	// All clients fetch tokens now, for each request and stream that was silent, and etcd checks some
 	// 200 passwords: seconds of a small machine under the race detector. What a call takes is another
@@ -156,7 +156,7 @@ type entrance struct {
 // reset ends all connections, of one member after another, as they are rotated.
 func (e *entrance) reset() {
 	for i, g := range e.gates {
-		g.Lead(e.members[i])
+		g.SetTarget(e.members[i])
 		<-time.After(500 * ms)
 	}
 }
