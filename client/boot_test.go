@@ -114,8 +114,8 @@ func TestTLSIsUsedByAProgramThatDoesNotAsk(t *testing.T) {
 
 func TestNewFindsAWrongSetting(t *testing.T) {
 	for _, opts := range []*client.Options{{Endpoints: []string{"nowhere"}}, {Endpoints: []string{"https://a:1"}, CACert: "/none"}} {
-		if _, err := client.New(opts); !errors.Is(err, client.ErrConfig) {
-			t.Errorf("%+v: got %v, want ErrConfig", opts, err)
+		if _, err := client.New(opts); !errors.Is(err, client.ErrInvalid) {
+			t.Errorf("%+v: got %v, want ErrInvalid", opts, err)
 		}
 	}
 }

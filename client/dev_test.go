@@ -94,8 +94,8 @@ func TestOfSeveralDevClustersNoneIsGuessed(t *testing.T) {
 	writeDev(t, dir, "1", alive)
 	writeDev(t, dir, "2", gate.Addr())
 	_, err := client.Dial(t.Context(), nil)
-	if !errors.Is(err, client.ErrConfig) || !strings.Contains(err.Error(), "export ETCDCTL_ENDPOINTS="+alive) || !strings.Contains(err.Error(), "export ETCDCTL_ENDPOINTS="+gate.Addr()) {
-		t.Errorf("got %v, want ErrConfig with both to choose from", err)
+	if !errors.Is(err, client.ErrInvalid) || !strings.Contains(err.Error(), "export ETCDCTL_ENDPOINTS="+alive) || !strings.Contains(err.Error(), "export ETCDCTL_ENDPOINTS="+gate.Addr()) {
+		t.Errorf("got %v, want ErrInvalid with both to choose from", err)
 	}
 }
 

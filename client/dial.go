@@ -19,7 +19,7 @@ import (
 // ctx bounds the call, not the client: close the client when done with it.
 // opts may be nil.
 //
-// The error is ErrConfig before anything is sent, ErrAuth as soon as a member
+// The error is ErrInvalid before anything is sent, ErrAuth as soon as a member
 // rejects the user, and otherwise ErrUnreachable, which names each endpoint and
 // its last cause. The package documentation has the guarantees.
 func Dial(ctx context.Context, opts *Options) (*clientv3.Client, error) {

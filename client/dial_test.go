@@ -129,7 +129,7 @@ func TestRefusedConnectionsAreReportedBeforeTheDeadline(t *testing.T) {
 			t.Errorf("Dial where nobody listens: got error %v, want one that is %v", err, target)
 		}
 	}
-	for _, target := range []error{client.ErrConfig, client.ErrTLS, client.ErrAuth, context.DeadlineExceeded, context.Canceled} {
+	for _, target := range []error{client.ErrInvalid, client.ErrTLS, client.ErrAuth, context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, target) {
 			t.Errorf("Dial where nobody listens: got error %v, want one that is not %v", err, target)
 		}

@@ -75,7 +75,7 @@ func TestMalformedEndpointsAreNamedWithTheReason(t *testing.T) {
 	} {
 		t.Run(test.given, func(t *testing.T) {
 			_, err := client.Endpoints(&client.Options{Endpoints: []string{"good:1", test.given}})
-			wantError(t, err, client.ErrConfig, "endpoint "+strconv.Quote(test.given), test.want)
+			wantError(t, err, client.ErrInvalid, "endpoint "+strconv.Quote(test.given), test.want)
 		})
 	}
 }
@@ -85,7 +85,7 @@ func TestAMalformedEndpointIsBlamedOnItsVariable(t *testing.T) {
 		t.Run(variable, func(t *testing.T) {
 			t.Setenv(variable, "good:1,bad")
 			_, err := client.Endpoints(nil)
-			wantError(t, err, client.ErrConfig, `endpoint "bad" (from `+variable+")")
+			wantError(t, err, client.ErrInvalid, `endpoint "bad" (from `+variable+")")
 		})
 	}
 }
@@ -100,12 +100,12 @@ func TestAPasswordInAnEndpointIsNotRepeated(t *testing.T) {
 	} {
 		t.Run(given, func(t *testing.T) {
 			_, err := client.Endpoints(&client.Options{Endpoints: []string{given}})
-			wantError(t, err, client.ErrConfig, "xxxxx@", "user")
+			wantError(t, err, client.ErrInvalid, "xxxxx@", "user")
 		})
 	}
 }
 
-// Whatever is given, the outcome is an ErrConfig in one line, or an endpoint
+// Whatever is given, the outcome is an ErrInvalid in one line, or an endpoint
 // that another pass leaves as it is, that has a port, and that clientv3 takes
 // for what it is. A password put in front is never repeated.
 func FuzzEndpoint(f *testing.F) {
@@ -123,8 +123,8 @@ func FuzzEndpoint(f *testing.F) {
 		}
 		got, err := client.Endpoints(&client.Options{Endpoints: []string{given}})
 		if err != nil {
-			if !errors.Is(err, client.ErrConfig) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("Endpoints %q: got error %q, want an ErrConfig in one line", given, err)
+			if !errors.Is(err, client.ErrInvalid) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("Endpoints %q: got error %q, want an ErrInvalid in one line", given, err)
 			}
 			return
 		}

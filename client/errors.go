@@ -6,13 +6,13 @@ import (
 )
 
 var (
-	// ErrConfig: a setting is malformed, missing or contradicts another one, or
+	// ErrInvalid: a setting is malformed, missing or contradicts another one, or
 	// a TLS file cannot be used. Nothing was sent. The message names the
 	// setting, or its variable when it came from the environment.
-	ErrConfig = errors.New("client: bad configuration")
+	ErrInvalid = errors.New("client: invalid argument")
 
 	// ErrPlaintextPassword: the password would have crossed a network
-	// unencrypted. It is an ErrConfig as well: nothing was sent.
+	// unencrypted. It is an ErrInvalid as well: nothing was sent.
 	ErrPlaintextPassword = errors.New("client: password over plaintext")
 
 	// ErrUnreachable: no member answered. The message has the last cause at
@@ -41,8 +41,8 @@ type dialError struct {
 func (e *dialError) Error() string   { return "client: " + e.text }
 func (e *dialError) Unwrap() []error { return e.is }
 
-// configError is an ErrConfig, and whatever is wrapped with %w.
+// configError is an ErrInvalid, and whatever is wrapped with %w.
 func configError(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	return &dialError{err.Error(), []error{ErrConfig, err}}
+	return &dialError{err.Error(), []error{ErrInvalid, err}}
 }

@@ -41,7 +41,7 @@ type Options struct {
 }
 
 // Endpoints returns the endpoints that [Dial] would use, in order. It reads
-// the environment but no file, and sends nothing. Its errors are ErrConfig.
+// the environment but no file, and sends nothing. Its errors are ErrInvalid.
 func Endpoints(opts *Options) ([]string, error) {
 	cfg, err := resolve(opts)
 	if err != nil {

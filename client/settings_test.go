@@ -83,7 +83,7 @@ func TestContradictorySettingsAreRefusedByName(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			test.env.set(t)
 			_, err := client.Endpoints(&test.opts)
-			wantError(t, err, client.ErrConfig, test.want...)
+			wantError(t, err, client.ErrInvalid, test.want...)
 		})
 	}
 }
@@ -135,7 +135,7 @@ func TestAPasswordStaysOffPlaintextNetworks(t *testing.T) {
 				}
 				return
 			}
-			wantError(t, err, client.ErrConfig, `"amy"`, "unencrypted", "https://", "ETCDKIT_INSECURE_PLAINTEXT_PASSWORD=true")
+			wantError(t, err, client.ErrInvalid, `"amy"`, "unencrypted", "https://", "ETCDKIT_INSECURE_PLAINTEXT_PASSWORD=true")
 			if !errors.Is(err, client.ErrPlaintextPassword) {
 				t.Errorf("a password for %s: got %v, want an ErrPlaintextPassword", test.endpoint, err)
 			}

@@ -261,7 +261,7 @@ func TestBadTLSFilesAreNamedAndNothingIsSent(t *testing.T) {
 			test.env.set(t)
 			silent := newMute(t)
 			test.opts.Endpoints = []string{silent.addr}
-			wantDialError(t, test.opts, client.ErrConfig, test.want...)
+			wantDialError(t, test.opts, client.ErrInvalid, test.want...)
 			if n := len(silent.accepted); n != 0 {
 				t.Errorf("Dial %+v: made %d connections, want none", test.opts, n)
 			}

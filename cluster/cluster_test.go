@@ -298,7 +298,7 @@ func TestFaultsNameWhatIsWrongWithTheirTarget(t *testing.T) {
 		want error
 		text string
 	}{
-		{"an unknown member", func() (*cluster.Change, error) { return c.Kill(t.Context(), "etcd9") }, cluster.ErrUnknownMember, `"etcd9": the members are etcd1, etcd2, etcd3, leader, follower, all`},
+		{"an unknown member", func() (*cluster.Change, error) { return c.Kill(t.Context(), "etcd9") }, cluster.ErrInvalid, `"etcd9": the members are etcd1, etcd2, etcd3, leader, follower, all`},
 		{"start of a running member", func() (*cluster.Change, error) { return c.Start(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running already"},
 		{"resume of a running member", func() (*cluster.Change, error) { return c.Resume(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running, not paused"},
 		{"a pause in this process", func() (*cluster.Change, error) { return inProcess.Pause(t.Context(), "etcd1") }, cluster.ErrInProcess, "start the cluster without InProcess"},
@@ -341,8 +341,8 @@ func TestBadOptionsAreRefusedBeforeAnythingStarts(t *testing.T) {
 		{BcryptCost: 3}, {BcryptCost: 32}, {BcryptCost: -1}, {AuthTokenTTL: 1500 * time.Millisecond},
 	} {
 		c, err := cluster.Start(t.Context(), &opts)
-		if !errors.Is(err, cluster.ErrOptions) || c != nil {
-			t.Errorf("%+v: got %v, %v, want ErrOptions", opts, c, err)
+		if !errors.Is(err, cluster.ErrInvalid) || c != nil {
+			t.Errorf("%+v: got %v, %v, want ErrInvalid", opts, c, err)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func TestAllAreThoseThatAFaultCanBeDoneTo(t *testing.T) {
 		`"all": the members are etcd1, etcd2, etcd`: func() (*cluster.Change, error) { return c.MoveLeader(t.Context(), "all") },
 	} {
 		_, err := do()
-		if err == nil || !strings.Contains(err.Error(), what) || !errors.Is(err, cluster.ErrState) && !errors.Is(err, cluster.ErrUnknownMember) {
+		if err == nil || !strings.Contains(err.Error(), what) || !errors.Is(err, cluster.ErrState) && !errors.Is(err, cluster.ErrInvalid) {
 			t.Errorf("got %v, want %q", err, what)
 		}
 	}

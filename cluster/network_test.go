@@ -57,8 +57,8 @@ func TestAPartitionDividesByGroupsAndTheLastOneCounts(t *testing.T) {
 	}
 	put(t, at(t, c, "etcd1"), "k", "v")
 	for _, groups := range [][][]string{nil, {{"etcd1", "etcd2", "etcd3"}}, {{"etcd1"}, {"etcd1"}}} {
-		if _, err := c.Partition(t.Context(), groups...); !errors.Is(err, cluster.ErrOptions) {
-			t.Errorf("partition %v: got %v, want ErrOptions", groups, err)
+		if _, err := c.Partition(t.Context(), groups...); !errors.Is(err, cluster.ErrInvalid) {
+			t.Errorf("partition %v: got %v, want ErrInvalid", groups, err)
 		}
 	}
 }
@@ -128,8 +128,8 @@ func TestLatencyHoldsEveryByteEachWay(t *testing.T) {
 	if got := member(t, c, "etcd1").Latency; got != each {
 		t.Errorf("status: latency %v, want %v", got, each)
 	}
-	if _, err := c.Latency(t.Context(), "etcd1", -1); !errors.Is(err, cluster.ErrOptions) {
-		t.Errorf("negative latency: got %v, want ErrOptions", err)
+	if _, err := c.Latency(t.Context(), "etcd1", -1); !errors.Is(err, cluster.ErrInvalid) {
+		t.Errorf("negative latency: got %v, want ErrInvalid", err)
 	}
 }
 

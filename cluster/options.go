@@ -10,14 +10,13 @@ import (
 
 // Sentinels for errors.Is. Each error that wraps one says what to do next.
 var (
-	// ErrOptions: the Options cannot describe a cluster. Nothing was started.
-	ErrOptions = errors.New("cluster: bad options")
+	// ErrInvalid: an argument or an option cannot be used, or no member has the name that was given
+	// (then the error is an UnknownMemberError). Nothing was done.
+	ErrInvalid = errors.New("cluster: invalid argument")
 	// ErrPortTaken: another process holds a port. The error names it where the system tells.
 	ErrPortTaken = errors.New("cluster: port taken")
 	// ErrDataDir: the data directory cannot be used as it is. It was left untouched.
 	ErrDataDir = errors.New("cluster: data directory")
-	// ErrUnknownMember: no member has this name.
-	ErrUnknownMember = errors.New("cluster: unknown member")
 	// ErrState: the member is not in a state in which this can be done to it.
 	ErrState = errors.New("cluster: wrong state")
 	// ErrNoLeader: "leader" was named and there is none, or no member could be made leader.
@@ -90,22 +89,22 @@ func (o *Options) withDefaults() (Options, error) {
 		opts.Members = 3
 	case 1, 3, 5:
 	default:
-		return opts, fmt.Errorf("%w: %d members: want 1, 3 or 5 (an even number adds a member that may fail and no failure that may be survived)", ErrOptions, opts.Members)
+		return opts, fmt.Errorf("%w: %d members: want 1, 3 or 5 (an even number adds a member that may fail and no failure that may be survived)", ErrInvalid, opts.Members)
 	}
 	if t := opts.ClientTLS; t != nil && (t.CertFile == "" || t.KeyFile == "") {
-		return opts, fmt.Errorf("%w: ClientTLS needs both CertFile and KeyFile", ErrOptions)
+		return opts, fmt.Errorf("%w: ClientTLS needs both CertFile and KeyFile", ErrInvalid)
 	}
 	if c := opts.BcryptCost; c != 0 && (c < 4 || c > 31) {
-		return opts, fmt.Errorf("%w: BcryptCost %d: want 4 to 31, or 0 for etcd's default", ErrOptions, c)
+		return opts, fmt.Errorf("%w: BcryptCost %d: want 4 to 31, or 0 for etcd's default", ErrInvalid, c)
 	}
 	if t := opts.AuthTokenTTL; t < 0 || t%time.Second != 0 {
-		return opts, fmt.Errorf("%w: AuthTokenTTL %v: want whole seconds, or 0 for etcd's default", ErrOptions, t)
+		return opts, fmt.Errorf("%w: AuthTokenTTL %v: want whole seconds, or 0 for etcd's default", ErrInvalid, t)
 	}
 	if opts.QuotaBytes < 0 {
-		return opts, fmt.Errorf("%w: QuotaBytes %d: want more than 0, or 0 for etcd's default", ErrOptions, opts.QuotaBytes)
+		return opts, fmt.Errorf("%w: QuotaBytes %d: want more than 0, or 0 for etcd's default", ErrInvalid, opts.QuotaBytes)
 	}
 	if strings.ContainsRune(opts.DataDir, 0) {
-		return opts, fmt.Errorf("%w: data directory %q contains a NUL byte", ErrOptions, opts.DataDir)
+		return opts, fmt.Errorf("%w: data directory %q contains a NUL byte", ErrInvalid, opts.DataDir)
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -113,14 +112,14 @@ func (o *Options) withDefaults() (Options, error) {
 	return opts, nil
 }
 
-// UnknownMemberError is the ErrUnknownMember that says which names would do.
+// UnknownMemberError is the ErrInvalid for a name that no member has.
 type UnknownMemberError struct {
 	Name  string
-	Known []string
+	Known []string // the names that exist
 }
 
 func (e *UnknownMemberError) Error() string {
-	return fmt.Sprintf("%v %q: the members are %s", ErrUnknownMember, e.Name, strings.Join(e.Known, ", "))
+	return fmt.Sprintf("cluster: unknown member %q: the members are %s", e.Name, strings.Join(e.Known, ", "))
 }
 
-func (e *UnknownMemberError) Is(target error) bool { return target == ErrUnknownMember }
+func (e *UnknownMemberError) Is(target error) bool { return target == ErrInvalid }

@@ -96,7 +96,7 @@ func (c *Cluster) sides(groups [][]string) (map[string]int, error) {
 			}
 			for _, m := range ms {
 				if side[m.name] != 0 {
-					return nil, fmt.Errorf("%w: %s is in two groups; %w", ErrOptions, m.name, errPartition)
+					return nil, fmt.Errorf("%w: %s is in two groups; %w", ErrInvalid, m.name, errPartition)
 				}
 				side[m.name] = i + 1
 			}
@@ -107,7 +107,7 @@ func (c *Cluster) sides(groups [][]string) (map[string]int, error) {
 		different[side[name]] = true
 	}
 	if len(different) < 2 {
-		return nil, fmt.Errorf("%w: these groups leave all members together; %w", ErrOptions, errPartition)
+		return nil, fmt.Errorf("%w: these groups leave all members together; %w", ErrInvalid, errPartition)
 	}
 	return side, nil
 }
@@ -142,7 +142,7 @@ func (c *Cluster) Heal(ctx context.Context) (*Change, error) {
 func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (*Change, error) {
 	return c.cause(ctx, func(ctx context.Context) (string, error) {
 		if d < 0 || d > time.Minute {
-			return "", fmt.Errorf("%w: latency %v: want 0 to 1m", ErrOptions, d)
+			return "", fmt.Errorf("%w: latency %v: want 0 to 1m", ErrInvalid, d)
 		}
 		ms, err := c.between(member)
 		if err != nil {

@@ -56,10 +56,10 @@ func TestMembersShowAReplacedCertificateToTheNextConnection(t *testing.T) {
 	second.Close()
 
 	ca.Issue("me", -time.Minute)
-	if cli, err := client.Dial(t.Context(), opts); !errors.Is(err, client.ErrConfig) && !errors.Is(err, client.ErrTLS) {
+	if cli, err := client.Dial(t.Context(), opts); !errors.Is(err, client.ErrInvalid) && !errors.Is(err, client.ErrTLS) {
 		if err == nil {
 			cli.Close()
 		}
-		t.Errorf("dial with an expired certificate: %v, want ErrConfig or ErrTLS", err)
+		t.Errorf("dial with an expired certificate: %v, want ErrInvalid or ErrTLS", err)
 	}
 }

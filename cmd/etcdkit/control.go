@@ -103,7 +103,7 @@ func obey(ctx context.Context, req request, c *cluster.Cluster, told func(*clust
 	defer cancel()
 	change, err := faults[i].do(ctx, c, req.Args)
 	if err != nil {
-		rep := reply{Error: err.Error(), Usage: errors.Is(err, cluster.ErrOptions)}
+		rep := reply{Error: err.Error(), Usage: errors.Is(err, cluster.ErrInvalid)}
 		errors.As(err, &rep.Unknown)
 		return rep
 	}
