@@ -50,11 +50,11 @@ type member struct {
 	client, peer *proxy
 
 	node     node
-	state    State
+	status   Status
 	view     report
 	reason   string
 	warnings *warnings
-	leaving  State         // what it is after an end that is our doing; "" while it is not
+	leaving  Status        // what it is after an end that is our doing; "" while it is not
 	gone     chan struct{} // closed when the node's end was taken note of
 }
 
@@ -176,7 +176,7 @@ func (c *Cluster) launch(m *member) error {
 		c.reaper.wake(p.pid())
 	}
 	c.mu.Lock()
-	m.node, m.state, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{ID: m.view.ID}, "", warnings, ""
+	m.node, m.status, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{ID: m.view.ID}, "", warnings, ""
 	m.gone = make(chan struct{})
 	gone := m.gone
 	c.broadcast()
@@ -209,8 +209,8 @@ func (c *Cluster) see(m *member, n node, r report) {
 	if m.node != n {
 		return
 	}
-	if m.state == Starting {
-		m.state = Running
+	if m.status == Starting {
+		m.status = Running
 		c.admit(m)
 	}
 	m.view = r
@@ -223,9 +223,9 @@ func (c *Cluster) buried(m *member, n node) {
 	m.peer.mute()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m.node, m.view, m.state = nil, report{ID: m.view.ID}, m.leaving
+	m.node, m.view, m.status = nil, report{ID: m.view.ID}, m.leaving
 	if m.leaving == "" {
-		m.state, m.reason = Failed, n.failure()
+		m.status, m.reason = Failed, n.failure()
 		q := c.quorum()
 		c.opts.Logger.Error(fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
 	}
@@ -260,12 +260,12 @@ func (c *Cluster) until(ctx context.Context, ok func() bool) error {
 
 // end ends the member's node, by one of its ways to end, and waits until nothing of it is left. as is
 // the member's state afterwards.
-func (c *Cluster) end(m *member, as State, how func(node)) error {
+func (c *Cluster) end(m *member, as Status, how func(node)) error {
 	c.mu.Lock()
 	n, gone, warnings := m.node, m.gone, m.warnings
 	m.leaving = as
-	paused := m.state == Paused
-	if m.state == Starting {
+	paused := m.status == Paused
+	if m.status == Starting {
 		how = node.kill // it cannot listen before it serves
 	}
 	c.mu.Unlock()

@@ -67,10 +67,10 @@ func put(t *testing.T, cli *clientv3.Client, key, value string) {
 	}
 }
 
-func member(t *testing.T, c *cluster.Cluster, name string) cluster.MemberStatus {
+func member(t *testing.T, c *cluster.Cluster, name string) cluster.MemberState {
 	t.Helper()
-	s := c.Status()
-	i := slices.IndexFunc(s.Members, func(m cluster.MemberStatus) bool { return m.Name == name })
+	s := c.State()
+	i := slices.IndexFunc(s.Members, func(m cluster.MemberState) bool { return m.Name == name })
 	if i < 0 {
 		t.Fatalf("no member %q in %+v", name, s)
 	}
@@ -89,7 +89,7 @@ func TestAFreshClusterHasALeaderAndServesThroughEveryMember(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := etcdtest.NewCluster(t, &tc.opts)
-			s := c.Status()
+			s := c.State()
 			if len(s.Members) != tc.want || s.Quorum.Up != tc.want || s.Quorum.Leader == "" {
 				t.Errorf("got %+v, want %d members up and a leader", s, tc.want)
 			}
@@ -179,16 +179,16 @@ func TestCloseEndsAFaultAndLeavesNoMember(t *testing.T) {
 		both.Go(func() { _, _ = c.Restart(t.Context(), "etcd1") }) // its outcome is a matter of luck
 		both.Go(func() {
 			for range 100 {
-				_ = c.Status()
+				_ = c.State()
 			}
 		})
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 		both.Wait()
-		for _, m := range c.Status().Members {
+		for _, m := range c.State().Members {
 			if m.PID != 0 {
-				t.Errorf("%s (pid %d) is %s after Close", m.Name, m.PID, m.State)
+				t.Errorf("%s (pid %d) is %s after Close", m.Name, m.PID, m.Status)
 			}
 		}
 	}
@@ -239,7 +239,7 @@ func TestAGracefulStopHandsLeadershipOver(t *testing.T) {
 	cli := etcdtest.Client(t, c) // an open connection must not hold the stop up
 	put(t, cli, "k", "v")
 	did(t)(c.Stop(t.Context(), "leader"))
-	if s := member(t, c, old); s.State != cluster.Stopped || s.PID != 0 {
+	if s := member(t, c, old); s.Status != cluster.Stopped || s.PID != 0 {
 		t.Errorf("got %+v, want it stopped", s)
 	}
 	did(t)(c.Start(t.Context(), old))
@@ -260,7 +260,7 @@ func TestAMemberThatEndsByItselfIsReportedWithItsReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.wait(t, "member ended: signal: killed")
-	if got := member(t, c, "etcd2"); got.State != cluster.Failed || got.Reason != "signal: killed" {
+	if got := member(t, c, "etcd2"); got.Status != cluster.Failed || got.Reason != "signal: killed" {
 		t.Errorf("got %+v, want it failed with its reason", got)
 	}
 	did(t)(c.Start(t.Context(), "etcd2"))
@@ -321,7 +321,7 @@ func TestAMemberInThisProcessStopsAndStarts(t *testing.T) {
 
 func TestAClosedClusterRefusesFaultsAndClosesAgain(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{InProcess: true, Members: 1})
-	dir := c.Status().DataDir
+	dir := c.State().DataDir
 	for range 2 {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)

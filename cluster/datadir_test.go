@@ -63,7 +63,7 @@ func TestAKeptDirectoryIsUsedAgainWithItsDataAndPorts(t *testing.T) {
 		if err != nil || len(resp.Kvs) != 1 {
 			t.Errorf("in process %v: got %v, %v, want the kept key", inProcess, resp, err)
 		}
-		if c.Status().Temporary {
+		if c.State().Temporary {
 			t.Error("status says that kept data is temporary")
 		}
 		if err := c.Close(); err != nil {
@@ -192,7 +192,7 @@ func TestATakenPortIsNamedWithThePidAndProgramThatHoldsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := c.Status().Members[1].Peer // recorded: the next start needs it
+	port := c.State().Members[1].Peer // recorded: the next start needs it
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -67,15 +67,15 @@ func TestAMemberWhoseDiskIsFullFailsWithAClearReasonAndTheOthersServe(t *testing
 	value := strings.Repeat("v", 1<<20)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	for i := 0; member(t, c, "etcd2").State == cluster.Running; i++ {
+	for i := 0; member(t, c, "etcd2").Status == cluster.Running; i++ {
 		if _, err := cli.Put(ctx, fmt.Sprintf("big/%d", i%8), value); err != nil {
 			t.Fatalf("put %d while the disk of one member is full: %v", i, err)
 		}
 	}
 	log.wait(t, "member ended: ")
 	got := member(t, c, "etcd2")
-	if got.State != cluster.Failed || !strings.Contains(got.Reason, "no space left on device") || !strings.Contains(got.Reason, disk) {
-		t.Errorf("got %s, reason %q; want failed for want of space on %s", got.State, got.Reason, disk)
+	if got.Status != cluster.Failed || !strings.Contains(got.Reason, "no space left on device") || !strings.Contains(got.Reason, disk) {
+		t.Errorf("got %s, reason %q; want failed for want of space on %s", got.Status, got.Reason, disk)
 	}
 	put(t, cli, "after", "x")
 

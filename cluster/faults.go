@@ -97,19 +97,19 @@ func (c *Cluster) settle(ctx context.Context) (Quorum, error) {
 
 // need is what a fault needs of its members.
 type need struct {
-	verb   string
-	states []State
+	verb     string
+	statuses []Status
 }
 
 var (
-	toKill    = need{"kill", []State{Running, Paused, Starting}}
-	toStop    = need{"stop", []State{Running, Paused, Starting}}
-	toRestart = need{"restart", []State{Running, Paused, Starting}}
-	toStart   = need{"start", []State{Stopped, Killed, Failed}}
-	toPause   = need{"pause", []State{Running}}
-	toResume  = need{"resume", []State{Paused}}
-	toCut     = need{"cut off", []State{Running, Paused, Starting, Stopped, Killed, Failed}}
-	toLead    = need{"lead", []State{Running}}
+	toKill    = need{"kill", []Status{Running, Paused, Starting}}
+	toStop    = need{"stop", []Status{Running, Paused, Starting}}
+	toRestart = need{"restart", []Status{Running, Paused, Starting}}
+	toStart   = need{"start", []Status{Stopped, Killed, Failed}}
+	toPause   = need{"pause", []Status{Running}}
+	toResume  = need{"resume", []Status{Paused}}
+	toCut     = need{"cut off", []Status{Running, Paused, Starting, Stopped, Killed, Failed}}
+	toLead    = need{"lead", []Status{Running}}
 )
 
 // processes is targets for a fault that needs members that are processes.
@@ -134,14 +134,14 @@ func (c *Cluster) targets(name string, n need) ([]*member, error) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if !slices.Contains(n.states, m.state) {
+		if !slices.Contains(n.statuses, m.status) {
 			return nil, n.refuse(m)
 		}
 		return []*member{m}, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fit := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return !slices.Contains(n.states, m.state) })
+	fit := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return !slices.Contains(n.statuses, m.status) })
 	switch {
 	case len(fit) > 0:
 		return fit, nil
@@ -161,15 +161,15 @@ func (e stateError) Is(target error) bool { return target == ErrState }
 
 // refuse says why the fault cannot be done to the member. Cluster.mu is held.
 func (n need) refuse(m *member) error {
-	is := m.name + " is " + string(m.state)
-	if m.state == Failed {
+	is := m.name + " is " + string(m.status)
+	if m.status == Failed {
 		is = m.name + " has failed"
 	}
-	down := slices.Contains(toStart.states, m.state)
+	down := slices.Contains(toStart.statuses, m.status)
 	switch {
-	case n.verb == toStart.verb && m.state == Paused:
+	case n.verb == toStart.verb && m.status == Paused:
 		return stateError(is + "; resume it")
-	case n.verb == toStart.verb, n.verb == toPause.verb && m.state == Paused, down && (n.verb == toKill.verb || n.verb == toStop.verb):
+	case n.verb == toStart.verb, n.verb == toPause.verb && m.status == Paused, down && (n.verb == toKill.verb || n.verb == toStop.verb):
 		return stateError(is + " already")
 	case n.verb == toResume.verb && down:
 		return stateError(is + ", not paused; start it")
@@ -177,7 +177,7 @@ func (n need) refuse(m *member) error {
 		return stateError(is + ", not paused")
 	case down:
 		return stateError(is + "; start it first")
-	case m.state == Paused:
+	case m.status == Paused:
 		return stateError(is + "; resume it first")
 	}
 	return stateError(is + " and does not serve yet")
@@ -224,7 +224,7 @@ func gracefully(ms []*member) func(node) {
 }
 
 // endAll ends members, all at the same time.
-func (c *Cluster) endAll(ms []*member, as State, how func(node)) error {
+func (c *Cluster) endAll(ms []*member, as Status, how func(node)) error {
 	ends := make(chan error, len(ms))
 	for _, m := range ms {
 		go func() { ends <- c.end(m, as, how) }() // end is bounded
@@ -286,7 +286,7 @@ func (c *Cluster) revive(ctx context.Context, ms []*member) (time.Duration, erro
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for _, m := range ms {
-		err := c.until(ctx, func() bool { return m.state != Starting || !slices.Contains(c.coming(), m) })
+		err := c.until(ctx, func() bool { return m.status != Starting || !slices.Contains(c.coming(), m) })
 		if err != nil {
 			return 0, fmt.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
 		}
@@ -296,7 +296,7 @@ func (c *Cluster) revive(ctx context.Context, ms []*member) (time.Duration, erro
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if slices.ContainsFunc(ms, func(m *member) bool { return m.state != Running }) {
+	if slices.ContainsFunc(ms, func(m *member) bool { return m.status != Running }) {
 		return 0, nil
 	}
 	return time.Since(begin), nil
@@ -324,7 +324,7 @@ func (c *Cluster) coming() []*member {
 	if len(group) < len(c.members)/2+1 {
 		return nil
 	}
-	return slices.DeleteFunc(group, func(m *member) bool { return m.state != Starting })
+	return slices.DeleteFunc(group, func(m *member) bool { return m.status != Starting })
 }
 
 // Pause is SIGSTOP: the member is there and does not answer, as in a long GC or a frozen
@@ -364,7 +364,7 @@ func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
 	})
 }
 
-func (c *Cluster) signal(m *member, to State) (pid int, err error) {
+func (c *Cluster) signal(m *member, to Status) (pid int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, ok := m.node.(*process)
@@ -378,7 +378,7 @@ func (c *Cluster) signal(m *member, to State) (pid int, err error) {
 	if err := send(p.cmd.Process); err != nil {
 		return 0, fmt.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
 	}
-	m.state = to
+	m.status = to
 	c.broadcast()
 	return p.pid(), nil
 }

@@ -16,7 +16,7 @@ func TestAFaultOnAllIsOneChangeAndSoIsWhatUndoesIt(t *testing.T) {
 		what         string
 		do, undo     func() (*cluster.Change, error)
 		did, undid   string
-		state        cluster.State
+		status       cluster.Status
 		lost, remedy string
 	}{
 		{
@@ -46,8 +46,8 @@ func TestAFaultOnAllIsOneChangeAndSoIsWhatUndoesIt(t *testing.T) {
 				t.Errorf("got  %q,\nwant %q", ch, want)
 			}
 			for _, name := range c.Names() {
-				if got := member(t, c, name).State; got != tc.state {
-					t.Errorf("%s is %s, want %s", name, got, tc.state)
+				if got := member(t, c, name).Status; got != tc.status {
+					t.Errorf("%s is %s, want %s", name, got, tc.status)
 				}
 			}
 			ch = did(t)(tc.undo())

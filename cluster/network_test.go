@@ -166,7 +166,7 @@ func TestAnIsolatedMemberRestartsWithoutServingAndServesOnceHealed(t *testing.T)
 	if ch := did(t)(c.Restart(t.Context(), "etcd1")); ch.Restored != 0 {
 		t.Errorf("an isolated member served after %v", ch.Restored)
 	}
-	if got := member(t, c, "etcd1").State; got != cluster.Starting {
+	if got := member(t, c, "etcd1").Status; got != cluster.Starting {
 		t.Errorf("it is %s, want starting", got)
 	}
 	if ch := did(t)(c.Heal(t.Context())); ch.Quorum.Up != 3 {

@@ -42,7 +42,7 @@ func runParent() int {
 		fmt.Println(err)
 		return 1
 	}
-	_ = json.NewEncoder(os.Stdout).Encode(c.Status())
+	_ = json.NewEncoder(os.Stdout).Encode(c.State())
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	return 0
 }
@@ -105,7 +105,7 @@ func TestNoMemberOutlivesAParentThatGotKill9(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s cluster.Status
+	var s cluster.State
 	if err := json.Unmarshal(line, &s); err != nil {
 		t.Fatalf("%q: %v", line, err)
 	}
@@ -119,7 +119,7 @@ func TestNoMemberOutlivesAParentThatGotKill9(t *testing.T) {
 	killed := time.Now()
 	// The product's promise, not a test's patience: within 2 s.
 	eventually(t, 2*time.Second, fmt.Sprintf("one of %+v still runs", s.Members), func() bool {
-		return !slices.ContainsFunc(s.Members, func(m cluster.MemberStatus) bool { return alive(m.PID) })
+		return !slices.ContainsFunc(s.Members, func(m cluster.MemberState) bool { return alive(m.PID) })
 	})
 	t.Logf("all gone %v after kill -9", time.Since(killed))
 	eventually(t, 20*time.Second, "temporary data is still there", func() bool {

@@ -214,7 +214,7 @@ func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
 		}
 		bounded, cancel := context.WithTimeout(ctx, settleTimeout)
 		defer cancel()
-		if err := c.until(bounded, func() bool { return c.quorum().Leader == target.name || target.state != Running }); err != nil {
+		if err := c.until(bounded, func() bool { return c.quorum().Leader == target.name || target.status != Running }); err != nil {
 			return "", fmt.Errorf("%w: %s has handed over, and %s does not lead: %w", ErrNoLeader, from.name, target.name, err)
 		}
 		return "leadership moved from " + from.name, nil

@@ -28,7 +28,7 @@ func usualPorts(i int) (client, peer int) {
 func (c *Cluster) openPorts() error {
 	var initial []string
 	for i := range c.opts.Members {
-		m := &member{name: memberName(i), state: Stopped}
+		m := &member{name: memberName(i), status: Stopped}
 		clientPort, peerPort := c.portsFor(i)
 		m.client = &proxy{member: m.name, net: c.net, direct: c.opts.Direct, addr: loopback(clientPort), target: filepath.Join(c.run, m.name+".client")}
 		m.peer = &proxy{member: m.name, net: c.net, direct: c.opts.Direct, addr: loopback(peerPort), target: filepath.Join(c.run, m.name+".peer"), from: c.dialer}

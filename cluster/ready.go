@@ -42,7 +42,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 
 // ready returns when the member has served a put.
 func (c *Cluster) ready(ctx context.Context, m *member) error {
-	err := c.until(ctx, func() bool { return m.state == Running || m.state == Failed })
+	err := c.until(ctx, func() bool { return m.status == Running || m.status == Failed })
 	if err == nil {
 		if err = c.failed(m); err == nil {
 			err = c.put(ctx, m)
@@ -57,7 +57,7 @@ func (c *Cluster) ready(ctx context.Context, m *member) error {
 func (c *Cluster) failed(m *member) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.state != Failed {
+	if m.status != Failed {
 		return nil
 	}
 	reason := m.reason

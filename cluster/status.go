@@ -9,32 +9,32 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 )
 
-// State of a member.
-type State string
+// Status of a member.
+type Status string
 
 const (
-	Starting State = "starting"
-	Running  State = "running"
-	Paused   State = "paused"  // SIGSTOP: alive to the kernel, silent to everyone
-	Stopped  State = "stopped" // by Stop or Close
-	Killed   State = "killed"  // by Kill
-	Failed   State = "failed"  // ended by itself; Reason says why
+	Starting Status = "starting"
+	Running  Status = "running"
+	Paused   Status = "paused"  // SIGSTOP: alive to the kernel, silent to everyone
+	Stopped  Status = "stopped" // by Stop or Close
+	Killed   Status = "killed"  // by Kill
+	Failed   Status = "failed"  // ended by itself; Reason says why
 )
 
-// Status is the cluster at one moment, as its members report themselves.
-type Status struct {
-	Etcd      string         `json:"etcd"`
-	Members   []MemberStatus `json:"members"`
-	Quorum    Quorum         `json:"quorum"`
-	Endpoints []string       `json:"endpoints"`
-	DataDir   string         `json:"data_dir"`
-	Temporary bool           `json:"temporary"` // DataDir is removed by Close
+// State is the cluster at one moment, as its members report themselves.
+type State struct {
+	Etcd      string        `json:"etcd"`
+	Members   []MemberState `json:"members"`
+	Quorum    Quorum        `json:"quorum"`
+	Endpoints []string      `json:"endpoints"`
+	DataDir   string        `json:"data_dir"`
+	Temporary bool          `json:"temporary"` // DataDir is removed by Close
 }
 
-// MemberStatus is one member in a Status.
-type MemberStatus struct {
-	Name  string `json:"name"`
-	State State  `json:"state"`
+// MemberState is one member in a State.
+type MemberState struct {
+	Name   string `json:"name"`
+	Status Status `json:"state"`
 	// Role is "leader", "follower", or empty while the member is not in a majority. A
 	// member that was cut off may believe otherwise for an election timeout (1 s).
 	Role    string        `json:"role,omitempty"`
@@ -118,18 +118,18 @@ func (q Quorum) remedies() string {
 	return strings.Join(how, " or ")
 }
 
-// Status reports the cluster as it is now.
-func (c *Cluster) Status() Status {
+// State reports the cluster as it is now.
+func (c *Cluster) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Status{
+	s := State{
 		Etcd: version.Version, Quorum: c.quorum(), Endpoints: c.Endpoints(),
 		DataDir: c.data.path, Temporary: c.opts.DataDir == "",
 	}
 	r := c.net.rules.Load()
 	for _, m := range c.members {
-		ms := MemberStatus{
-			Name: m.name, State: m.state, Term: m.view.Term, Client: m.client.addr, Peer: m.peer.addr,
+		ms := MemberState{
+			Name: m.name, Status: m.status, Term: m.view.Term, Client: m.client.addr, Peer: m.peer.addr,
 			Latency: r.delay[m.name], Dir: m.spec.Dir, Log: m.spec.LogFile, Reason: m.reason,
 		}
 		if m.node != nil {
@@ -161,11 +161,11 @@ func (c *Cluster) Status() Status {
 // they agree on. c.mu is held.
 func (c *Cluster) quorum() Quorum {
 	q := Quorum{Size: len(c.members), Need: len(c.members)/2 + 1}
-	q.up = c.largestGroup(func(m *member) bool { return m.state == Running })
+	q.up = c.largestGroup(func(m *member) bool { return m.status == Running })
 	q.Up = len(q.up)
 	q.Starting = len(c.largestGroup((*member).started)) - q.Up
 	for _, m := range c.members {
-		switch m.state {
+		switch m.status {
 		case Running:
 			q.Running++
 		case Paused:
@@ -208,7 +208,7 @@ func (c *Cluster) largestGroup(counts func(*member) bool) []*member {
 }
 
 // started: it runs, or will once it can.
-func (m *member) started() bool { return m.state == Running || m.state == Starting }
+func (m *member) started() bool { return m.status == Running || m.status == Starting }
 
 // agreed is the member of the group that all of it follow in one term, or "".
 func agreed(group []*member) string {

@@ -13,7 +13,7 @@ import (
 func TestNoThreadOfAPausedMemberRuns(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	var pid int
-	for _, m := range c.Status().Members {
+	for _, m := range c.State().Members {
 		if m.Name == "etcd1" {
 			pid = m.PID
 		}

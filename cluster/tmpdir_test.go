@@ -28,8 +28,8 @@ func TestATemporaryDirectoryMayHaveAnyNameThatADirectoryCanHave(t *testing.T) {
 			t.Setenv("TMPDIR", tmp)
 			for _, opts := range []cluster.Options{{Members: 1}, {Members: 1, InProcess: true, DataDir: filepath.Join(tmp, "data")}} {
 				c := etcdtest.NewCluster(t, &opts)
-				if !strings.HasPrefix(c.Status().DataDir, tmp) {
-					t.Errorf("%+v: data is in %s, want it below %s", opts, c.Status().DataDir, tmp)
+				if !strings.HasPrefix(c.State().DataDir, tmp) {
+					t.Errorf("%+v: data is in %s, want it below %s", opts, c.State().DataDir, tmp)
 				}
 				put(t, etcdtest.Client(t, c), "k", "v")
 				if resp, err := etcdtest.Client(t, c).Get(t.Context(), "", clientv3.WithPrefix()); err != nil || len(resp.Kvs) != 1 {

@@ -14,7 +14,7 @@ import (
 // serial is the serial number of the certificate that the cluster shows now.
 func serial(t *testing.T, c *cluster.Cluster, cfg *tls.Config) string {
 	t.Helper()
-	conn, err := tls.Dial("tcp", c.Status().Members[0].Client, cfg)
+	conn, err := tls.Dial("tcp", c.State().Members[0].Client, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

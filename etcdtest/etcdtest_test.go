@@ -52,7 +52,7 @@ func TestAClusterOfItsOwnEndsWithItsTest(t *testing.T) {
 	var dir string
 	t.Run("uses", func(t *testing.T) {
 		c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-		dir = c.Status().DataDir
+		dir = c.State().DataDir
 		if _, err := etcdtest.Client(t, c).Put(t.Context(), "key", "value"); err != nil {
 			t.Fatal(err)
 		}

@@ -86,12 +86,12 @@ func TestAReconnectWithoutCompactionLosesNoTransaction(t *testing.T) {
 func server(t testing.TB, c *cluster.Cluster, m *mirror.Mirror) string {
 	t.Helper()
 	id := m.State().MemberID
-	for _, ms := range c.Status().Members {
+	for _, ms := range c.State().Members {
 		if n, err := strconv.ParseUint(ms.ID, 16, 64); err == nil && n == id && id != 0 {
 			return ms.Name
 		}
 	}
-	t.Fatalf("no member has the id %x: %+v", id, c.Status().Members)
+	t.Fatalf("no member has the id %x: %+v", id, c.State().Members)
 	return ""
 }
 

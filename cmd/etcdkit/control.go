@@ -42,12 +42,12 @@ const (
 // serveControl serves the cluster's control socket. told is called with each change. The returned
 // function ends it and removes the socket.
 func serveControl(c *cluster.Cluster, told func(*cluster.Change)) (stop func(), err error) {
-	ln, remove, err := listenControl(firstPort(c.Status().Members[0].Client))
+	ln, remove, err := listenControl(firstPort(c.State().Members[0].Client))
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, c.Status()) })
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, c.State()) })
 	mux.HandleFunc("POST /fault", func(w http.ResponseWriter, r *http.Request) {
 		req, err := readRequest(w, r)
 		if err != nil {
@@ -114,10 +114,10 @@ func obey(ctx context.Context, req request, c *cluster.Cluster, told func(*clust
 // control speaks to a running dev cluster.
 type control struct{ socket string }
 
-func (k control) status(ctx context.Context) (cluster.Status, error) {
+func (k control) status(ctx context.Context) (cluster.State, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	var s cluster.Status
+	var s cluster.State
 	return s, k.call(ctx, http.MethodGet, "/status", nil, &s)
 }
 

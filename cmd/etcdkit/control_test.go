@@ -31,7 +31,7 @@ func controlled(t *testing.T) (socket string, c *cluster.Cluster) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	return filepath.Join(controlDir(), firstPort(c.Status().Members[0].Client)+socketExt), c
+	return filepath.Join(controlDir(), firstPort(c.State().Members[0].Client)+socketExt), c
 }
 
 // endless is a body that never ends, and counts what was read of it.

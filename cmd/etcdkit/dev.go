@@ -105,13 +105,13 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 		return err
 	}
 	defer stop()
-	silence, err := announce(firstPort(c.Status().Members[0].Client), c.Endpoints())
+	silence, err := announce(firstPort(c.State().Members[0].Client), c.Endpoints())
 	if err != nil {
 		return err
 	}
 	defer silence()
 
-	status, err := json.Marshal(c.Status())
+	status, err := json.Marshal(c.State())
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 	if f.output == "json" {
 		fmt.Fprintf(stdout, "%s\n", status)
 	} else {
-		printReady(stdout, c.Status(), took, f.gateway)
+		printReady(stdout, c.State(), took, f.gateway)
 	}
 	<-ctx.Done()
 	talk.Info("stopping; Ctrl-C again ends it at once")
@@ -170,7 +170,7 @@ func checkReadyFile(name string) error {
 	return nil
 }
 
-func printReady(w io.Writer, s cluster.Status, took time.Duration, gateway bool) {
+func printReady(w io.Writer, s cluster.State, took time.Duration, gateway bool) {
 	noun := "members"
 	if len(s.Members) == 1 {
 		noun = "member"
@@ -194,14 +194,14 @@ func printReady(w io.Writer, s cluster.Status, took time.Duration, gateway bool)
 	fmt.Fprintf(w, "  stop   Ctrl-C\n\n")
 }
 
-func exportLine(s cluster.Status) string {
+func exportLine(s cluster.State) string {
 	return "export ETCDCTL_ENDPOINTS=" + strings.Join(s.Endpoints, ",")
 }
 
-func printMembers(w io.Writer, s cluster.Status) {
+func printMembers(w io.Writer, s cluster.State) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	heading := "  MEMBER\tROLE\tSTATE\tPID\tCLIENT\tPEER"
-	if slices.ContainsFunc(s.Members, func(m cluster.MemberStatus) bool { return note(m) != "" }) {
+	if slices.ContainsFunc(s.Members, func(m cluster.MemberState) bool { return note(m) != "" }) {
 		heading += "\tNOTE"
 	}
 	fmt.Fprintln(t, heading)
@@ -214,7 +214,7 @@ func printMembers(w io.Writer, s cluster.Status) {
 		if role == "" {
 			role = "-"
 		}
-		row := []string{m.Name, role, string(m.State), pid, m.Client, m.Peer}
+		row := []string{m.Name, role, string(m.Status), pid, m.Client, m.Peer}
 		if n := note(m); n != "" {
 			row = append(row, n)
 		}
@@ -223,7 +223,7 @@ func printMembers(w io.Writer, s cluster.Status) {
 	t.Flush()
 }
 
-func note(m cluster.MemberStatus) string {
+func note(m cluster.MemberState) string {
 	var notes []string
 	if len(m.CutFrom) > 0 {
 		notes = append(notes, "cut from "+strings.Join(m.CutFrom, ","))

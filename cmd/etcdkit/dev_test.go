@@ -24,7 +24,7 @@ type dev struct {
 	dir    string
 	cmd    *exec.Cmd
 	stderr *talk
-	status cluster.Status
+	status cluster.State
 }
 
 func startDev(t *testing.T, args ...string) *dev {
@@ -104,7 +104,7 @@ func TestDevTellsMeasuresAndLeavesNothing(t *testing.T) {
 	golden(t, "dev-session", normal(all.String()))
 
 	stdout, _, code := d.does(t, "status", "-o", "json")
-	var s cluster.Status
+	var s cluster.State
 	if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != 0 || s.Quorum.Up != 2 {
 		t.Errorf("status -o json: %+v, %v, exit code %d", s, err, code)
 	}
@@ -126,7 +126,7 @@ func TestDevWritesItsReadyFileAndRemovesItAtItsEnd(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "ready")
 		d := startDev(t, "--members", "1", "--ready-file", file)
 		b, err := os.ReadFile(file)
-		var s cluster.Status
+		var s cluster.State
 		if err != nil || json.Unmarshal(b, &s) != nil || s.Endpoints[0] != d.status.Endpoints[0] {
 			t.Errorf("ready file: %s, %v, want the status", b, err)
 		}

@@ -222,7 +222,7 @@ func newLogs() *cobra.Command {
 }
 
 // logOf is the log file of a member, which may be named "leader".
-func logOf(s cluster.Status, name string) (string, error) {
+func logOf(s cluster.State, name string) (string, error) {
 	if name == "leader" {
 		if name = s.Quorum.Leader; name == "" {
 			return "", cluster.ErrNoLeader

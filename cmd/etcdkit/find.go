@@ -19,8 +19,8 @@ import (
 
 // running asks all dev clusters of the user for their status, at the same time. By port: those that
 // answer, and why others that are there do not.
-func running(ctx context.Context, dir string) (live map[string]cluster.Status, silent map[string]error) {
-	live, silent = make(map[string]cluster.Status), make(map[string]error)
+func running(ctx context.Context, dir string) (live map[string]cluster.State, silent map[string]error) {
+	live, silent = make(map[string]cluster.State), make(map[string]error)
 	entries, _ := os.ReadDir(dir) // not there: none
 	var mu sync.Mutex
 	var asking sync.WaitGroup
@@ -60,20 +60,20 @@ var errKilled = errors.New("was killed")
 
 // ask asks for the status of the dev cluster behind a socket. Its error completes "the dev cluster …". The
 // remains of a killed one are removed.
-func ask(ctx context.Context, socket string) (cluster.Status, error) {
+func ask(ctx context.Context, socket string) (cluster.State, error) {
 	pid, err := listener(socket)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		removeStale(socket)
-		return cluster.Status{}, errKilled
+		return cluster.State{}, errKilled
 	case err != nil:
-		return cluster.Status{}, fmt.Errorf("cannot be asked: %w", err)
+		return cluster.State{}, fmt.Errorf("cannot be asked: %w", err)
 	case stopped(pid):
-		return cluster.Status{}, fmt.Errorf("is stopped (pid %d, by Ctrl-Z?); let it go on: fg in its terminal, or kill -CONT %[1]d", pid)
+		return cluster.State{}, fmt.Errorf("is stopped (pid %d, by Ctrl-Z?); let it go on: fg in its terminal, or kill -CONT %[1]d", pid)
 	}
 	st, err := control{socket}.status(ctx)
 	if err != nil {
-		return cluster.Status{}, fmt.Errorf("does not answer (pid %d): %w", pid, err)
+		return cluster.State{}, fmt.Errorf("does not answer (pid %d): %w", pid, err)
 	}
 	return st, nil
 }
@@ -117,7 +117,7 @@ func findControl(ctx context.Context, port int) (control, error) {
 }
 
 // pointedAt is the port of the cluster that the environment's endpoints belong to, or "".
-func pointedAt(live map[string]cluster.Status) string {
+func pointedAt(live map[string]cluster.State) string {
 	endpoints, err := client.Endpoints(nil)
 	if err != nil {
 		return ""
@@ -145,7 +145,7 @@ func hostPort(endpoint string) string {
 	return addr
 }
 
-func ports(live map[string]cluster.Status) string {
+func ports(live map[string]cluster.State) string {
 	var all []string
 	for p, s := range live {
 		noun := "members"
