@@ -41,6 +41,10 @@ func (i *Instance) registeredAnew(old *Instance) bool {
 	return i.Created != old.Created || i.PID != old.PID || i.Host != old.Host
 }
 
+// TakesRequests reports whether requests may be sent to the instance: it is passing, or warning, or
+// Expired. Pick chooses others only when the service has no such instance.
+func (i *Instance) TakesRequests() bool { return i.Status.Serving() || i.Status == Expired }
+
 // String names the instance for people.
 func (i *Instance) String() string {
 	where := i.Addr

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -9,8 +8,8 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// ErrOptions: an option is out of range. Nothing was sent.
-var ErrOptions = errors.New("discovery: bad options")
+// ErrInvalid: a name or an option is not valid. Nothing was sent. It is registry.ErrInvalid.
+var ErrInvalid = registry.ErrInvalid
 
 // Options of Open, List and Watch. nil and the zero value are the defaults.
 type Options struct {
@@ -53,7 +52,7 @@ func (o *Options) withDefaults() (Options, error) {
 		set.KeepExpired = time.Minute
 	}
 	if set.Policy < Weighted || set.Policy > LeastPending {
-		return set, fmt.Errorf("%w: policy %d: want Weighted, RoundRobin or LeastPending", ErrOptions, set.Policy)
+		return set, fmt.Errorf("%w: policy %d: want Weighted, RoundRobin or LeastPending", ErrInvalid, set.Policy)
 	}
 	return set, nil
 }

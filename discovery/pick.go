@@ -150,7 +150,7 @@ func (o *Options) choices(list []*Instance) choices {
 			return a
 		}
 	}
-	serving := filter(list, func(i *Instance) bool { return i.takesRequests() })
+	serving := filter(list, func(i *Instance) bool { return i.TakesRequests() })
 	if len(serving) == 0 && !o.OnlyServing {
 		serving = list // better than nothing
 	}
@@ -175,9 +175,6 @@ func (o *Options) choices(list []*Instance) choices {
 		stay: uint64(min(1, zoneFactor*near/total*float64(len(zones))) * math.MaxUint32),
 	}
 }
-
-// takesRequests tells whether an instance may be chosen while there are such.
-func (i *Instance) takesRequests() bool { return i.Status.Serving() || i.Status == Expired }
 
 // filter returns the list itself when all of it is wanted.
 func filter(list []*Instance, wanted func(*Instance) bool) []*Instance {

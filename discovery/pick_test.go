@@ -137,7 +137,7 @@ func TestAFailedInstanceCoolsDownAndASuccessEndsThat(t *testing.T) {
 		if got := count(t, 300, pick, id); got["a"] == 0 {
 			t.Errorf("policy %d: a works again, and the picks were %v", policy, got)
 		}
-		if s := v.State(); s.Failures != 1 || s.Picks < 400 {
+		if s := v.Stats(); s.Failures != 1 || s.Picks < 400 {
 			t.Errorf("policy %d: state %+v, want 1 failure and the picks", policy, s)
 		}
 	}
@@ -200,8 +200,8 @@ func TestAFailureThatAProbeFoundEndsNoRequest(t *testing.T) {
 	if got := count(t, 100, answered, id); got["a"] != 0 {
 		t.Errorf("a probe of a has just failed, and the picks were %v", got)
 	}
-	if s := v.State(); s.Failures != most {
-		t.Errorf("State: got %d failures, want %d", s.Failures, most)
+	if s := v.Stats(); s.Failures != most {
+		t.Errorf("Stats: got %d failures, want %d", s.Failures, most)
 	}
 	v.Recovered(a)
 	if got := count(t, 400, answered, id); got["a"] == 0 || got["a"] > 140 { // drawn twice in a quarter of them
@@ -419,7 +419,7 @@ func TestPicksReportsAndChangesGoTogether(t *testing.T) {
 	}
 	stop()
 	picking.Wait()
-	if _, err := discovery.Open(bounded(t), cli, "web", &discovery.Options{Policy: 7}); !errors.Is(err, discovery.ErrOptions) {
-		t.Errorf("policy 7: got %v, want ErrOptions", err)
+	if _, err := discovery.Open(bounded(t), cli, "web", &discovery.Options{Policy: 7}); !errors.Is(err, discovery.ErrInvalid) {
+		t.Errorf("policy 7: got %v, want ErrInvalid", err)
 	}
 }

@@ -63,8 +63,8 @@ type View struct {
 // a second, or half of ctx's time: it is stale because of ErrSaved until etcd was reached, which
 // is tried on in the background.
 //
-// The errors are registry.ErrInvalid and ErrOptions, before anything is sent, mirror.ErrDenied
-// at once, and ctx's with the last cause.
+// The errors are ErrInvalid, before anything is sent, mirror.ErrDenied at once, and ctx's with the
+// last cause.
 func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Options) (*View, error) {
 	v, err := newView(service, opts)
 	if err != nil {
@@ -223,10 +223,6 @@ type State struct {
 	Kept int
 	// Bad are the keys whose values are not instances, and why.
 	Bad map[string]error
-	// Picks so far, and Failures that were reported. Rereads counts, by reason, how often the
-	// list had to be read again.
-	Picks, Failures uint64
-	Rereads         map[mirror.Reason]uint64
 }
 
 // State returns the present state. What etcd has told the mirror below when State is called is in
@@ -241,7 +237,7 @@ func (v *View) State() State {
 	for {
 		l := v.now.Load()
 		s := v.state(l)
-		s.Fresh, s.Since, s.Cause, s.Confirmed, s.Rereads = m.Synced, m.Since, m.Cause, m.Confirmed, m.Rereads
+		s.Fresh, s.Since, s.Cause, s.Confirmed = m.Synced, m.Since, m.Cause, m.Confirmed
 		late := time.Since(began) > enough || mirror.Err() != nil
 		if l.includes(target) || late && !s.Fresh {
 			return s
@@ -259,10 +255,24 @@ func (v *View) State() State {
 
 // state is what a list knows of itself.
 func (v *View) state(l *list) State {
-	return State{
-		Revision: l.revision(), Kept: len(l.instances) - len(l.fresh), Bad: maps.Clone(l.bad),
-		Picks: v.picks.Load(), Failures: v.failures.Load(),
+	return State{Revision: l.revision(), Kept: len(l.instances) - len(l.fresh), Bad: maps.Clone(l.bad)}
+}
+
+// Stats are the counters of a View.
+type Stats struct {
+	Picks    uint64 // of Pick and PickFor
+	Failures uint64 // reported by Report and Failed
+	// Rereads counts, by reason, how often the list had to be read again.
+	Rereads map[mirror.Reason]uint64
+}
+
+// Stats returns the counters.
+func (v *View) Stats() Stats {
+	s := Stats{Picks: v.picks.Load(), Failures: v.failures.Load()}
+	if m := v.mirror.Load(); m != nil {
+		s.Rereads = m.State().Rereads
 	}
+	return s
 }
 
 // Service is the service's name.

@@ -78,9 +78,10 @@ func (m *Metrics) View(v *discovery.View) (remove func()) {
 		state := v.State()
 		s.gauge(viewStale, staleness(state.Fresh, state.Since), service)
 		s.gauge(viewBad, float64(len(state.Bad)), service)
-		s.count(viewPicks, state.Picks, service)
-		s.count(viewFailures, state.Failures, service)
-		s.rereads(viewRereads, state.Rereads, service)
+		stats := v.Stats()
+		s.count(viewPicks, stats.Picks, service)
+		s.count(viewFailures, stats.Failures, service)
+		s.rereads(viewRereads, stats.Rereads, service)
 	})
 }
 

@@ -72,7 +72,7 @@ func everything(t *testing.T) *metrics.Metrics {
 	if _, err := cli.Put(bounded(t), prefix+"web/bad", `{"Addr":`); err != nil {
 		t.Fatal(err)
 	}
-	tr := httptransport.New(cli, &httptransport.Options{Discovery: discovery.Options{Prefix: prefix}})
+	tr := httptransport.New(cli, &httptransport.Options{View: discovery.Options{Prefix: prefix}})
 	t.Cleanup(func() { tr.Close() })
 	m.HTTP("main", tr)
 	resp, err := (&http.Client{Transport: tr}).Get("http://web/")

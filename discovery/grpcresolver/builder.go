@@ -1,7 +1,6 @@
 package grpcresolver
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -18,8 +17,9 @@ import (
 // Scheme is that of targets: etcdkit:///SERVICE.
 const Scheme = "etcdkit"
 
-// ErrTarget: the target names no service. Nothing was sent.
-var ErrTarget = errors.New("grpcresolver: bad target")
+// ErrInvalid: a target does not name a service, or the prefix is not valid. Nothing was sent. It is
+// registry.ErrInvalid.
+var ErrInvalid = registry.ErrInvalid
 
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
@@ -62,8 +62,8 @@ func New(cli *clientv3.Client, opts *Options) *Builder {
 // Scheme is the constant Scheme.
 func (b *Builder) Scheme() string { return Scheme }
 
-// Build is called by gRPC, with a connection's first RPC. It does not wait for etcd. Its errors
-// are ErrTarget, and registry.ErrInvalid if it is the prefix or the name that cannot be.
+// Build is called by gRPC, with a connection's first RPC. It does not wait for etcd. Its error is
+// ErrInvalid.
 func (b *Builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
 	service, err := b.service(target.URL)
 	if err != nil {
@@ -77,19 +77,22 @@ func (b *Builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolv
 	return w, nil
 }
 
-// service is the one that a target names.
+// service returns the service that a target names.
 func (b *Builder) service(u url.URL) (string, error) {
 	service := resolver.Target{URL: u}.Endpoint()
+	invalid := func(err error) (string, error) {
+		return "", fmt.Errorf("grpcresolver: target %s: %w", quote.Text(u.String()), err)
+	}
 	switch {
 	case u.Host != "" || u.User != nil:
-		return "", fmt.Errorf("%w %s: it names an authority: want %s:///SERVICE, with three slashes", ErrTarget, quote.Text(u.String()), Scheme)
+		return invalid(fmt.Errorf("%w: it names an authority: want %s:///SERVICE, with three slashes", ErrInvalid, Scheme))
 	case u.RawQuery != "" || u.Fragment != "":
-		return "", fmt.Errorf("%w %s: there are no parameters: want %s:///SERVICE", ErrTarget, quote.Text(u.String()), Scheme)
+		return invalid(fmt.Errorf("%w: a target has no parameters: want %s:///SERVICE", ErrInvalid, Scheme))
 	case service == "":
-		return "", fmt.Errorf("%w %s: it names no service: want %s:///SERVICE", ErrTarget, quote.Text(u.String()), Scheme)
+		return invalid(fmt.Errorf("%w: it names no service: want %s:///SERVICE", ErrInvalid, Scheme))
 	}
 	if _, err := registry.ServicePrefix(b.opts.View.Prefix, service); err != nil {
-		return "", fmt.Errorf("%w %s: %w", ErrTarget, quote.Text(u.String()), err)
+		return invalid(err)
 	}
 	return service, nil
 }

@@ -49,7 +49,7 @@
 // …/weightedroundrobin, …/ringhash). They avoid no server that hangs. Without any, gRPC's default is
 // pick_first: one instance for each connection. It is drawn by weight, in the zone if there is one,
 // and a different one for each connection. A policy of one's own finds weight, zone and status
-// with InstanceOf.
+// with EndpointOf.
 //
 // # Limits
 //

@@ -59,7 +59,7 @@ func (r *recorder) list() string {
 	}
 	var s []string
 	for _, e := range r.states[len(r.states)-1].Endpoints {
-		i, _ := grpcresolver.InstanceOf(e.Attributes)
+		i, _ := grpcresolver.EndpointOf(e.Attributes)
 		s = append(s, fmt.Sprintf("%s/%d/%s/%s", i.ID, i.Weight, i.Zone, i.Status))
 	}
 	slices.Sort(s)

@@ -119,8 +119,8 @@ func TestBadTargetsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 	} {
 		cc := newRecorder()
 		r, err := b.Build(target(t, bad), cc, resolver.BuildOptions{})
-		if r != nil || !errors.Is(err, grpcresolver.ErrTarget) || !strings.Contains(fmt.Sprint(err), say) {
-			t.Errorf("%s: got %v, %v; want ErrTarget that says %q", bad, r, err, say)
+		if r != nil || !errors.Is(err, grpcresolver.ErrInvalid) || !strings.Contains(fmt.Sprint(err), say) {
+			t.Errorf("%s: got %v, %v; want ErrInvalid that says %q", bad, r, err, say)
 		}
 	}
 	if _, err := b.Build(target(t, "etcdkit:///a/b"), newRecorder(), resolver.BuildOptions{}); !errors.Is(err, registry.ErrInvalid) {
@@ -316,22 +316,22 @@ func TestGRPCIsToldOfWhatMattersToItAndOfNothingElse(t *testing.T) {
 	}
 	for _, attr := range []struct {
 		where string
-		i     func() (grpcresolver.Instance, bool)
+		i     func() (grpcresolver.Endpoint, bool)
 	}{
-		{"endpoint", func() (grpcresolver.Instance, bool) {
-			return grpcresolver.InstanceOf(now.Endpoints[0].Attributes)
+		{"endpoint", func() (grpcresolver.Endpoint, bool) {
+			return grpcresolver.EndpointOf(now.Endpoints[0].Attributes)
 		}},
-		{"address", func() (grpcresolver.Instance, bool) {
+		{"address", func() (grpcresolver.Endpoint, bool) {
 			//lint:ignore SA1019 it is where balancers made with balancer/base find it
-			return grpcresolver.InstanceOf(now.Addresses[0].BalancerAttributes)
+			return grpcresolver.EndpointOf(now.Addresses[0].BalancerAttributes)
 		}},
 	} {
-		want := grpcresolver.Instance{Service: "web", ID: "a", Addr: "h:1", Zone: "z", Weight: 2, Status: registry.Warning}
+		want := grpcresolver.Endpoint{Service: "web", ID: "a", Addr: "h:1", Zone: "z", Weight: 2, Status: registry.Warning}
 		if i, ok := attr.i(); !ok || i != want {
 			t.Errorf("%s: got %+v, %t, want %+v", attr.where, i, ok, want)
 		}
 	}
-	if i, ok := grpcresolver.InstanceOf(nil); ok {
+	if i, ok := grpcresolver.EndpointOf(nil); ok {
 		t.Errorf("without attributes: got %+v", i)
 	}
 }
@@ -393,7 +393,7 @@ func TestPickFirstSpreadsConnectionsByWeightWithinTheZone(t *testing.T) {
 		r := build(t, b, cc)
 		cc.until(t, "a list", func() bool { return len(cc.states) > 0 })
 		defer r.Close() // together: one View
-		first, _ := grpcresolver.InstanceOf(cc.states[0].Endpoints[0].Attributes)
+		first, _ := grpcresolver.EndpointOf(cc.states[0].Endpoints[0].Attributes)
 		got[first.ID]++
 	}
 	if b := got["b"]; b < n*65/100 || b > n*85/100 || got["c"] != 0 { // 7 standard deviations

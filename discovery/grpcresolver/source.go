@@ -10,7 +10,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/discovery"
-	"github.com/etcdkit/etcdkit/registry"
 )
 
 // source is the View of one service, for all resolvers of it.
@@ -69,7 +68,7 @@ func (s *source) open(ctx context.Context, cli *clientv3.Client, opts *discovery
 			opts.Logger.Warn("cannot list the service, and try on", "service", s.service, "error", err)
 		}
 		s.tell(nil, err)
-		if errors.Is(err, discovery.ErrOptions) || errors.Is(err, registry.ErrInvalid) || cli.Ctx().Err() != nil {
+		if errors.Is(err, discovery.ErrInvalid) || cli.Ctx().Err() != nil {
 			return // it would be the same for ever
 		}
 		select {

@@ -147,7 +147,7 @@ func (w *watcher) replace(was map[string]replaced, i listed) generation {
 // "no children to pick from" if there is none; so there is one, without an address.
 func (w *watcher) clear(a *attributes.Attributes) {
 	w.list, w.failure, w.replaced = nil, "", nil
-	none := listed{Instance: Instance{Service: w.source.service, ID: "nobody"}}.endpoint(0)
+	none := listed{Endpoint: Endpoint{Service: w.source.service, ID: "nobody"}}.endpoint(0)
 	none.Addresses = nil
 	_ = w.cc.UpdateState(resolver.State{Endpoints: []resolver.Endpoint{none}, ServiceConfig: w.config, Attributes: a})
 }

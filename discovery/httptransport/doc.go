@@ -44,5 +44,5 @@
 // tried again once its header is there, whatever becomes of its body. An overloaded service that
 // answers 503 is sent up to Options.Attempts times its requests. An instance that is connected to
 // and stays silent, as a process that is stopped, keeps a request until its context is done,
-// unless Options.Patience says otherwise: that is so until the first of these has failed.
+// unless Options.AnswerTimeout says otherwise: that is so until the first of these has failed.
 package httptransport

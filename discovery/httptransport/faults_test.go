@@ -234,7 +234,7 @@ func TestAKilledInstanceCostsARetryPerConnectionAndNoFailure(t *testing.T) {
 
 func TestAStoppedInstanceCostsNoRequestWithPatience(t *testing.T) {
 	const rate, patience = 500, 200 * time.Millisecond
-	s := newSite(t, &httptransport.Options{Patience: patience})
+	s := newSite(t, &httptransport.Options{AnswerTimeout: patience})
 	victim := s.start(t, "a", ttl)
 	s.start(t, "b", ttl)
 	s.start(t, "c", ttl)

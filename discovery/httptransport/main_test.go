@@ -58,7 +58,7 @@ func siteAt(t testing.TB, cli *clientv3.Client, prefix string, opts *httptranspo
 	if opts != nil {
 		o = *opts
 	}
-	o.Discovery.Prefix = prefix
+	o.View.Prefix = prefix
 	tr := httptransport.New(cli, &o)
 	t.Cleanup(func() {
 		if err := tr.Close(); err != nil {

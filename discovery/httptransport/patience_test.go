@@ -15,7 +15,7 @@ import (
 func TestPatienceMovesOnWhereItIsSafe(t *testing.T) {
 	const patience = time.Second // b answers within that
 	goOn := make(chan struct{})
-	s, atA, _ := pair(t, &httptransport.Options{Patience: patience}, func(w http.ResponseWriter, r *http.Request) {
+	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: patience}, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-goOn:
 		case <-r.Context().Done():
@@ -27,7 +27,7 @@ func TestPatienceMovesOnWhereItIsSafe(t *testing.T) {
 			t.Errorf("got %q, %v, want b's answer", body, err)
 		}
 	}
-	if n := s.view().State().Failures; n == 0 || atA.Load() == 0 {
+	if n := s.view().Stats().Failures; n == 0 || atA.Load() == 0 {
 		t.Errorf("%d requests met a, and %d failures were reported", atA.Load(), n)
 	}
 	var all sync.WaitGroup
@@ -58,7 +58,7 @@ func TestPatienceMovesOnWhereItIsSafe(t *testing.T) {
 
 func TestPatienceGivesUpNothingThatCouldNotBeSentAgain(t *testing.T) {
 	const patience = 50 * time.Millisecond
-	s, atA, _ := pair(t, &httptransport.Options{Patience: patience}, func(w http.ResponseWriter, _ *http.Request) {
+	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: patience}, func(w http.ResponseWriter, _ *http.Request) {
 		<-time.After(4 * patience)
 		fmt.Fprint(w, "a")
 	})
@@ -88,7 +88,7 @@ func (b *trickle) Read(p []byte) (int, error) {
 
 func TestPatienceDoesNotRunOutWhileABodyIsSent(t *testing.T) {
 	const patience = 3 * time.Second
-	s, atA, _ := pair(t, &httptransport.Options{Patience: patience}, func(w http.ResponseWriter, r *http.Request) {
+	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: patience}, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, "a")
 	})

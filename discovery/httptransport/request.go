@@ -159,7 +159,7 @@ func (r *request) another() *try {
 // other is an instance that takes requests and was not tried, or nil.
 func (r *request) other() *discovery.Instance {
 	for _, i := range r.s.view.Instances() {
-		if (i.Status.Serving() || i.Status == discovery.Expired) && !r.tried(i) {
+		if i.TakesRequests() && !r.tried(i) {
 			return i
 		}
 	}

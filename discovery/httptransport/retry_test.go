@@ -133,7 +133,7 @@ func TestABodyThatIsTheCallersTroubleIsNotTheInstances(t *testing.T) {
 	if _, err := s.RoundTrip(req); err == nil {
 		t.Error("a header that net/http refuses was sent")
 	}
-	if n, r := s.view().State().Failures, s.Stats().Retries; n+r != 0 {
+	if n, r := s.view().Stats().Failures, s.Stats().Retries; n+r != 0 {
 		t.Errorf("%d failures of instances, and %d retries, want none", n, r)
 	}
 }
@@ -197,7 +197,7 @@ func TestACallerWhoGoesAwayIsObeyedAndNoFailure(t *testing.T) {
 			if timeout := c.want == context.DeadlineExceeded; !errors.As(err, &u) || u.Timeout() != timeout {
 				t.Errorf("%v is a timeout: %t, want %t", err, !timeout, timeout)
 			}
-			if got := s.view().State().Failures; got != c.failures {
+			if got := s.view().Stats().Failures; got != c.failures {
 				t.Errorf("%d failures of instances were reported, want %d", got, c.failures)
 			}
 			if n := hits.Load(); n != 1 {
@@ -310,7 +310,7 @@ func TestAnAbandonedAnswerCostsNeitherItsConnectionNorTime(t *testing.T) {
 // LeastPending sends to the instance that has less to do: with a request that never ended it would shun a, whatever
 // has become of it since.
 func TestARequestIsPendingNoLongerThanItsAnswer(t *testing.T) {
-	s := newSite(t, &httptransport.Options{Discovery: discovery.Options{Policy: discovery.LeastPending}})
+	s := newSite(t, &httptransport.Options{View: discovery.Options{Policy: discovery.LeastPending}})
 	var mode atomic.Value
 	mode.Store("")
 	s.serve("a", func(w http.ResponseWriter, r *http.Request) {

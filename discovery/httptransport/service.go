@@ -67,7 +67,7 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 // run opens the list, and follows it to let go of instances that leave.
 func (s *service) run() {
 	ctx, cancel := context.WithTimeout(s.t.life, openTimeout)
-	s.view, s.err = discovery.Open(ctx, s.t.cli, s.name, &s.t.opts.Discovery)
+	s.view, s.err = discovery.Open(ctx, s.t.cli, s.name, &s.t.opts.View)
 	cancel()
 	if s.err != nil {
 		switch {

@@ -20,16 +20,17 @@ import (
 )
 
 var (
-	// ErrURL: the URL does not name a service. Nothing was sent.
-	ErrURL = errors.New("httptransport: not the URL of a service")
+	// ErrInvalid: the URL does not name a service, or the prefix is not valid. Nothing was sent. It is
+	// registry.ErrInvalid.
+	ErrInvalid = discovery.ErrInvalid
 	// ErrClosed: the Transport was closed, or the etcd client that it stands on. The text says which.
 	ErrClosed = errors.New("httptransport: closed")
 )
 
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
-	// Discovery is for the services' lists: where they are, and how instances are chosen.
-	Discovery discovery.Options
+	// View is for the services' lists: where they are, and how instances are chosen.
+	View discovery.Options
 	// Base sends the requests. Default an http.Transport without a proxy that connects within
 	// 2 s and keeps up to 100 idle connections an instance for 30 s.
 	//
@@ -39,16 +40,16 @@ type Options struct {
 	// instance that left stay for as long as it likes.
 	Base http.RoundTripper
 	// Logger gets a line when an instance is avoided and when it is used again, when none is left
-	// that does not fail, and what Discovery.Logger gets, which it is the default of. nil is silent.
+	// that does not fail, and what View.Logger gets, which it is the default of. nil is silent.
 	Logger *slog.Logger
 	// Attempts is how many instances a request is tried at. Default 3; 1 never tries again.
 	Attempts int
-	// Patience is how long an instance may take to accept a connection, and to begin its answer
+	// AnswerTimeout is how long an instance may take to accept a connection, and to begin its answer
 	// once the request is sent, before a request that can be sent twice goes to another one, if
 	// there is one; while a body is sent, how long it may take none of it. Default for ever: only
 	// you know how long your answers take. At an instance that failed before it is half of what is
 	// left of the request's time, if that is less.
-	Patience time.Duration
+	AnswerTimeout time.Duration
 }
 
 // Transport is an http.RoundTripper whose hosts are services. Its methods may be called from any
@@ -75,8 +76,8 @@ func New(cli *clientv3.Client, opts *Options) *Transport {
 	if opts != nil {
 		t.opts = *opts
 	}
-	if t.opts.Discovery.Logger == nil {
-		t.opts.Discovery.Logger = t.opts.Logger
+	if t.opts.View.Logger == nil {
+		t.opts.View.Logger = t.opts.Logger
 	}
 	if t.opts.Attempts <= 0 {
 		t.opts.Attempts = 3
@@ -105,7 +106,7 @@ func New(cli *clientv3.Client, opts *Options) *Transport {
 // fails and it is safe, to another one. The first request for a service waits until its list is
 // there, for 15 s at most.
 //
-// The errors are ErrURL and ErrClosed, discovery.ErrNone when the service has no instance, those
+// The errors are ErrInvalid and ErrClosed, discovery.ErrNone when the service has no instance, those
 // of discovery.Open, the context's, and otherwise one that names the instances that were tried,
 // with each one's cause within reach of errors.Is and errors.As.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -121,11 +122,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // serviceOf is the service that a URL names.
 func serviceOf(u *url.URL) (string, error) {
 	bad := func(why string) (string, error) {
-		return "", fmt.Errorf("%w: %s: %s", ErrURL, quote.Text(u.Redacted()), why)
+		return "", fmt.Errorf("httptransport: URL %s: %w: %s", quote.Text(u.Redacted()), ErrInvalid, why)
 	}
 	switch {
 	case u == nil:
-		return "", fmt.Errorf("%w: there is none", ErrURL)
+		return "", fmt.Errorf("httptransport: request: %w: it has no URL", ErrInvalid)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return bad("want http:// or https://")
 	case u.Host == "":

@@ -61,13 +61,13 @@ func TestTheHostOfTheURLIsTheService(t *testing.T) {
 func TestURLsThatNameNoServiceAreRefused(t *testing.T) {
 	s := newSite(t, nil)
 	for u, want := range map[string]error{
-		"http://web:80/":         httptransport.ErrURL,
-		"http://web:/":           httptransport.ErrURL,
-		"http://[::1]/":          httptransport.ErrURL,
-		"http:///path":           httptransport.ErrURL,
-		"/path":                  httptransport.ErrURL,
-		"ftp://web/":             httptransport.ErrURL,
-		"http://amy:secret@web/": httptransport.ErrURL,
+		"http://web:80/":         httptransport.ErrInvalid,
+		"http://web:/":           httptransport.ErrInvalid,
+		"http://[::1]/":          httptransport.ErrInvalid,
+		"http:///path":           httptransport.ErrInvalid,
+		"/path":                  httptransport.ErrInvalid,
+		"ftp://web/":             httptransport.ErrInvalid,
+		"http://amy:secret@web/": httptransport.ErrInvalid,
 		"http://../":             registry.ErrInvalid,
 		"http://unknown/":        discovery.ErrNone,
 	} {

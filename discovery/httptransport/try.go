@@ -16,7 +16,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// errSilent is why a try was given up: see Options.Patience.
+// errSilent is why a try was given up: see Options.AnswerTimeout.
 var errSilent = errors.New("no answer")
 
 // errNoAddr: the value in etcd is in no format that is known, or has no address.
@@ -92,7 +92,7 @@ func (t *try) exchange() {
 
 // patience is how long the instance may be silent; 0: for as long as the request lives.
 func (t *try) patience() time.Duration {
-	limit := t.r.t.opts.Patience
+	limit := t.r.t.opts.AnswerTimeout
 	if !t.r.s.view.Failing(t.instance) {
 		return limit
 	}
@@ -142,7 +142,7 @@ func (t *try) end(err error) {
 	case err != nil && !t.guilty():
 		err = context.Canceled
 	}
-	if t.picked || t.r.t.opts.Discovery.Policy != discovery.LeastPending {
+	if t.picked || t.r.t.opts.View.Policy != discovery.LeastPending {
 		t.r.s.view.Report(t.instance, err)
 	}
 	if t.release != nil {

@@ -247,6 +247,6 @@ var oddNames = situation{
 		{rows: keeper, not: "a Keeper has no name"},
 		{rows: view, outcome: stays, err: invalid, note: "also the directory of Options.Dir"},
 		{rows: mirrors, outcome: stays, err: mirrorPrefix},
-		{rows: requests, outcome: stays, note: "refused as grpcresolver.ErrTarget, httptransport.ErrURL or registry.ErrInvalid"},
+		{rows: requests, outcome: stays, note: "refused as registry.ErrInvalid, which is also grpcresolver.ErrInvalid and httptransport.ErrInvalid"},
 	},
 }

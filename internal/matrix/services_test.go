@@ -453,7 +453,7 @@ func openResolver(ctx context.Context, p *place) (*handle, error) {
 	var refused error
 	err = until(ctx, func() error {
 		err := h.answers(ctx)
-		if err != nil && strings.Contains(err.Error(), grpcresolver.ErrTarget.Error()) {
+		if err != nil && strings.Contains(err.Error(), "grpcresolver: target ") { // gRPC passes on the text only
 			refused, err = err, nil
 		}
 		return err
@@ -473,7 +473,7 @@ func openTransport(ctx context.Context, p *place) (*handle, error) {
 		leave()
 		return nil, err
 	}
-	tr := httptransport.New(p.cli, &httptransport.Options{Discovery: discovery.Options{Prefix: p.name + "/"}})
+	tr := httptransport.New(p.cli, &httptransport.Options{View: discovery.Options{Prefix: p.name + "/"}})
 	get := func(ctx context.Context, service string) (string, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+service+"/", nil)
 		if err != nil {

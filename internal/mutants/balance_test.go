@@ -69,7 +69,7 @@ var balanceMutants = []mutant{
 	{"a registration anew costs a live connection, with the balancer etcdkit", "discovery/grpcresolver/balancer.go", []string{
 		"			case !s.ready:\n", "			default:\n",
 	}, "discovery/grpcresolver", "TestARegistrationAnewOfTheSameProcessKeepsItsConnection"},
-	{"a registration anew costs a live connection, with gRPC's own", "discovery/grpcresolver/instance.go", []string{
+	{"a registration anew costs a live connection, with gRPC's own", "discovery/grpcresolver/endpoint.go", []string{
 		"	return r.pid != old.pid || r.host != old.host\n", "	return r != old\n",
 	}, "discovery/grpcresolver", "TestARegistrationAnewOfTheSameProcessKeepsItsConnection"},
 	{"with a closed client RPCs go on to the last list", "discovery/grpcresolver/watcher.go", []string{

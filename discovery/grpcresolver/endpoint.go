@@ -15,9 +15,9 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// Instance is what gRPC's balancers may know of an endpoint. Two are equal if nothing of it has
+// Endpoint is what gRPC's balancers may know of an endpoint. Two are equal if nothing of it has
 // changed.
-type Instance struct {
+type Endpoint struct {
 	Service, ID, Addr string
 	Version, Zone     string
 	Weight            int // 1 at least
@@ -25,7 +25,7 @@ type Instance struct {
 }
 
 type (
-	instanceKey     struct{} // of an endpoint's attributes
+	endpointKey     struct{} // of an endpoint's attributes
 	registrationKey struct{} // of an endpoint's attributes
 	generationKey   struct{} // of an address's attributes
 	viewKey         struct{} // of a state's
@@ -64,7 +64,7 @@ func registrationOf(a *attributes.Attributes) registration {
 
 // listed is an instance with its registration.
 type listed struct {
-	Instance
+	Endpoint
 	registration
 }
 
@@ -81,11 +81,11 @@ func (g generation) of(addr string) resolver.Address {
 	return a
 }
 
-// InstanceOf returns the instance of a resolver.Endpoint's Attributes, or of the
+// EndpointOf returns the instance of a resolver.Endpoint's Attributes, or of the
 // BalancerAttributes of a resolver.Address, which balancers made with gRPC's balancer/base get;
 // those see them as they were when the connection was made.
-func InstanceOf(a *attributes.Attributes) (Instance, bool) {
-	i, ok := a.Value(instanceKey{}).(Instance)
+func EndpointOf(a *attributes.Attributes) (Endpoint, bool) {
+	i, ok := a.Value(endpointKey{}).(Endpoint)
 	return i, ok
 }
 
@@ -94,7 +94,7 @@ func InstanceOf(a *attributes.Attributes) (Instance, bool) {
 func (i listed) endpoint(g generation) resolver.Endpoint {
 	e := resolver.Endpoint{
 		Addresses:  []resolver.Address{g.of(i.Addr)},
-		Attributes: attributes.New(instanceKey{}, i.Instance).WithValue(registrationKey{}, i.registration),
+		Attributes: attributes.New(endpointKey{}, i.Endpoint).WithValue(registrationKey{}, i.registration),
 	}
 	e = weight.Set(e, weight.EndpointInfo{Weight: uint32(i.Weight)})
 	return ringhash.SetHashKey(e, i.ID)
@@ -112,14 +112,13 @@ func plain(e resolver.Endpoint) resolver.Address {
 // view's options have OnlyServing. To gRPC
 // an endpoint is its address, so that of instances at the same one the first counts.
 func (w *watcher) forGRPC(all []*discovery.Instance) []listed {
-	takes := func(i *discovery.Instance) bool { return i.Status.Serving() || i.Status == discovery.Expired }
 	list, seen := make([]listed, 0, len(all)), make(map[string]bool, len(all))
 	rest := func(*discovery.Instance) bool { return !w.builder.opts.View.OnlyServing }
-	for _, wanted := range []func(*discovery.Instance) bool{takes, rest} {
+	for _, wanted := range []func(*discovery.Instance) bool{(*discovery.Instance).TakesRequests, rest} {
 		for _, i := range all {
 			if i.Addr != "" && !seen[i.Addr] && wanted(i) {
 				seen[i.Addr] = true
-				next := listed{Instance: Instance{
+				next := listed{Endpoint: Endpoint{
 					Service: i.Service, ID: i.ID, Addr: i.Addr, Version: i.Version, Zone: i.Zone, Weight: i.Weight, Status: i.Status,
 				}}
 				next.registration = registrationIn(i)
