@@ -135,33 +135,44 @@ func (m *Metrics) HTTP(name string, t *httptransport.Transport) (remove func()) 
 	})
 }
 
-// Registrar adds a registrar's instances, until remove is called. All registrars are one sum: each
-// instance is one registrar's, and a process may have many.
-func (m *Metrics) Registrar(r *registry.Registrar) (remove func()) {
+// Registrar adds a registrar's instances, until remove is called. All registrars and registrations
+// that were added are one sum: a process may have many.
+func (m *Metrics) Registrar(r *registry.Registrar) (remove func()) { return m.addRegistrations(r) }
+
+// Registration adds one instance to the same sum, until remove is called: one that registry.Register
+// returned. What a Registrar returned is counted by Registrar: added here as well, it counts twice.
+func (m *Metrics) Registration(g *registry.Registration) (remove func()) {
+	return m.addRegistrations(g)
+}
+
+// source is a *registry.Registrar or a *registry.Registration.
+type source interface{ Stats() registry.Stats }
+
+func (m *Metrics) addRegistrations(of source) (remove func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.registrars[r] = true
+	m.registrations[of] = true
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if !m.registrars[r] {
+		if !m.registrations[of] {
 			return
 		}
-		delete(m.registrars, r)
-		for loss, n := range r.Stats().Lost {
+		delete(m.registrations, of)
+		for loss, n := range of.Stats().Lost {
 			m.past[loss] += n
 		}
 	}
 }
 
-func (m *Metrics) collectRegistrars(s *scrape) {
+func (m *Metrics) collectRegistrations(s *scrape) {
 	m.mu.Lock()
 	groups, lost := make(map[registry.Group]int), make(map[registry.Loss]uint64)
 	for loss, n := range m.past {
 		lost[loss] = n
 	}
-	for r := range m.registrars {
-		stats := r.Stats()
+	for of := range m.registrations {
+		stats := of.Stats()
 		for g, n := range stats.Registrations {
 			groups[g] += n
 		}

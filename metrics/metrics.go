@@ -16,10 +16,10 @@ import (
 // Metrics is a prometheus.Collector of the handles that were added to it. Its methods may be
 // called from any goroutine.
 type Metrics struct {
-	mu         sync.Mutex
-	handles    map[series]*handle
-	registrars map[*registry.Registrar]bool
-	past       map[registry.Loss]uint64 // of registrars that were removed
+	mu            sync.Mutex
+	handles       map[series]*handle
+	registrations map[source]bool
+	past          map[registry.Loss]uint64 // of registrations that were removed
 }
 
 // series is what makes the metrics of a handle different from those of others.
@@ -31,7 +31,7 @@ type handle struct{ collect func(s *scrape, name string) }
 // New returns a Metrics without handles.
 func New() *Metrics {
 	return &Metrics{
-		handles: make(map[series]*handle), registrars: make(map[*registry.Registrar]bool),
+		handles: make(map[series]*handle), registrations: make(map[source]bool),
 		past: make(map[registry.Loss]uint64),
 	}
 }
@@ -68,7 +68,7 @@ func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	for key, h := range handles {
 		h.collect(s, key.name)
 	}
-	m.collectRegistrars(s)
+	m.collectRegistrations(s)
 }
 
 // scrape is one round of Collect.

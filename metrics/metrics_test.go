@@ -348,11 +348,11 @@ func TestWhatIsRemovedIsShownNoLonger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reg.Close()
-	remove := m.Registrar(reg.Registrar())
+	remove := m.Registration(reg)
 	if _, err := cli.Delete(bounded(t), prefix+"web/a"); err != nil {
 		t.Fatal(err)
 	}
-	for ctx := bounded(t); reg.State().Again == 0; {
+	for ctx := bounded(t); reg.State().Losses == 0; {
 		select {
 		case <-reg.Changed():
 		case <-ctx.Done():
@@ -383,7 +383,7 @@ func TestAScrapeWithoutEtcdTellsHowOldThingsAre(t *testing.T) {
 	}
 	defer v.Close()
 	m.Keeper("main", k)
-	m.Registrar(reg.Registrar())
+	m.Registration(reg)
 	m.View(v)
 	if _, err := c.Pause(bounded(t), "etcd1"); err != nil {
 		t.Fatal(err)

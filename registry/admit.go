@@ -118,7 +118,7 @@ func (r *Registrar) admit(all []*Registration) (leaving *entry, err error) {
 	}
 	for _, reg := range all {
 		r.entries[reg.entry.key] = reg.entry
-		reg.entry.losses = r.losses
+		reg.entry.all = r.losses
 		r.services[reg.entry.service()]++
 		r.touch(reg.entry)
 		if m := reg.entry.monitor; m != nil {

@@ -55,7 +55,8 @@ type entry struct {
 	reason  string
 	since   time.Time // of Registered in State
 	again   int
-	losses  map[Loss]uint64 // the registrar's
+	losses  map[Loss]uint64 // how often by what; nil: never
+	all     map[Loss]uint64 // the registrar's
 	changed chan struct{}
 }
 
@@ -148,7 +149,11 @@ func (e *entry) lost(reason string) bool {
 	}
 	e.written, e.doubted, e.reason, e.since = false, false, reason, now
 	e.again++
+	if e.losses == nil {
+		e.losses = make(map[Loss]uint64)
+	}
 	e.losses[lossOf(reason)]++
+	e.all[lossOf(reason)]++
 	e.tell()
 	return true
 }

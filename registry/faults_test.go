@@ -57,7 +57,7 @@ func outage(t *testing.T, ttl time.Duration) {
 				}
 			}
 			<-time.After(3 * ttl) // the fault's length
-			if s := regs[0].State(); s.Registered || s.Err == nil || s.Reason == "" {
+			if s := regs[0].State(); s.Registered || s.Err == nil || s.LostBecause == "" {
 				t.Errorf("during the outage: %+v, want it to know, and why", s)
 			}
 			there, not := registry.Group{Service: "web", Status: registry.Passing, Registered: true}, registry.Group{Service: "web", Status: registry.Passing}
@@ -128,10 +128,10 @@ func TestARevokedLeaseAndADeletedKeyArePutRightWithinASecond(t *testing.T) {
 					}
 				}
 				s := reg.State()
-				if !s.Registered || s.Again != 1 || s.Reason == "" || int64(s.Lease) != back.Kv.Lease || s.Err != nil {
+				if !s.Registered || s.Losses != 1 || s.LostBecause == "" || int64(s.Lease) != back.Kv.Lease || s.Err != nil {
 					t.Errorf("state %+v, want it registered again, once, and why", s)
 				}
-				if got := reg.Registrar().Stats().Lost; got[registry.LossDeleted]+got[registry.LossLease] != 1 {
+				if got := reg.Stats().Lost; got[registry.LossDeleted]+got[registry.LossLease] != 1 {
 					t.Errorf("Stats have %v lost, want one", got)
 				}
 				if err := reg.Close(); err != nil {
@@ -479,7 +479,7 @@ func TestOneKeyThatIsRefusedKeepsNoOtherFromBeingWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	for ctx := bounded(t); slices.ContainsFunc(regs[:10], func(reg *registry.Registration) bool { s := reg.State(); return s.Again == 0 || !s.Registered }); {
+	for ctx := bounded(t); slices.ContainsFunc(regs[:10], func(reg *registry.Registration) bool { s := reg.State(); return s.Losses == 0 || !s.Registered }); {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():

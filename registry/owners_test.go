@@ -149,7 +149,7 @@ func TestAKeyThatIsDeletedAgainAndAgainIsNotFoughtFor(t *testing.T) {
 			}
 		}
 	}
-	n := reg.State().Again
+	n := reg.State().Losses
 	t.Logf("%d times in 3 s", n)
 	if n < 3 || n > 30 {
 		t.Errorf("registered again %d times in 3 s, want it to go on, ever more slowly", n)

@@ -32,9 +32,9 @@ type State struct {
 	// Err is the last try's error, nil while all is as it should be. With ErrUnauthorised, or
 	// ErrExists from a live process, tries are some seconds apart; with ErrClosed there is none.
 	Err error
-	// Reason is why it was last lost, "" if it never was; Again is how often.
-	Reason string
-	Again  int
+	// LostBecause is why it was last lost, "" if it never was; Losses is how often.
+	LostBecause string
+	Losses      int
 	// Key, Lease and Revision in etcd, of the last write.
 	Key      string
 	Lease    clientv3.LeaseID
@@ -46,7 +46,7 @@ func (g *Registration) State() State {
 	g.registrar.mu.Lock()
 	defer g.registrar.mu.Unlock()
 	e := g.entry
-	s := State{Status: e.status(), Registered: e.written, Since: e.since, Reason: e.reason, Again: e.again, Key: e.key, Revision: e.revision}
+	s := State{Status: e.status(), Registered: e.written, Since: e.since, LostBecause: e.reason, Losses: e.again, Key: e.key, Revision: e.revision}
 	if e.monitor != nil {
 		s.Checks = e.monitor.Results()
 	}

@@ -142,7 +142,7 @@ func TestItComesBackWithoutBeingAsked(t *testing.T) {
 			if string(back.Kv.Value) == "" || back.Kv.Lease == 0 {
 				t.Errorf("came back as %v", back.Kv)
 			}
-			if s := reg.State(); s.Again == 0 || s.Reason == "" {
+			if s := reg.State(); s.Losses == 0 || s.LostBecause == "" {
 				t.Errorf("state %+v, want it to tell of the loss", s)
 			}
 			if err := reg.Close(); err != nil {

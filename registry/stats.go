@@ -34,8 +34,9 @@ func lossOf(reason string) Loss {
 	return LossTaken
 }
 
-// Stats is what a Registrar knows of all its registrations.
+// Stats counts registrations: all of a Registrar, or one.
 type Stats struct {
+	// Registrations are those that are not withdrawn.
 	Registrations map[Group]int
 	// Lost is how often a registration was lost, by what; each was made anew, or is tried.
 	Lost map[Loss]uint64
@@ -48,19 +49,32 @@ type Group struct {
 	Registered bool   // as in State
 }
 
-// Stats counts the registrations that are not withdrawn. It asks nothing of etcd.
+// Stats counts the Registrar's registrations. Lost includes those that were withdrawn since. It asks
+// nothing of etcd.
 func (r *Registrar) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(r.losses)}
 	for _, e := range r.entries {
-		if !e.leaving {
-			there := e.written && e.lease.Err() == nil && r.etcd.Err() == nil
-			s.Registrations[Group{e.instance.Service, e.status(), there}]++
-		}
+		r.count(e, &s)
 	}
 	return s
 }
 
-// Registrar is the one that keeps it registered; of a Registration of its own, too.
-func (g *Registration) Registrar() *Registrar { return g.registrar }
+// Stats counts this registration: Registrations is empty once it is withdrawn. It asks nothing of etcd.
+func (g *Registration) Stats() Stats {
+	r, e := g.registrar, g.entry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(e.losses)}
+	r.count(e, &s)
+	return s
+}
+
+// count adds an entry, unless it is withdrawn. r.mu is held.
+func (r *Registrar) count(e *entry, s *Stats) {
+	if !e.leaving && !e.gone {
+		there := e.written && e.lease.Err() == nil && r.etcd.Err() == nil
+		s.Registrations[Group{e.instance.Service, e.status(), there}]++
+	}
+}

@@ -323,7 +323,7 @@ func TestATryThatIsCarriedOutAfterCloseIsUndone(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantGone(t, server, prefix+"web/b") // so that a was looked at
-			if kv := get(t, server, prefix+"web/a").Kvs; len(kv) != 1 || kv[0].ModRevision != regs[0].State().Revision || regs[0].State().Again != 0 {
+			if kv := get(t, server, prefix+"web/a").Kvs; len(kv) != 1 || kv[0].ModRevision != regs[0].State().Revision || regs[0].State().Losses != 0 {
 				t.Errorf("registered anew: %v, %+v, want it left alone", kv, regs[0].State())
 			}
 		})
