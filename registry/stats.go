@@ -73,7 +73,7 @@ func (g *Registration) Stats() Stats {
 
 // count adds an entry, unless it is withdrawn. r.mu is held.
 func (r *Registrar) count(e *entry, s *Stats) {
-	if !e.leaving && !e.gone {
+	if !e.leaving {
 		there := e.written && e.lease.Err() == nil && r.etcd.Err() == nil
 		s.Registrations[Group{e.instance.Service, e.status(), there}]++
 	}
