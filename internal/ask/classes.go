@@ -45,8 +45,11 @@ var known = []struct {
 	{rpctypes.ErrGRPCNotSupportedForLearner, Refused, "another member is no learner"},
 	{rpctypes.ErrClusterVersionUnavailable, Refused, "the cluster is starting"},
 	{rpctypes.ErrUserEmpty, Final, "authentication is on and the client has no user; for one that has, clientv3 has fetched a token by then"},
-	{rpctypes.ErrPermissionDenied, Final, "only a person can help"},
-	{rpctypes.ErrAuthFailed, Final, "only a person can help"},
+	{rpctypes.ErrPermissionDenied, Final, "a person must grant the permission"},
+	{rpctypes.ErrAuthFailed, Final, "the name or the password is wrong"},
+	{rpctypes.ErrUserNotFound, Final, "the user was deleted"},
+	{rpctypes.ErrPermissionNotGranted, Final, "a person must grant the permission"},
+	{rpctypes.ErrInvalidAuthMgmt, Final, "etcd does not allow it while authentication is on"},
 	{rpctypes.ErrGRPCWatchCanceled, Ambiguous, "the watch ended; another one continues it"},
 }
 
@@ -78,7 +81,7 @@ func ClassOf(err error) Class {
 		return Final
 	}
 	for _, k := range known {
-		if errors.Is(err, k.err) || errors.Is(rpctypes.Error(err), k.err) {
+		if isAny(err, k.err) {
 			return k.class
 		}
 	}
@@ -98,6 +101,39 @@ func ClassOf(err error) Class {
 func NotApplied(err error) bool {
 	class := ClassOf(err)
 	return class == Final || class == Refused
+}
+
+// Permanent tells whether the same request will fail again until a person does something: it is Final,
+// or the member refuses writes as its space is used up.
+func Permanent(err error) bool {
+	return ClassOf(err) == Final || isAny(err, rpctypes.ErrNoSpace)
+}
+
+// Unauthorised tells whether etcd refuses the user: it does not know the user or the password, or the
+// user has no permission. A stale token is no such refusal; see StaleToken.
+func Unauthorised(err error) bool {
+	return isAny(err, rpctypes.ErrPermissionDenied, rpctypes.ErrPermissionNotGranted, rpctypes.ErrAuthFailed,
+		rpctypes.ErrUserNotFound, rpctypes.ErrUserEmpty, rpctypes.ErrInvalidAuthMgmt)
+}
+
+// StaleToken tells whether etcd refuses the token and not the user: the token has expired, the member
+// forgot it when it restarted, or users were changed since. The next request has another.
+func StaleToken(err error) bool {
+	return isAny(err, rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision)
+}
+
+// isAny tells whether err is one of etcd's errors, as clientv3 returns them or as gRPC does.
+func isAny(err error, targets ...error) bool {
+	if err == nil {
+		return false
+	}
+	typed := rpctypes.Error(err)
+	for _, target := range targets {
+		if errors.Is(err, target) || errors.Is(typed, target) {
+			return true
+		}
+	}
+	return false
 }
 
 // Sent tells after a call whether a member may have received it. Its error does not: clientv3 repeats

@@ -67,10 +67,5 @@ func (c *Client) Err() error {
 
 // While returns a context that also ends with the client, with cause ErrClosed.
 func (c *Client) While(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.cli.Ctx(), func() { cancel(ErrClosed) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
-	}
+	return With(ctx, c.cli.Ctx(), ErrClosed)
 }

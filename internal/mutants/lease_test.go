@@ -45,7 +45,7 @@ var leaseMutants = []mutant{
 	{"after an outage all come back at once", "internal/ask/gate.go", []string{
 		"c.sleep(ctx, rand.N(spread))", "c.sleep(ctx, 0*rand.N(spread))",
 	}, "internal/ask", "TestThoseThatWaitComeBackSpread"},
-	{"what was explained before hides a refused certificate", "internal/ask/cause.go", []string{
+	{"what was explained before hides a refused certificate", "internal/ask/unanswered.go", []string{
 		"errors.As(err, &explained) && !refused {", "errors.As(err, &explained) {",
 	}, "internal/ask", "TestARefusedCertificateIsTheCauseOfWhatWasExplainedBefore"},
 	{"in an outage gRPC makes connections beside the prober", "internal/ask/dialer.go", []string{
@@ -63,7 +63,7 @@ var leaseMutants = []mutant{
 	{"a spent bound of closing leaves no time for a try", "internal/ask/farewell.go", []string{
 		"left := max(f.left(), leastBudget-time.Since(began))", "left := f.left()",
 	}, "internal/ask", "TestAFarewellIsRefilledByAnswersOnly"},
-	{"what fails after a refused certificate hides it", "internal/ask/cause.go", []string{
+	{"what fails after a refused certificate hides it", "internal/ask/unanswered.go", []string{
 		"	if TimeIsUp(err) || refused {\n", "	if TimeIsUp(err) {\n",
 	}, "internal/ask", "TestARefusedCertificateStaysTheCauseUntilSomethingAnswers"},
 	{"a refused certificate stays the cause for ever", "internal/ask/gate.go", []string{
