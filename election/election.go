@@ -25,8 +25,8 @@ var (
 	ErrResigned = errors.New("election: resigned")
 	// ErrVacant: there is no leader.
 	ErrVacant = errors.New("election: no leader")
-	// ErrName: the name cannot be one. Nothing was sent.
-	ErrName = errors.New("election: bad name")
+	// ErrInvalid: the caller's mistake: the name, or an option. Nothing was sent.
+	ErrInvalid = errors.New("election: invalid argument")
 	// ErrClosed: the Election was closed.
 	ErrClosed = errors.New("election: closed")
 )
@@ -34,7 +34,7 @@ var (
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
 	// TTL is how long a term outlives a process that died or stands still. Default 10 s; etcd's
-	// minimum is 2 s. Without effect beside a Keeper.
+	// minimum is 2 s. A Keeper has a TTL of its own: both are ErrInvalid.
 	TTL time.Duration
 	// Keeper is a shared one; it stays open. Default one of the Election's own.
 	Keeper *lease.Keeper
@@ -57,15 +57,19 @@ type Election struct {
 	waits   *queue.WaitLog
 }
 
-// New returns the election of a name. It sends nothing. A name that is not one is ErrName from the
+// New returns the election of a name. It sends nothing. A name that is not one is ErrInvalid from the
 // first call.
 func New(cli *clientv3.Client, name string, opts *Options) *Election {
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
+	bad := validName(name)
+	if bad == nil && o.Keeper != nil && o.TTL != 0 {
+		bad = fmt.Errorf("%w: Options.TTL and Options.Keeper of %q are both set: the Keeper has a TTL of its own", ErrInvalid, name)
+	}
 	e := &Election{
-		name: name, cli: cli, bad: validName(name), queue: queue.New(cli, name, o.Keeper, o.TTL), log: o.Logger,
+		name: name, cli: cli, bad: bad, queue: queue.New(cli, name, o.Keeper, o.TTL), log: o.Logger,
 		figures: new(queue.Counters), waits: queue.NewWaitLog(cli, name, o.Logger, "waiting to lead", "", leaderAttrs),
 	}
 	e.words = &queue.Errors{
@@ -77,7 +81,7 @@ func New(cli *clientv3.Client, name string, opts *Options) *Election {
 
 func validName(name string) error {
 	if err := queue.ValidName(name); err != nil {
-		return fmt.Errorf("%w: %w", ErrName, err)
+		return fmt.Errorf("%w: the name: %w", ErrInvalid, err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/lease"
 )
 
 func TestMain(m *testing.M) {
@@ -348,15 +349,15 @@ func TestBadNamesAreRefusedBeforeAnythingIsSent(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	for _, name := range []string{"", "a/", "a\x00", strings.Repeat("n", 1001)} {
 		e := newElection(t, cli, name)
-		if _, err := e.Campaign(bounded(t), "a"); !errors.Is(err, election.ErrName) {
-			t.Errorf("campaign in %.10q: %v, want ErrName", name, err)
+		if _, err := e.Campaign(bounded(t), "a"); !errors.Is(err, election.ErrInvalid) {
+			t.Errorf("campaign in %.10q: %v, want ErrInvalid", name, err)
 		}
-		if _, err := e.Current(bounded(t)); !errors.Is(err, election.ErrName) {
-			t.Errorf("leader of %.10q: %v, want ErrName", name, err)
+		if _, err := e.Current(bounded(t)); !errors.Is(err, election.ErrInvalid) {
+			t.Errorf("leader of %.10q: %v, want ErrInvalid", name, err)
 		}
 		for _, err := range e.Observe(bounded(t)) {
-			if !errors.Is(err, election.ErrName) {
-				t.Errorf("observe %.10q: %v, want ErrName", name, err)
+			if !errors.Is(err, election.ErrInvalid) {
+				t.Errorf("observe %.10q: %v, want ErrInvalid", name, err)
 			}
 		}
 	}
@@ -413,5 +414,15 @@ func TestWhatIsProclaimedEndsWithTheLease(t *testing.T) {
 	}
 	if l, err := e.Current(bounded(t)); !errors.Is(err, election.ErrVacant) {
 		t.Errorf("got %v, %v, want no leader", l, err)
+	}
+}
+
+func TestAKeeperAndATTLAreInvalidTogether(t *testing.T) {
+	cli, name := etcdtest.New(t)
+	k := lease.NewKeeper(cli, nil)
+	t.Cleanup(func() { k.Close() })
+	e := election.New(cli, name, &election.Options{Keeper: k, TTL: 5 * time.Second})
+	if term, err := e.Campaign(bounded(t), "a"); term != nil || !errors.Is(err, election.ErrInvalid) {
+		t.Errorf("got %v, %v, want ErrInvalid", term, err)
 	}
 }

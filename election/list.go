@@ -14,13 +14,13 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// State tells whether a candidate leads.
-type State string
+// Status tells whether a candidate leads.
+type Status string
 
-// States of a candidate.
+// Statuses of a candidate.
 const (
-	Leads State = "leads"
-	Waits State = "waits"
+	Leads Status = "leads"
+	Waits Status = "waits"
 )
 
 // Candidate is one place in an election, as etcd has it: the leader's, or that of one that waits.
@@ -28,7 +28,7 @@ const (
 type Candidate struct {
 	Name     string `json:"name"` // of the election
 	Key      string `json:"key"`
-	State    State  `json:"state"`
+	Status   Status `json:"status"`
 	Position int    `json:"position"` // 0 is the oldest, which leads
 	// Value is what it campaigned with, or proclaimed since: the first 8,192 bytes, of ValueSize. It
 	// may contain anything: print it with %q, or use String.
@@ -136,11 +136,11 @@ func newQueue(l *queue.List) *Queue {
 	q := &Queue{Name: l.Name, Candidates: make([]Candidate, 0, len(l.Entries)), Count: l.Count, Revision: l.Revision}
 	for i, f := range l.Entries {
 		c := Candidate{
-			Name: l.Name, Key: f.Key, State: Waits, Position: i, Value: strings.ToValidUTF8(f.Value, "�"), ValueSize: f.ValueSize,
+			Name: l.Name, Key: f.Key, Status: Waits, Position: i, Value: strings.ToValidUTF8(f.Value, "�"), ValueSize: f.ValueSize,
 			Token: f.Revision, Lease: f.Lease, Foreign: f.Origin != queue.Candidate,
 		}
 		if i == 0 {
-			c.State = Leads
+			c.Status = Leads
 		}
 		q.Candidates = append(q.Candidates, c)
 	}

@@ -38,13 +38,13 @@ func TestCandidatesSayWhoLeadsAndWhoWaits(t *testing.T) {
 	if err != nil || q.Name != name || q.Count != 3 || len(q.Candidates) != 3 {
 		t.Fatalf("got %+v, %v", q, err)
 	}
-	if c := q.Candidates[0]; c.State != election.Leads || c.Key != term.Key() || c.Token != term.Token() || c.Value != "10.0.0.1:81" || c.Foreign || c.Lease == 0 || c.Position != 0 {
+	if c := q.Candidates[0]; c.Status != election.Leads || c.Key != term.Key() || c.Token != term.Token() || c.Value != "10.0.0.1:81" || c.Foreign || c.Lease == 0 || c.Position != 0 {
 		t.Errorf("the leader is %+v", c)
 	}
-	if c := q.Candidates[1]; c.State != election.Waits || c.ValueSize != 40_000 || len(c.Value) != 8192 || c.Foreign || c.Position != 1 {
+	if c := q.Candidates[1]; c.Status != election.Waits || c.ValueSize != 40_000 || len(c.Value) != 8192 || c.Foreign || c.Position != 1 {
 		t.Errorf("the candidate that waits is %.300v", c)
 	}
-	if c := q.Candidates[2]; c.State != election.Waits || c.Lease != s.Lease() || c.Value != "theirs" || !c.Foreign {
+	if c := q.Candidates[2]; c.Status != election.Waits || c.Lease != s.Lease() || c.Value != "theirs" || !c.Foreign {
 		t.Errorf("clientv3's is %+v", c)
 	}
 	for _, c := range q.Candidates {
@@ -74,8 +74,8 @@ func TestCandidatesSayWhoLeadsAndWhoWaits(t *testing.T) {
 	if q, err := election.Candidates(bounded(t), cli, name, nil); err != nil || len(q.Candidates) != 0 {
 		t.Errorf("with nobody there: %+v, %v", q, err)
 	}
-	if _, err := election.Candidates(bounded(t), cli, "bad/", nil); !errors.Is(err, election.ErrName) {
-		t.Errorf("of a bad name: %v, want ErrName", err)
+	if _, err := election.Candidates(bounded(t), cli, "bad/", nil); !errors.Is(err, election.ErrInvalid) {
+		t.Errorf("of a bad name: %v, want ErrInvalid", err)
 	}
 	for range election.List(bounded(t), cli, prefix, nil) {
 		t.Error("an election is listed in which nobody campaigns")

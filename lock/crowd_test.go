@@ -85,7 +85,7 @@ var crowds = map[string]func(t testing.TB, cli *clientv3.Client, name string, ke
 		return func(ctx context.Context) (*lock.Hold, error) { return m.Acquire(ctx) }
 	},
 	"RWMutexes": func(t testing.TB, cli *clientv3.Client, name string, keeper *lease.Keeper, i int) func(context.Context) (*lock.Hold, error) {
-		m := lock.NewRW(cli, name, &lock.Options{Keeper: keeper})
+		m := lock.NewRW(cli, name, &lock.SharedOptions{Keeper: keeper})
 		t.Cleanup(func() { m.Close() })
 		if i%3 == 0 {
 			return func(ctx context.Context) (*lock.Hold, error) { return m.Acquire(ctx) }
@@ -93,7 +93,7 @@ var crowds = map[string]func(t testing.TB, cli *clientv3.Client, name string, ke
 		return func(ctx context.Context) (*lock.Hold, error) { return m.AcquireRead(ctx) }
 	},
 	"Semaphores": func(t testing.TB, cli *clientv3.Client, name string, keeper *lease.Keeper, _ int) func(context.Context) (*lock.Hold, error) {
-		s := lock.NewSemaphore(cli, name, 3, &lock.Options{Keeper: keeper})
+		s := lock.NewSemaphore(cli, name, 3, &lock.SharedOptions{Keeper: keeper})
 		t.Cleanup(func() { s.Close() })
 		return func(ctx context.Context) (*lock.Hold, error) { return s.Acquire(ctx) }
 	},
@@ -300,7 +300,7 @@ func TestHoldingCostsNoRequests(t *testing.T) {
 	var holds []*lock.Hold
 	for i := range smallCrowd {
 		m := lock.New(cli, fmt.Sprint(prefix, "own", i), &lock.Options{Keeper: keeper})
-		r := lock.NewRW(cli, prefix+"shared", &lock.Options{Keeper: keeper})
+		r := lock.NewRW(cli, prefix+"shared", &lock.SharedOptions{Keeper: keeper})
 		t.Cleanup(func() { m.Close(); r.Close() })
 		holds = append(holds, acquire(t, m), must(t)(r.AcquireRead(bounded(t))))
 	}

@@ -35,7 +35,7 @@ func TestAWaiterThatIsDeletedWithTheOneAheadIsLost(t *testing.T) {
 		for round := range 5 {
 			name := prefix + what + string(rune('0'+round))
 			k := lease.NewKeeper(cli, nil)
-			m := lock.NewRW(cli, name, &lock.Options{Keeper: k})
+			m := lock.NewRW(cli, name, &lock.SharedOptions{Keeper: k})
 			first := must(t)(m.Acquire(bounded(t)))
 			w := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return m.Acquire(ctx) })
 			l, err := k.Lease(bounded(t))
@@ -279,7 +279,7 @@ func TestALostHoldThatWasNotReleasedIsSaidToBeInTheWay(t *testing.T) {
 	if _, err := m.TryAcquire(bounded(t)); !errors.Is(err, lock.ErrTaken) || !strings.Contains(err.Error(), "is lost and has not been released") {
 		t.Errorf("TryAcquire: %v, want what is in the way", err)
 	}
-	if _, err := m.Resume(bounded(t), h.Handle()); !errors.Is(err, lock.ErrLost) {
+	if _, err := m.Resume(bounded(t), h.ResumeToken()); !errors.Is(err, lock.ErrLost) {
 		t.Errorf("Resume of it: %v, want ErrLost", err)
 	}
 	if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {

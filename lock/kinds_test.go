@@ -20,14 +20,14 @@ import (
 
 func rwmutex(t testing.TB, cli *clientv3.Client, name string) *lock.RWMutex {
 	t.Helper()
-	m := lock.NewRW(cli, name, &lock.Options{TTL: 5 * time.Second})
+	m := lock.NewRW(cli, name, &lock.SharedOptions{TTL: 5 * time.Second})
 	t.Cleanup(func() { m.Close() })
 	return m
 }
 
 func semaphore(t testing.TB, cli *clientv3.Client, name string, size int) *lock.Semaphore {
 	t.Helper()
-	s := lock.NewSemaphore(cli, name, size, &lock.Options{TTL: 5 * time.Second})
+	s := lock.NewSemaphore(cli, name, size, &lock.SharedOptions{TTL: 5 * time.Second})
 	t.Cleanup(func() { s.Close() })
 	return s
 }

@@ -15,13 +15,13 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// State tells whether an entry holds its lock.
-type State string
+// Status tells whether an entry holds its lock.
+type Status string
 
-// States of an entry.
+// Statuses of an entry.
 const (
-	Holds State = "holds"
-	Waits State = "waits"
+	Holds Status = "holds"
+	Waits Status = "waits"
 )
 
 // Mode tells what an entry shares its lock with.
@@ -30,7 +30,7 @@ type Mode string
 // Modes of an entry.
 const (
 	Exclusive Mode = "exclusive" // with nobody: a Mutex, a writer, and every entry that is not ours
-	Read      Mode = "read"      // with readers
+	Shared    Mode = "shared"    // with other readers of an RWMutex
 	Counted   Mode = "counted"   // with others of a Semaphore, as long as they fit
 )
 
@@ -41,7 +41,7 @@ const (
 type Entry struct {
 	Name     string `json:"name"` // of the lock
 	Key      string `json:"key"`
-	State    State  `json:"state"`
+	Status   Status `json:"status"`
 	Position int    `json:"position"` // in the queue: 0 is the oldest
 	Mode     Mode   `json:"mode"`
 	Weight   int    `json:"weight,omitempty"` // of Size, if it is Counted
@@ -179,17 +179,17 @@ func newQueue(l *queue.List) *Queue {
 // newEntry makes an entry of what was found.
 func newEntry(name string, position int, f queue.Found) Entry {
 	e := Entry{
-		Name: name, Key: f.Key, State: Waits, Position: position, Mode: Exclusive, Token: f.Revision, Lease: f.Lease,
+		Name: name, Key: f.Key, Status: Waits, Position: position, Mode: Exclusive, Token: f.Revision, Lease: f.Lease,
 		Foreign: f.Origin != queue.Lock,
 	}
 	switch {
 	case f.Kind.Shared:
-		e.Mode = Read
+		e.Mode = Shared
 	case f.Kind.Size > 0:
 		e.Mode, e.Weight, e.Size = Counted, f.Kind.Weight, f.Kind.Size
 	}
 	if f.Turn {
-		e.State = Holds
+		e.Status = Holds
 	}
 	var o owner
 	if e.Foreign || json.Unmarshal([]byte(f.Value), &o) != nil || o.PID <= 0 {

@@ -58,7 +58,7 @@ func entries(t testing.TB, q *lock.Queue) (all []string) {
 		if e.Position != i || e.Name != q.Name {
 			t.Errorf("entry %d of %q says that it is number %d of %q", i, q.Name, e.Position, e.Name)
 		}
-		text := fmt.Sprint(e.State, " ", e.Mode)
+		text := fmt.Sprint(e.Status, " ", e.Mode)
 		if e.Size > 0 {
 			text += fmt.Sprint(" ", e.Weight, " of ", e.Size)
 		}
@@ -124,7 +124,7 @@ func TestEntriesSayWhoHoldsAndWhoWaits(t *testing.T) {
 			t.Errorf("the key that nobody owns is %+v", e)
 		}
 		text, err := json.Marshal(first)
-		if want := fmt.Sprintf(`"lease":"%x"`, int64(first.Lease)); err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), `"state":"holds"`) {
+		if want := fmt.Sprintf(`"lease":"%x"`, int64(first.Lease)); err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), `"status":"holds"`) {
 			t.Errorf("as JSON it is %s, %v, want %s in it", text, err, want)
 		}
 		break
@@ -139,8 +139,8 @@ func TestEntriesSayWhoHoldsAndWhoWaits(t *testing.T) {
 	if q, err := lock.Entries(bounded(t), cli, prefix+"free", nil); err != nil || len(q.Entries) != 0 || q.Count != 0 || q.Revision == 0 {
 		t.Errorf("of a lock that nobody holds: %+v, %v", q, err)
 	}
-	if _, err := lock.Entries(bounded(t), cli, "bad/", nil); !errors.Is(err, lock.ErrName) {
-		t.Errorf("of a bad name: %v, want ErrName", err)
+	if _, err := lock.Entries(bounded(t), cli, "bad/", nil); !errors.Is(err, lock.ErrInvalid) {
+		t.Errorf("of a bad name: %v, want ErrInvalid", err)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestEntriesOfAResumedHoldAreKnown(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	before := mutex(t, cli, prefix+"lock")
 	h := acquire(t, before)
-	again := must(t)(mutex(t, cli, prefix+"lock").Resume(bounded(t), h.Handle()))
+	again := must(t)(mutex(t, cli, prefix+"lock").Resume(bounded(t), h.ResumeToken()))
 	q, err := lock.Entries(bounded(t), cli, prefix+"lock", nil)
 	if err != nil || len(q.Entries) != 1 || q.Entries[0].Foreign || q.Entries[0].PID != os.Getpid() {
 		t.Errorf("got %+v, %v, want this process's own", q, err)
@@ -167,7 +167,7 @@ func TestTheStateOfAnEntryIsWhetherItIsHeld(t *testing.T) {
 		}
 		sameTexts(t, entries(t, q), want)
 		for i, e := range q.Entries {
-			if e.State == lock.Holds {
+			if e.Status == lock.Holds {
 				h := all[i].gets(t)
 				if h.Key() != e.Key || h.Token() != e.Token {
 					t.Errorf("entry %d is %s, %d, and its owner holds %s, %d", i, e.Key, e.Token, h.Key(), h.Token())
@@ -192,12 +192,12 @@ func TestTheStateOfAnEntryIsWhetherItIsHeld(t *testing.T) {
 		for i, acquire := range []func(context.Context) (*lock.Hold, error){read(m), read(m), write(m), read(m), write(m)} {
 			all = append(all, queued(t, cli, name, int64(i+1), acquire))
 		}
-		check(t, name, all, []string{"holds read", "holds read", "waits exclusive", "waits read", "waits exclusive"})
+		check(t, name, all, []string{"holds shared", "holds shared", "waits exclusive", "waits shared", "waits exclusive"})
 		release(t, all[0].gets(t))
-		check(t, name, all[1:], []string{"holds read", "waits exclusive", "waits read", "waits exclusive"})
+		check(t, name, all[1:], []string{"holds shared", "waits exclusive", "waits shared", "waits exclusive"})
 		release(t, all[1].gets(t))
 		all[2].held <- all[2].gets(t)
-		check(t, name, all[2:], []string{"holds exclusive", "waits read", "waits exclusive"})
+		check(t, name, all[2:], []string{"holds exclusive", "waits shared", "waits exclusive"})
 		end(t, name, 2, all)
 	})
 	t.Run("a semaphore", func(t *testing.T) {
@@ -388,12 +388,12 @@ func TestWhatOthersWroteIsPrintedHarmlesslyAndShort(t *testing.T) {
 		}
 		e := q.Entries[0]
 		harmless(t, "an entry", e.String())
-		if len(e.Host) > 256 || len(e.Command) > 256 || len(e.Data) > 1024 || e.State != lock.Holds || e.Mode != lock.Exclusive {
+		if len(e.Host) > 256 || len(e.Command) > 256 || len(e.Data) > 1024 || e.Status != lock.Holds || e.Mode != lock.Exclusive {
 			t.Errorf("the entry is %.500v", e)
 		}
-		h, err := lock.NewSemaphore(cli, prefix+"other", 1, &lock.Options{Data: strings.Repeat("x", 1025)}).Acquire(bounded(t))
-		if h != nil || !errors.Is(err, lock.ErrData) {
-			t.Errorf("got %v, %v, want ErrData", h, err)
+		h, err := lock.NewSemaphore(cli, prefix+"other", 1, &lock.SharedOptions{Data: strings.Repeat("x", 1025)}).Acquire(bounded(t))
+		if h != nil || !errors.Is(err, lock.ErrInvalid) {
+			t.Errorf("got %v, %v, want ErrInvalid", h, err)
 		}
 	}
 }

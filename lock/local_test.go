@@ -240,7 +240,7 @@ func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
 	first, other := lock.New(gone, name, &lock.Options{Keeper: k}), lock.New(gone, prefix+"other", &lock.Options{Keeper: k})
 	was := acquire(t, first)
 	acquire(t, other)
-	saved := was.Handle()
+	saved := was.ResumeToken()
 	gate.SetTarget("")
 	t.Cleanup(func() { gone.Close(); k.Close(); first.Close(); other.Close() })
 
@@ -267,7 +267,7 @@ func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
 	}
 	release(t, h)
 	release(t, w.gets(t))
-	if again, err := m.Resume(bounded(t), h.Handle()); again != nil || !errors.Is(err, lock.ErrLost) {
+	if again, err := m.Resume(bounded(t), h.ResumeToken()); again != nil || !errors.Is(err, lock.ErrLost) {
 		t.Errorf("after its release: %v, %v, want ErrLost", again, err)
 	}
 }
@@ -276,9 +276,9 @@ func TestWhatIsNoHandleIsRefused(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	m := mutex(t, cli, prefix+"lock")
 	h := acquire(t, mutex(t, cli, prefix+"other"))
-	for _, saved := range []string{"", "{", "{}", `{"key":"x","revision":1,"nonce":"n"}`, h.Handle()} {
-		if got, err := m.Resume(bounded(t), saved); got != nil || !errors.Is(err, lock.ErrHandle) {
-			t.Errorf("%q: %v, %v, want ErrHandle", saved, got, err)
+	for _, saved := range []string{"", "{", "{}", `{"key":"x","revision":1,"nonce":"n"}`, h.ResumeToken()} {
+		if got, err := m.Resume(bounded(t), saved); got != nil || !errors.Is(err, lock.ErrInvalid) {
+			t.Errorf("%q: %v, %v, want ErrInvalid", saved, got, err)
 		}
 	}
 	release(t, h)

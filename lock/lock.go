@@ -33,17 +33,12 @@ var (
 	// ErrUnknown: a Commit was not answered, and whether it was carried out could not be found
 	// out. The hold is over.
 	ErrUnknown = errors.New("lock: outcome unknown")
-	// ErrName: the name cannot be one. Nothing was sent.
-	ErrName = errors.New("lock: bad name")
-	// ErrOp: something other than a Get was to be read with the lock. Nothing was sent.
-	ErrOp = errors.New("lock: bad operation")
-	// ErrSize: a Semaphore cannot have this size, or give so much of it. Nothing was sent.
-	ErrSize = errors.New("lock: bad size")
+	// ErrInvalid: the caller's mistake: the name, an option, the size of a Semaphore, an operation that
+	// is not a Get, or a text that is no resume token of this lock. Nothing was sent.
+	ErrInvalid = errors.New("lock: invalid argument")
 	// ErrNested: the lock was asked for within Do or DoRead of the same lock, with its context: it
 	// would wait for itself.
 	ErrNested = errors.New("lock: held by the caller already")
-	// ErrData: Options.Data cannot be one. Nothing was sent.
-	ErrData = errors.New("lock: bad data")
 	// ErrClosed: the lock was closed.
 	ErrClosed = errors.New("lock: closed")
 )
@@ -51,7 +46,7 @@ var (
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
 	// TTL is how long the lock outlives a process that died or stands still. Default 10 s; etcd's
-	// minimum is 2 s. Without effect beside a Keeper.
+	// minimum is 2 s. A Keeper has a TTL of its own: both are ErrInvalid.
 	TTL time.Duration
 	// Keeper is a shared one; it stays open. Default one of the lock's own.
 	Keeper *lease.Keeper
@@ -67,8 +62,17 @@ type Options struct {
 	// has changed or the call has the lock; and one for each hold that is lost. nil is silent.
 	Logger *slog.Logger
 	// Data is a text of the caller's in the entry, which Entries and List show to others: a job's id,
-	// say. At most 1,024 bytes of UTF-8, else every call is ErrData.
+	// say. At most 1,024 bytes of UTF-8, else every call is ErrInvalid.
 	Data string
+}
+
+// SharedOptions of NewRW and NewSemaphore are those of Options that apply to locks with several
+// holders. nil and the zero value are the defaults.
+type SharedOptions struct {
+	TTL    time.Duration // see Options.TTL
+	Keeper *lease.Keeper // see Options.Keeper
+	Logger *slog.Logger  // see Options.Logger
+	Data   string        // see Options.Data
 }
 
 // lock is what all kinds have in common.
@@ -84,14 +88,18 @@ type lock struct {
 	waits   *queue.WaitLog
 }
 
-func newLock(cli *clientv3.Client, name string, opts *Options) lock {
-	var o Options
+func newLock(cli *clientv3.Client, name string, opts *SharedOptions) lock {
+	var o SharedOptions
 	if opts != nil {
 		o = *opts
 	}
 	bad := validName(name)
-	if bad == nil && (len(o.Data) > mostData || !utf8.ValidString(o.Data)) {
-		bad = fmt.Errorf("%w: %s: want at most %d bytes of UTF-8", ErrData, quote.Text(o.Data), mostData)
+	switch {
+	case bad != nil:
+	case len(o.Data) > mostData || !utf8.ValidString(o.Data):
+		bad = fmt.Errorf("%w: Options.Data of %q is %s: want at most %d bytes of UTF-8", ErrInvalid, name, quote.Text(o.Data), mostData)
+	case o.Keeper != nil && o.TTL != 0:
+		bad = fmt.Errorf("%w: Options.TTL and Options.Keeper of %q are both set: the Keeper has a TTL of its own", ErrInvalid, name)
 	}
 	figures := new(queue.Counters)
 	return lock{
@@ -106,7 +114,7 @@ func newLock(cli *clientv3.Client, name string, opts *Options) lock {
 
 func validName(name string) error {
 	if err := queue.ValidName(name); err != nil {
-		return fmt.Errorf("%w: %w", ErrName, err)
+		return fmt.Errorf("%w: the name: %w", ErrInvalid, err)
 	}
 	return nil
 }
@@ -118,7 +126,7 @@ func (l *lock) begin(ctx context.Context, reads []clientv3.Op) (_ context.Contex
 	}
 	for _, op := range reads {
 		if !op.IsGet() {
-			return nil, nil, fmt.Errorf("%w: only Gets can ride on an Acquire", ErrOp)
+			return nil, nil, fmt.Errorf("%w: acquire %q: only Gets can be read with the lock", ErrInvalid, l.name)
 		}
 	}
 	ctx, done, err = l.queue.Begin(ctx)

@@ -330,11 +330,27 @@ func TestBadNamesAndReadsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		m := mutex(t, cli, name)
 		_, acquire := m.Acquire(bounded(t))
 		_, try := m.TryAcquire(bounded(t))
-		if !errors.Is(acquire, lock.ErrName) || !errors.Is(try, lock.ErrName) {
-			t.Errorf("%.10q: got %v and %v, want ErrName", name, acquire, try)
+		if !errors.Is(acquire, lock.ErrInvalid) || !errors.Is(try, lock.ErrInvalid) {
+			t.Errorf("%.10q: got %v and %v, want ErrInvalid", name, acquire, try)
 		}
 	}
-	if _, err := mutex(t, cli, prefix+"lock").Acquire(bounded(t), clientv3.OpPut("x", "1")); !errors.Is(err, lock.ErrOp) {
-		t.Errorf("a Put with an Acquire: got %v, want ErrOp", err)
+	if _, err := mutex(t, cli, prefix+"lock").Acquire(bounded(t), clientv3.OpPut("x", "1")); !errors.Is(err, lock.ErrInvalid) {
+		t.Errorf("a Put with an Acquire: got %v, want ErrInvalid", err)
+	}
+}
+
+func TestAKeeperAndATTLAreInvalidTogether(t *testing.T) {
+	cli, name := etcdtest.New(t)
+	k := lease.NewKeeper(cli, nil)
+	t.Cleanup(func() { k.Close() })
+	both := &lock.SharedOptions{Keeper: k, TTL: 5 * time.Second}
+	for what, try := range map[string]func(context.Context) (*lock.Hold, error){
+		"Mutex":     lock.New(cli, name, &lock.Options{Keeper: k, TTL: 5 * time.Second}).TryAcquire,
+		"RWMutex":   lock.NewRW(cli, name, both).TryAcquire,
+		"Semaphore": lock.NewSemaphore(cli, name, 2, both).TryAcquire,
+	} {
+		if h, err := try(bounded(t)); h != nil || !errors.Is(err, lock.ErrInvalid) {
+			t.Errorf("%s: got %v, %v, want ErrInvalid", what, h, err)
+		}
 	}
 }

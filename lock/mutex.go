@@ -43,14 +43,15 @@ type turn struct {
 }
 
 // New returns the lock of a name. It sends nothing. Locks of the same name exclude one another,
-// clientv3/concurrency's Mutex and "etcdctl lock" included. A name that is not one is ErrName
+// clientv3/concurrency's Mutex and "etcdctl lock" included. A name that is not one is ErrInvalid
 // from the first call.
 func New(cli *clientv3.Client, name string, opts *Options) *Mutex {
-	m := &Mutex{lock: newLock(cli, name, opts)}
+	var o Options
 	if opts != nil {
-		m.local, m.linger = opts.Local, opts.Linger
+		o = *opts
 	}
-	return m
+	shared := &SharedOptions{TTL: o.TTL, Keeper: o.Keeper, Logger: o.Logger, Data: o.Data}
+	return &Mutex{lock: newLock(cli, name, shared), local: o.Local, linger: o.Linger}
 }
 
 // Acquire waits until the lock is held. reads, which are Gets, ride on the request that finds that

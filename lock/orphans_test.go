@@ -79,7 +79,7 @@ func TestAResumeWithoutAnAnswerKeepsNobodyOut(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	elsewhere, _ := etcdtest.New(t)
 	name := prefix + "lock"
-	saved := acquire(t, mutex(t, elsewhere, name)).Handle()
+	saved := acquire(t, mutex(t, elsewhere, name)).ResumeToken()
 	m := mutex(t, cli, name)
 	r := rig(cli)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -115,7 +115,7 @@ func TestALateNoteDoesNotUndoAResume(t *testing.T) {
 		return resp, err
 	})
 	<-arrived // a second after it was acquired
-	again, err := mutex(t, cli, name).Resume(bounded(t), h.Handle())
+	again, err := mutex(t, cli, name).Resume(bounded(t), h.ResumeToken())
 	if err != nil {
 		t.Fatal(err)
 	}

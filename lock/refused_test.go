@@ -25,7 +25,7 @@ func TestWhereConnectionsAreRefusedEachErrorSaysSoAndWhere(t *testing.T) {
 		return m, acquire(t, m)
 	}
 	free, saved := hold("free")
-	text := saved.Handle()
+	text := saved.ResumeToken()
 	release(t, saved)
 	_, released := hold("released")
 	_, committed := hold("committed")

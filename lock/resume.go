@@ -3,7 +3,6 @@ package lock
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,11 +10,8 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// ErrHandle: what Resume was given is no handle of this lock. Nothing was sent.
-var ErrHandle = errors.New("lock: bad handle")
-
-// handle is what another process needs to know a hold.
-type handle struct {
+// resumeToken is what another process needs to know a hold.
+type resumeToken struct {
 	Key      string `json:"key"`
 	Revision int64  `json:"revision"`
 	Nonce    string `json:"nonce"`
@@ -24,19 +20,19 @@ type handle struct {
 // resumeTimeout bounds a Resume whose context has no end.
 const resumeTimeout = 10 * time.Second
 
-// Handle is a text by which a process that is started again, within the TTL, can take this hold of
+// ResumeToken is a text by which a process that is started again, within the TTL, can take this hold of
 // a Mutex back: see Mutex.Resume. Save it where the next process finds it and nobody else does.
-func (h *Hold) Handle() string {
+func (h *Hold) ResumeToken() string {
 	var o owner
 	_ = json.Unmarshal([]byte(h.held.Entry().Value), &o) // of this process
-	b, err := json.Marshal(handle{h.Key(), h.Token(), o.Nonce})
+	b, err := json.Marshal(resumeToken{h.Key(), h.Token(), o.Nonce})
 	if err != nil {
 		panic(err) // strings and a number
 	}
 	return string(b)
 }
 
-// Resume takes a hold back that an earlier process had, by its Handle, with the same token; or not
+// Resume takes a hold back that an earlier process had, by its ResumeToken, with the same token; or not
 // at all: when its lease has ended or it was released, and when another process has resumed it
 // before, it is ErrLost, and the way is Acquire.
 //
@@ -50,12 +46,12 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
 	defer cancel()
-	var was handle
+	var was resumeToken
 	if err := json.Unmarshal([]byte(saved), &was); err != nil {
-		return nil, fmt.Errorf("%w: %.60q: %w", ErrHandle, saved, err)
+		return nil, fmt.Errorf("%w: resume %q with %.60q: %w", ErrInvalid, m.name, saved, err)
 	}
 	if !m.queue.Excludes(was.Key) || was.Nonce == "" { // who reads, or counts, does not keep others out
-		return nil, fmt.Errorf("%w: its key is %s: want one of a Mutex %q", ErrHandle, quote.Text(was.Key), m.name)
+		return nil, fmt.Errorf("%w: resume %q: the token is of the key %s: want the ResumeToken of a Mutex of this name", ErrInvalid, m.name, quote.Text(was.Key))
 	}
 	m.mu.Lock()
 	busy := m.busy
@@ -81,7 +77,7 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	return m.hold(e), nil
 }
 
-func (m *Mutex) resume(ctx context.Context, was handle) (*queue.Entry, error) {
+func (m *Mutex) resume(ctx context.Context, was resumeToken) (*queue.Entry, error) {
 	resp, err := m.cli.Get(ctx, was.Key)
 	if err != nil {
 		return nil, err

@@ -20,9 +20,9 @@ var ErrUpgrade = errors.New("lock: a read hold cannot become a write hold")
 // A Mutex of the same name, clientv3's and etcdctl's too, is a writer.
 type RWMutex struct{ lock }
 
-// NewRW returns the read-write lock of a name. It sends nothing. A name that is not one is ErrName
+// NewRW returns the read-write lock of a name. It sends nothing. A name that is not one is ErrInvalid
 // from the first call.
-func NewRW(cli *clientv3.Client, name string, opts *Options) *RWMutex {
+func NewRW(cli *clientv3.Client, name string, opts *SharedOptions) *RWMutex {
 	return &RWMutex{newLock(cli, name, opts)}
 }
 

@@ -29,12 +29,12 @@ type Semaphore struct {
 // maxSize is how much a Semaphore may count to: each that waits knows all who are ahead.
 const maxSize = 10_000
 
-// NewSemaphore returns the semaphore of a name. It sends nothing. A name that is not one is ErrName,
-// and a size that is not 1 to 10,000 is ErrSize, from the first call.
-func NewSemaphore(cli *clientv3.Client, name string, size int, opts *Options) *Semaphore {
+// NewSemaphore returns the semaphore of a name. It sends nothing. An invalid name, or a size that is
+// not 1 to 10,000, is ErrInvalid from the first call.
+func NewSemaphore(cli *clientv3.Client, name string, size int, opts *SharedOptions) *Semaphore {
 	s := &Semaphore{newLock(cli, name, opts), size}
 	if s.bad == nil && (size < 1 || size > maxSize) {
-		s.bad = fmt.Errorf("%w: semaphore %q of %d: want 1 to %d", ErrSize, name, size, maxSize)
+		s.bad = fmt.Errorf("%w: semaphore %q of %d: want 1 to %d", ErrInvalid, name, size, maxSize)
 	}
 	return s
 }
@@ -45,7 +45,7 @@ func (s *Semaphore) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, e
 }
 
 // AcquireN waits until there is room for n, which one Release gives back. An n that is not 1 to the
-// semaphore's size is ErrSize.
+// semaphore's size is ErrInvalid.
 func (s *Semaphore) AcquireN(ctx context.Context, n int, reads ...clientv3.Op) (*Hold, error) {
 	kind, err := s.kind(n)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Semaphore) TryAcquireN(ctx context.Context, n int) (*Hold, error) {
 
 func (s *Semaphore) kind(n int) (queue.Kind, error) {
 	if s.bad == nil && (n < 1 || n > s.size) {
-		return queue.Kind{}, fmt.Errorf("%w: %d of the semaphore %q of %d: want 1 to %d", ErrSize, n, s.name, s.size, s.size)
+		return queue.Kind{}, fmt.Errorf("%w: %d of the semaphore %q of %d: want 1 to %d", ErrInvalid, n, s.name, s.size, s.size)
 	}
 	return queue.Kind{Weight: n, Size: s.size}, nil
 }

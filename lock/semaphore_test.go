@@ -45,13 +45,13 @@ func TestSizesThatCannotBeAreRefused(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
 	for _, size := range []int{0, -1, 10_001} {
-		if h, err := semaphore(t, cli, name, size).Acquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrSize) {
-			t.Errorf("size %d: %v, %v, want ErrSize", size, h, err)
+		if h, err := semaphore(t, cli, name, size).Acquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrInvalid) {
+			t.Errorf("size %d: %v, %v, want ErrInvalid", size, h, err)
 		}
 	}
 	for _, n := range []int{0, -1, 4} {
-		if h, err := semaphore(t, cli, name, 3).AcquireN(bounded(t), n); h != nil || !errors.Is(err, lock.ErrSize) {
-			t.Errorf("%d of 3: %v, %v, want ErrSize", n, h, err)
+		if h, err := semaphore(t, cli, name, 3).AcquireN(bounded(t), n); h != nil || !errors.Is(err, lock.ErrInvalid) {
+			t.Errorf("%d of 3: %v, %v, want ErrInvalid", n, h, err)
 		}
 	}
 }

@@ -168,7 +168,7 @@ func TestOfTwoThatResumeAtOnceOneHasIt(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	elsewhere, _ := etcdtest.New(t)
-	saved := acquire(t, mutex(t, elsewhere, name)).Handle() // whoever that is takes no part any more
+	saved := acquire(t, mutex(t, elsewhere, name)).ResumeToken() // whoever that is takes no part any more
 	one, other := mutex(t, cli, name), mutex(t, elsewhere, name)
 	var h *lock.Hold
 	rig(cli).meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
@@ -192,8 +192,8 @@ func TestAHandleOfAnotherKindIsRefused(t *testing.T) {
 	} {
 		name := prefix + kind
 		h := must(t)(acquire(name))
-		if got, err := mutex(t, cli, name).Resume(bounded(t), h.Handle()); got != nil || !errors.Is(err, lock.ErrHandle) {
-			t.Errorf("%s: %v, %v, want ErrHandle", kind, got, err)
+		if got, err := mutex(t, cli, name).Resume(bounded(t), h.ResumeToken()); got != nil || !errors.Is(err, lock.ErrInvalid) {
+			t.Errorf("%s: %v, %v, want ErrInvalid", kind, got, err)
 		}
 		release(t, h)
 	}

@@ -26,6 +26,14 @@ type place struct {
 	crowd   bool                  // many handles are opened: none asks etcd whether it waits already
 }
 
+// ownTTL is the option TTL of a handle: a shared Keeper has one of its own.
+func (p *place) ownTTL() time.Duration {
+	if p.keeper != nil {
+		return 0
+	}
+	return p.ttl
+}
+
 // handle is what a user holds, as the tests of all columns need it.
 type handle struct {
 	// done is closed when the handle has ended, and err then says why. A handle that has no such

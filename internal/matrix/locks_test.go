@@ -32,12 +32,12 @@ func kinds() []kind {
 	mutex := func(o lock.Options) func(p *place, name string) locker {
 		return func(p *place, name string) locker {
 			o := o
-			o.TTL, o.Keeper = p.ttl, p.keeper
+			o.TTL, o.Keeper = p.ownTTL(), p.keeper
 			m := lock.New(p.cli, name, &o)
 			return locker{m.Acquire, m.TryAcquire, m.Do, m.Close, m.Resume}
 		}
 	}
-	options := func(p *place) *lock.Options { return &lock.Options{TTL: p.ttl, Keeper: p.keeper} }
+	options := func(p *place) *lock.SharedOptions { return &lock.SharedOptions{TTL: p.ownTTL(), Keeper: p.keeper} }
 	return []kind{
 		{"Mutex", mutex(lock.Options{})},
 		{"Mutex, Local", mutex(lock.Options{Local: lock.Local{For: time.Second}})},
@@ -208,7 +208,7 @@ func waiter(ctx context.Context, p *place, w *waiting, shut func() error, leave 
 }
 
 func openElection(p *place, name string) *election.Election {
-	return election.New(p.cli, name, &election.Options{TTL: p.ttl, Keeper: p.keeper})
+	return election.New(p.cli, name, &election.Options{TTL: p.ownTTL(), Keeper: p.keeper})
 }
 
 func electionCalls(p *place) []call {

@@ -49,10 +49,10 @@ type sentinel struct {
 var (
 	lockLost        = &sentinel{"lock.ErrLost", lock.ErrLost}
 	lockClosed      = &sentinel{"lock.ErrClosed", lock.ErrClosed}
-	lockName        = &sentinel{"lock.ErrName", lock.ErrName}
+	lockName        = &sentinel{"lock.ErrInvalid", lock.ErrInvalid}
 	termLost        = &sentinel{"election.ErrLost", election.ErrLost}
 	electionClosed  = &sentinel{"election.ErrClosed", election.ErrClosed}
-	electionName    = &sentinel{"election.ErrName", election.ErrName}
+	electionName    = &sentinel{"election.ErrInvalid", election.ErrInvalid}
 	registryClosed  = &sentinel{"registry.ErrClosed", registry.ErrClosed}
 	invalid         = &sentinel{"registry.ErrInvalid", registry.ErrInvalid}
 	leaseClosed     = &sentinel{"lease.ErrClosed", lease.ErrClosed}

@@ -20,8 +20,8 @@ const weighty = 3
 // it still holds all of it, and writes, without the guard. Between the two it waits for an order,
 // so that the driver can stop it there.
 func (w *worker) careless(keeper *lease.Keeper) {
-	locks := &lock.Options{Keeper: keeper}
-	m, rw, sem := lock.New(w.cli, mutex.open().name(), locks), lock.NewRW(w.cli, rwmutex.open().name(), locks), lock.NewSemaphore(w.cli, semaphore.open().name(), size, locks)
+	locks, shared := &lock.Options{Keeper: keeper}, &lock.SharedOptions{Keeper: keeper}
+	m, rw, sem := lock.New(w.cli, mutex.open().name(), locks), lock.NewRW(w.cli, rwmutex.open().name(), shared), lock.NewSemaphore(w.cli, semaphore.open().name(), size, shared)
 	el := election.New(w.cli, leadership.open().name(), &election.Options{Keeper: keeper})
 	var all []subject
 	for _, s := range subjects {

@@ -96,8 +96,8 @@ func runWorker() int {
 // careful works on all subjects side by side, each time with the guard. Whoever stops the process
 // while it holds one thing stops it while it waits for another, as a rule.
 func (w *worker) careful(keeper *lease.Keeper) {
-	locks := &lock.Options{Keeper: keeper}
-	m, rw, sem := lock.New(w.cli, mutex.name(), locks), lock.NewRW(w.cli, rwmutex.name(), locks), lock.NewSemaphore(w.cli, semaphore.name(), size, locks)
+	locks, shared := &lock.Options{Keeper: keeper}, &lock.SharedOptions{Keeper: keeper}
+	m, rw, sem := lock.New(w.cli, mutex.name(), locks), lock.NewRW(w.cli, rwmutex.name(), shared), lock.NewSemaphore(w.cli, semaphore.name(), size, shared)
 	el := election.New(w.cli, leadership.name(), &election.Options{Keeper: keeper})
 	w.hands = w.handsOn(subjects)
 	observing, end := context.WithCancel(context.Background())

@@ -16,10 +16,8 @@ var (
 	// ErrStale: a newer token was accepted, so the lock is not held any longer under this one. The
 	// error is a *StaleError. Do not try again: acquire the lock anew.
 	ErrStale = errors.New("fence: stale token")
-	// ErrToken: this cannot be a token. Nothing was sent.
-	ErrToken = errors.New("fence: bad token")
-	// ErrTable: this cannot be the name of a Table. Nothing was sent.
-	ErrTable = errors.New("fence: bad table name")
+	// ErrInvalid: the caller's mistake: this is not a token, or not the name of a Table. Nothing was sent.
+	ErrInvalid = errors.New("fence: invalid argument")
 )
 
 // StaleError is an ErrStale.
@@ -44,7 +42,7 @@ func validToken(name string, token int64) error {
 	if token > 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: lock %s: %d: a token is what Token of a hold returns, and larger than 0", ErrToken, quote.Text(name), token)
+	return fmt.Errorf("%w: the token of lock %s: %d: want what Token of a hold returns, which is larger than 0", ErrInvalid, quote.Text(name), token)
 }
 
 // TokenHeader is the header that says under which token a request is made: a decimal number.
@@ -54,16 +52,16 @@ const TokenHeader = "Fencing-Token"
 func SetHeader(h http.Header, token int64) { h.Set(TokenHeader, strconv.FormatInt(token, 10)) }
 
 // Token reads TokenHeader: for a handler that checks by itself, with a Table, in the transaction
-// in which it writes. The error is ErrToken.
+// in which it writes. The error is ErrInvalid.
 func Token(r *http.Request) (int64, error) {
 	values := r.Header.Values(TokenHeader)
 	if len(values) == 0 {
-		return 0, fmt.Errorf("%w: %s has no header %s: send the token of the hold that it is made under", ErrToken, about(r), TokenHeader)
+		return 0, fmt.Errorf("%w: %s has no header %s: send the token of the hold that it is made under", ErrInvalid, about(r), TokenHeader)
 	}
 	// ParseUint takes digits only; ParseInt would take a sign, too. Of two values nobody knows which is meant.
 	token, err := strconv.ParseUint(values[0], 10, 63)
 	if err != nil || token == 0 || len(values) > 1 {
-		return 0, fmt.Errorf("%w: %s: the header %s is %s: send one number larger than 0", ErrToken, about(r), TokenHeader, quote.Joined(values, 3))
+		return 0, fmt.Errorf("%w: %s: the header %s is %s: send one number larger than 0", ErrInvalid, about(r), TokenHeader, quote.Joined(values, 3))
 	}
 	return int64(token), nil
 }

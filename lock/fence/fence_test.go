@@ -53,8 +53,8 @@ func TestWhatCannotBeATokenIsNotSent(t *testing.T) {
 			"Table":  fence.Table{}.Check(t.Context(), nil, "lock", token), // a use of nil would panic
 			"SQL":    fence.SQL{}.Check(t.Context(), "lock", token),
 		} {
-			if !errors.Is(err, fence.ErrToken) || !strings.Contains(err.Error(), fmt.Sprintf(`lock "lock": %d:`, token)) {
-				t.Errorf("%s, token %d: got %v, want ErrToken with the lock and the number", what, token, err)
+			if !errors.Is(err, fence.ErrInvalid) || !strings.Contains(err.Error(), fmt.Sprintf(`lock "lock": %d:`, token)) {
+				t.Errorf("%s, token %d: got %v, want ErrInvalid with the lock and the number", what, token, err)
 			}
 		}
 	}
@@ -71,8 +71,8 @@ func TestWhatCannotBeATableIsNotSent(t *testing.T) {
 			"Create": table.Create(t.Context(), nil),
 			"SQL":    fence.SQL{Table: table}.Check(t.Context(), "lock", 1),
 		} {
-			if !errors.Is(err, fence.ErrTable) {
-				t.Errorf("%s of table %q: got %v, want ErrTable", what, name, err)
+			if !errors.Is(err, fence.ErrInvalid) {
+				t.Errorf("%s of table %q: got %v, want ErrInvalid", what, name, err)
 			}
 		}
 	}
@@ -123,8 +123,8 @@ func TestTheHeaderIsOneNumber(t *testing.T) {
 	for _, values := range [][]string{
 		nil, {""}, {"0"}, {"-1"}, {"+1"}, {" 1"}, {"1 "}, {"1_0"}, {"0x1"}, {"1.0"}, {"1, 2"}, {"1", "1"}, {"one"}, {"9223372036854775808"},
 	} {
-		if got, err := read(values...); !errors.Is(err, fence.ErrToken) {
-			t.Errorf("%q: got %d, %v; want ErrToken", values, got, err)
+		if got, err := read(values...); !errors.Is(err, fence.ErrInvalid) {
+			t.Errorf("%q: got %d, %v; want ErrInvalid", values, got, err)
 		}
 	}
 }
@@ -137,8 +137,8 @@ func (h held) Token() int64 { return h.token }
 
 func TestAHoldKnowsItsName(t *testing.T) {
 	err := fence.Table{}.CheckHold(t.Context(), nil, held{}) // a use of nil would panic
-	if !errors.Is(err, fence.ErrToken) || !strings.Contains(err.Error(), `"jobs/nightly"`) {
-		t.Errorf("got %v, want ErrToken with the name", err)
+	if !errors.Is(err, fence.ErrInvalid) || !strings.Contains(err.Error(), `"jobs/nightly"`) {
+		t.Errorf("got %v, want ErrInvalid with the name", err)
 	}
 	var _ fence.Holder = held{}
 }

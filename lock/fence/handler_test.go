@@ -68,7 +68,7 @@ func TestARefusalSaysWhatIsNewerAndWhatToDo(t *testing.T) {
 		t.Errorf("got  %q with %v\nwant %q with 34", got, w.Header(), want)
 	}
 	w = serve(h, request(t.Context(), http.MethodPut, 0))
-	want = "fence: bad token: PUT /report has no header Fencing-Token: send the token of the hold that it is made under\n"
+	want = "fence: invalid argument: PUT /report has no header Fencing-Token: send the token of the hold that it is made under\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

@@ -32,11 +32,11 @@ const (
 // 63 bytes are PostgreSQL's limit, beyond which it cuts without an error.
 var tableName = regexp.MustCompile(`^([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62}$`)
 
-// quoted is the table's name in a statement, or ErrTable.
+// quoted is the table's name in a statement, or ErrInvalid.
 func (t Table) quoted() (string, error) {
 	name := cmp.Or(t.Name, defaultTable)
 	if !tableName.MatchString(name) {
-		return "", fmt.Errorf("%w: %q: use table or schema.table, of small letters, digits and underscores, each of at most 63", ErrTable, name)
+		return "", fmt.Errorf("%w: the table name is %q: use table or schema.table, of small letters, digits and underscores, each of at most 63", ErrInvalid, name)
 	}
 	return `"` + strings.ReplaceAll(name, ".", `"."`) + `"`, nil
 }
