@@ -50,14 +50,17 @@ var arrows = map[string][]string{
 	"internal/mutants": {},                                                    // a test of tests
 	"internal/matrix":  {"discovery/grpcresolver", "discovery/httptransport"}, // a test
 
-	"examples/basic":            {"client"},
-	"examples/watch":            {"client"},
-	"examples/lease":            {"client"},
-	"examples/sr":               {"client", "registry"},
-	"examples/sd":               {"client", "discovery"},
-	"examples/shop":             {"client", "registry", "health", "discovery/grpcresolver", "discovery/httptransport"},
-	"examples/internal/compare": {"internal/plot", "internal/race"},
-	"examples/concurrency-by-distributed-lock": {"examples/internal/compare", "internal/race", "lock"},
+	"examples/basic":    {"client"},
+	"examples/watch":    {"client"},
+	"examples/lease":    {"client"},
+	"examples/sr":       {"client", "registry"},
+	"examples/sd":       {"client", "discovery"},
+	"examples/shop":     {"client", "registry", "health", "discovery/grpcresolver", "discovery/httptransport"},
+	"examples/election": {"client", "election"},
+	"examples/config":   {"client", "mirror"},
+	"examples/fence":    {"client", "lease", "lock", "lock/fence"},
+	"examples/grpc":     {"client", "registry", "health", "discovery", "discovery/grpcresolver"},
+	"examples/concurrency-by-distributed-lock": {"client", "lease", "lock"},
 }
 
 // serverOwners alone may import etcd's server: it brings some 40 modules that no client needs.

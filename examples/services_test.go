@@ -19,7 +19,7 @@ import (
 func TestAnInterruptWithdrawsTheServiceAtOnce(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	events := cli.Watch(limit(t), prefix, clientv3.WithPrefix())
-	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1")
+	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	id := leaseOf(t, p)
 	if got := value(t, cli, prefix+"web/node1"); !strings.Contains(got, `"Addr":"localhost:2379"`) || !strings.Contains(got, `"pid":`) {
 		t.Errorf("registered as %q, want the address and who has it", got)
@@ -35,7 +35,7 @@ func TestACrashedServiceStaysUntilItsLeaseEnds(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	events := cli.Watch(limit(t), prefix, clientv3.WithPrefix())
-	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1")
+	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	id := leaseOf(t, p)
 	p.signal(t, syscall.SIGKILL)
 	<-p.done
@@ -49,8 +49,8 @@ func TestACrashedServiceStaysUntilItsLeaseEnds(t *testing.T) {
 func TestAServiceStaysRegisteredLongerThanItsTTL(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
-	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1")
-	p.await(t, &p.stdout, "^registered")
+	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
+	p.await(t, &p.stdout, "success!$")
 	clock, err := cli.Grant(limit(t), 7) // a lease that nobody renews tells that more than 5 s have passed
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestAServiceStaysRegisteredLongerThanItsTTL(t *testing.T) {
 func TestALostLeaseIsToldAndTheServiceComesBack(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
-	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1")
+	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	id := leaseOf(t, p)
 	if _, err := cli.Revoke(limit(t), id); err != nil {
 		t.Fatal(err)
@@ -88,9 +88,9 @@ func TestALostLeaseIsToldAndTheServiceComesBack(t *testing.T) {
 func TestTheSameServiceTwiceIsToldWhoHasIt(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
-	first := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1")
+	first := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	leaseOf(t, first)
-	second := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1")
+	second := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	second.exits(t, 1)
 	second.says(t, fmt.Sprintf("register %sweb/node1: registry: registered by another process: pid %d on host", prefix, first.cmd.Process.Pid))
 	if out := second.stdout.all(); out != "" {
@@ -116,7 +116,7 @@ func TestDiscoveryFollowsServicesThatComeAndGo(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	sd := start(t, "sd", "-endpoints", endpoints(cli), "-every", "1h")
 	sd.prints(t, "services: []")
-	node1 := start(t, "sr", "-endpoints", endpoints(cli), "-val", "value-2379") // stored as it is
+	node1 := start(t, "sr", "-endpoints", endpoints(cli)) // as in the text: /web/node1 is value-2379
 	sd.prints(t, "services: [/web/node1=value-2379]")
 	node2 := start(t, "sr", "-endpoints", endpoints(cli), "-key", "/web/node2", "-val", "localhost:22379")
 	sd.prints(t, "services: [/web/node1=value-2379 /web/node2=localhost:22379]")
@@ -181,7 +181,7 @@ func TestNoListIsWrongWhileMembersFail(t *testing.T) {
 	at := strings.Join(c.Endpoints(), ",")
 	sd := start(t, "sd", "-endpoints", at, "-every", "1s")
 	sd.prints(t, "services: []")
-	sr := start(t, "sr", "-endpoints", at)
+	sr := start(t, "sr", "-endpoints", at, "-val", "localhost:2379")
 	const there = "services: [/web/node1=localhost:2379]"
 	sd.prints(t, there)
 	for _, fault := range []struct {

@@ -4,9 +4,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"math"
 	"os"
@@ -289,38 +286,4 @@ func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
 	if got := out.String(); !strings.Contains(got, "\nclientv3    1 ≠ 0         5 of 8 ") {
 		t.Errorf("the result is not told:\n%s", got)
 	}
-}
-
-// The example is made to be copied and has to be one file; a command cannot import it.
-func TestTheRaceChangesTheCounterAsTheExampleDoes(t *testing.T) {
-	ours, theirs := functions(t, "race_ways.go"), functions(t, "../../examples/concurrency-by-distributed-lock/concurrency-by-distributed-lock.go")
-	if len(ours) != 3 || len(theirs) != 3 {
-		t.Fatalf("%d functions here and %d in the example, want 3 and 3", len(ours), len(theirs))
-	}
-	for name, text := range theirs {
-		if ours[name] != text {
-			t.Errorf("%s is here\n%s\nand in the example\n%s", name, ours[name], text)
-		}
-	}
-}
-
-// functions are those of a file that have a comment, with it, by name: all but main.
-func functions(t *testing.T, file string) map[string]string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := token.NewFileSet()
-	f, err := parser.ParseFile(files, file, text, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := map[string]string{}
-	for _, d := range f.Decls {
-		if fn, ok := d.(*ast.FuncDecl); ok && fn.Doc != nil {
-			found[fn.Name.Name] = string(text[files.Position(fn.Doc.Pos()).Offset:files.Position(fn.End()).Offset])
-		}
-	}
-	return found
 }

@@ -11,9 +11,8 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-// contests are what race can compare. How the counter is changed is the lock example's text, word for
-// word, and a test holds it so: the example has to be one file that can be copied, and a command cannot
-// import a program.
+// contests are what race can compare. The lock example has the same three ways, in one file that can be
+// copied alone.
 var contests = []race.Contest{{Impl: "none", Join: unlocked}, {Impl: "clientv3", Join: theirs}, {Impl: "etcdkit", Join: locked}}
 
 // onePut is the floor: a writer that is alone cannot be faster than that.

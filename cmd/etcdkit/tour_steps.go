@@ -301,12 +301,12 @@ func walkLease(ctx context.Context, t *tour, s *step) error {
 const serviceKey = "/web/node1"
 
 func walkRegister(ctx context.Context, t *tour, s *step) error {
-	p, err := t.start(s, "sr", "-val", "value-2379")
+	p, err := t.start(s, "sr")
 	if err != nil {
 		return err
 	}
 	defer p.kill()
-	n, err := p.says(ctx, 0, "registered")
+	n, err := p.says(ctx, 0, "success!")
 	if err != nil {
 		return err
 	}
@@ -349,7 +349,7 @@ func walkDiscovery(ctx context.Context, t *tour, s *step) error {
 	if err != nil {
 		return err
 	}
-	sr, err := t.start(s, "sr")
+	sr, err := t.start(s, "sr", "-val", "localhost:2379")
 	if err != nil {
 		return err
 	}
@@ -358,10 +358,10 @@ func walkDiscovery(ctx context.Context, t *tour, s *step) error {
 		return err
 	}
 	s.check(true, "it lists the service when it comes")
-	if _, err := sr.says(ctx, 0, "registered"); err != nil {
+	if _, err := sr.says(ctx, 0, "success!"); err != nil {
 		return err
 	}
-	second, err := t.start(s, "sr")
+	second, err := t.start(s, "sr", "-val", "localhost:2379")
 	if err != nil {
 		return err
 	}

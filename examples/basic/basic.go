@@ -29,13 +29,13 @@ func main() {
 }
 
 func putAndGet(ctx context.Context, endpoints []string) error {
-	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints}) // unlike clientv3.New it proves that a member answers
+	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints}) // unlike clientv3.New, it returns once a member has answered
 	if err != nil {
 		return err
 	}
 	defer cli.Close()
 
-	// Always with a deadline: a call without one can wait for an unreachable cluster for ever.
+	// Give each call a deadline: without one it can wait for an unreachable cluster for ever.
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if _, err := cli.Put(ctx, "sample_keys", "sample_value"); err != nil {
@@ -46,12 +46,11 @@ func putAndGet(ctx context.Context, endpoints []string) error {
 		return fmt.Errorf("get sample_keys: %w", err)
 	}
 
-	// Who answered, and the revision: a number that grows by one with every change in the cluster.
-	h := resp.Header
-	fmt.Printf("header: cluster %x, member %x, revision %d, raft term %d\n", h.ClusterId, h.MemberId, h.Revision, h.RaftTerm)
+	// The header says which member answered, and the revision: a number that grows by one with every change.
+	fmt.Println(resp.Header)
+	fmt.Println(resp.Kvs)
 	for _, kv := range resp.Kvs { // one key, so one; with clientv3.WithPrefix() as many as there are
-		fmt.Printf("%s = %s (version %d, created at revision %d, changed at revision %d)\n",
-			kv.Key, kv.Value, kv.Version, kv.CreateRevision, kv.ModRevision)
+		fmt.Printf("%s = %s (version %d)\n", kv.Key, kv.Value, kv.Version)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Lease binds a key to a lease, renews it once, and shows the key end with it.
+// Lease binds a key to a lease, renews the lease once, and shows that the key is deleted when the lease ends.
 //
 // Try it: go run ./examples/lease
 package main
@@ -38,37 +38,37 @@ func lease(ctx context.Context, endpoints []string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 
-	granted, err := cli.Grant(ctx, 5)
+	resp, err := cli.Grant(ctx, 5) // seconds
 	if err != nil {
 		return fmt.Errorf("grant a lease: %w", err)
 	}
-	fmt.Printf("lease %x granted, TTL %d s\n", granted.ID, granted.TTL)
-	defer func() { // an interrupt takes the key away, too; it has ended ctx, so revoke without it
+	fmt.Printf("lease %x granted, TTL %d s\n", resp.ID, resp.TTL)
+	defer func() { // revoking deletes the key at once; an interrupt has ended ctx, so this does not use its end
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		cli.Revoke(ctx, granted.ID)
+		cli.Revoke(ctx, resp.ID)
 	}()
-	put, err := cli.Put(ctx, "fooForLease", "bar", clientv3.WithLease(granted.ID))
+	put, err := cli.Put(ctx, "fooForLease", "bar", clientv3.WithLease(resp.ID))
 	if err != nil {
 		return fmt.Errorf("put fooForLease: %w", err)
 	}
 	fmt.Println("put fooForLease = bar")
 
-	// The TTL counts from the last renewal; whoever holds on to a lease renews it every TTL/3 or so.
+	// The TTL counts from the last renewal. A process that keeps a lease renews it about every TTL/3.
 	renewed := time.Now()
-	alive, err := cli.KeepAliveOnce(ctx, granted.ID)
+	ka, err := cli.KeepAliveOnce(ctx, resp.ID)
 	if err != nil {
 		return fmt.Errorf("renew the lease: %w", err)
 	}
-	fmt.Printf("renewed once, TTL %d s\n", alive.TTL)
+	fmt.Println("ttl: ", ka.TTL)
 
-	// Watch from just after our Put: whatever happened to the key since then, we hear of it.
-	for resp := range cli.Watch(ctx, "fooForLease", clientv3.WithRev(put.Header.Revision+1)) {
-		if err := resp.Err(); err != nil {
+	// Watch from the revision after the Put, so that no change of the key since then is missed.
+	for wresp := range cli.Watch(ctx, "fooForLease", clientv3.WithRev(put.Header.Revision+1)) {
+		if err := wresp.Err(); err != nil {
 			return fmt.Errorf("watch fooForLease: %w", err)
 		}
-		for _, ev := range resp.Events {
-			if ev.Type == clientv3.EventTypeDelete { // not before the TTL, but later if etcd is busy
+		for _, ev := range wresp.Events {
+			if ev.Type == clientv3.EventTypeDelete { // never before the TTL; later if etcd is busy
 				fmt.Printf("fooForLease gone %.1f s after the renewal\n", time.Since(renewed).Seconds())
 				return nil
 			}

@@ -43,15 +43,15 @@ func main() {
 }
 
 func watch(ctx context.Context, endpoints []string, key string, rev int64, ops ...clientv3.OpOption) error {
-	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints})
+	watcherClient, err := client.Dial(ctx, &client.Options{Endpoints: endpoints})
 	if err != nil {
 		return err
 	}
-	defer cli.Close()
+	defer watcherClient.Close()
 	for {
-		// Ask what "now" is: a watch from a definite revision can be taken up again without a gap.
+		// Ask for the current revision: a watch from a known revision can be resumed without a gap.
 		getCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		now, err := cli.Get(getCtx, key, append(ops, clientv3.WithCountOnly())...)
+		now, err := watcherClient.Get(getCtx, key, append(ops, clientv3.WithCountOnly())...)
 		cancel()
 		if err != nil {
 			return err
@@ -59,20 +59,21 @@ func watch(ctx context.Context, endpoints []string, key string, rev int64, ops .
 		if rev == 0 {
 			rev = now.Header.Revision + 1
 		}
-		// clientv3 reconnects by itself. But a member cut off from the others would just fall silent: with a
-		// leader required it ends the watch, and we go on with another member.
+		// clientv3 reconnects by itself. A member that is cut off from the others, however, sends nothing and
+		// keeps the watch open. With a leader required it ends the watch, and the loop goes on with another member.
 		from := append(ops, clientv3.WithRev(rev), clientv3.WithCreatedNotify())
-		for resp := range cli.Watch(clientv3.WithRequireLeader(ctx), key, from...) {
-			if resp.Created {
+		rch := watcherClient.Watch(clientv3.WithRequireLeader(ctx), key, from...)
+		for wresp := range rch {
+			if wresp.Created {
 				log.Printf("watching %q from revision %d", key, rev)
 			}
-			for _, ev := range resp.Events {
+			for _, ev := range wresp.Events {
 				fmt.Printf("Watcher - %s %q : %q\n", ev.Type, ev.Kv.Key, ev.Kv.Value)
 				rev = ev.Kv.ModRevision + 1
 			}
-			if resp.CompactRevision != 0 { // etcd has dropped the history that we wanted: go on with the rest
-				fmt.Printf("Watcher - compacted at revision %d, resuming at %[1]d instead of %d\n", resp.CompactRevision, rev)
-				rev = resp.CompactRevision
+			if wresp.CompactRevision != 0 { // etcd no longer has the history that was asked for: go on with the rest
+				fmt.Printf("Watcher - compacted at revision %d, resuming at %[1]d instead of %d\n", wresp.CompactRevision, rev)
+				rev = wresp.CompactRevision
 			}
 		}
 	}
