@@ -72,14 +72,14 @@ func TestConfigSaysWhenItIsStaleAndMissesNothingThatACompactionTook(t *testing.T
 	gate := etcdtest.NewGate(t, cli.Endpoints()[0])
 	p := start(t, "config", "-endpoints", gate.Addr(), "-prefix", prefix)
 	p.await(t, &p.stdout, `^\{Timeout:1s Retries:3\}`)
-	gate.Silence(true)
+	gate.Freeze()
 	p.says(t, "stale, complete as of ")
 	put(t, cli, prefix+"timeout", "2s")
 	last := put(t, cli, prefix+"timeout", "3s")
 	if _, err := cli.Compact(limit(t), last); err != nil {
 		t.Fatal(err)
 	}
-	gate.Silence(false)
+	gate.Unfreeze()
 	p.await(t, &p.stdout, `^\{Timeout:3s Retries:3\}`)
 	p.signal(t, syscall.SIGINT)
 	p.exits(t, 0)
