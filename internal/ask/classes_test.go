@@ -83,6 +83,14 @@ func TestEtcdsOtherErrorsAreInTheRightClass(t *testing.T) {
 			}
 		}
 	}
+	if err := rpctypes.ErrAuthOldRevision; !ask.StaleToken(err) || ask.Unauthorised(err) || ask.Permanent(err) {
+		t.Errorf("%v: want a stale token, and no refusal of the user", err)
+	}
+	for _, err := range []error{nil, context.DeadlineExceeded, rpctypes.ErrTooManyRequests, rpctypes.ErrNoLeader} {
+		if ask.StaleToken(err) || ask.Unauthorised(err) || ask.Permanent(err) {
+			t.Errorf("%v: is taken for permanent, or about the user", err)
+		}
+	}
 }
 
 func TestAMemberWithoutALeaderRefuses(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -25,7 +26,11 @@ type Unanswered struct {
 }
 
 func (e *Unanswered) Error() string {
-	text := "no answer from " + strings.Join(e.Endpoints, ", ")
+	text := "no answer from "
+	if e.Cause != nil && Answer(e.Cause) {
+		text = "no success at " // a member is there, and refuses
+	}
+	text += strings.Join(e.Endpoints, ", ")
 	if reason := Reason(e.Cause); reason != nil {
 		text += ": " + reason.Error()
 	}
@@ -72,10 +77,10 @@ func (c *Client) Explain(err error) error {
 		return nil
 	}
 	c.gate.mu.Lock()
-	cause := c.gate.cause
+	latest := c.gate.cause
 	c.gate.mu.Unlock()
-	refused := Certificate(cause) && !Certificate(err) // see because
-	var explained *Unanswered                          // gRPC can have it from a Dialer, of an earlier try
+	refused := Certificate(latest) && !Certificate(err) // see because
+	var explained *Unanswered                           // gRPC can have it from a Dialer, of an earlier try
 	if errors.Is(err, ErrClosed) || errors.As(err, &explained) && !refused {
 		return err
 	}
@@ -86,9 +91,30 @@ func (c *Client) Explain(err error) error {
 		return err
 	}
 	if TimeIsUp(err) || refused {
-		return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: cause, End: err}
+		return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: latest, End: err}
 	}
 	return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: err}
+}
+
+// GaveUp is the error of a caller that no longer waits, as ctx has ended. cause is why its latest try
+// failed, or nil; where that is no more than an outage, the error has what is known of it by now.
+func (c *Client) GaveUp(ctx context.Context, cause error) error {
+	if err := c.Err(); err != nil {
+		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	}
+	return GaveUp(c.cli.Endpoints(), context.Cause(ctx), Latest(c, cause))
+}
+
+// GaveUp is the same of one that knows the endpoints, and the latest cause.
+func GaveUp(endpoints []string, end, cause error) error {
+	var known *Unanswered
+	if errors.As(end, &known) { // Farewell's
+		return end
+	}
+	if errors.As(cause, &known) {
+		endpoints, cause = known.Endpoints, known.Cause
+	}
+	return &Unanswered{endpoints, cause, end}
 }
 
 // TimeIsUp tells whether an error says no more than that a context has ended.
@@ -123,9 +149,9 @@ func (r *reason) Unwrap() error { return r.err }
 
 // textOf is what a person reads of an error: gRPC's, without the words around its cause.
 func textOf(err error) string {
-	s := err.Error()
-	if st, ok := status.FromError(err); ok {
-		s = st.Message()
+	s := cause.Text(err)
+	if st, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
+		s = st.GRPCStatus().Message()
 	}
 	const desc = `desc = "`
 	for {
