@@ -62,7 +62,7 @@ func (r *Registrar) prepare(instances []Instance) ([]*Registration, error) {
 			return nil, fmt.Errorf("%w: %s is given twice", ErrInvalid, e.key)
 		}
 		seen[e.key] = true
-		all[i] = &Registration{registrar: r, entry: e}
+		all[i] = &Registration{registrar: r, entry: e, left: newFirstCall()}
 	}
 	return all, nil
 }

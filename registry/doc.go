@@ -9,6 +9,8 @@
 //	defer reg.Close() // says draining, then deletes
 //	…
 //	err = reg.Update(ctx, func(i *registry.Instance) { i.Weight = 5 })
+//	…
+//	err = reg.Leave(ctx, server.Shutdown) // says draining, lets consumers hear it, finishes requests, deletes
 //
 // An instance is one key, Prefix + Service + "/" + ID, on a lease that ends it when the process
 // dies. Its value is the JSON that etcd's own naming package reads, so gRPC clients that use

@@ -202,13 +202,15 @@ func (e *entry) reserved(l *lease.Lease) {
 	}
 }
 
+const leavingReason = "leaving" // of an instance that drains because it is withdrawn
+
 // goodbye is the record that says draining, unless it was said already.
 func (e *entry) goodbye() (record, bool) {
 	if e.farewell || !e.written || e.instance.Raw != "" || e.instance.Status == Draining || e.lease.Err() != nil {
 		return record{}, false
 	}
 	last := e.shown()
-	last.Status, last.Reason = Draining, "leaving"
+	last.Status, last.Reason = Draining, leavingReason
 	value, err := last.Encode()
 	return record{value, Draining}, err == nil
 }

@@ -3,6 +3,9 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,124 +13,253 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
-	"github.com/etcdkit/etcdkit/health"
-	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// wantFarewells fails unless each instance said draining before it was deleted, after a revision.
-func wantFarewells(t *testing.T, cli *clientv3.Client, prefix string, after int64, ids ...string) {
+var errUnfinished = errors.New("one request was cut")
+
+// seen follows a consumer's view of a service: what happened to each key, and when it heard it.
+type seen struct {
+	what string // an instance's status, its raw value, or deleted
+	at   time.Time
+}
+
+func consumer(t *testing.T, cli *clientv3.Client, prefix string) (history func(id string) []seen) {
 	t.Helper()
-	for _, id := range ids {
-		ev := eventually(t, cli, prefix+"web/"+id, after, func(ev *clientv3.Event) bool { return !isPut(ev) })
-		before, err := cli.Get(bounded(t), prefix+"web/"+id, clientv3.WithRev(ev.Kv.ModRevision-1))
-		if err != nil {
-			t.Fatal(err)
+	type event struct {
+		id string
+		seen
+	}
+	events := make(chan event, 100)
+	ctx, cancel := context.WithCancel(bounded(t))
+	t.Cleanup(cancel)
+	watch := cli.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	<-watch
+	go func() { // ends with the test
+		defer close(events)
+		for resp := range watch {
+			for _, ev := range resp.Events {
+				what := "deleted"
+				if isPut(ev) {
+					i, err := registry.Decode(prefix, string(ev.Kv.Key), string(ev.Kv.Value))
+					if what = string(i.Status); err != nil || i.Raw != "" {
+						what = string(ev.Kv.Value)
+					}
+				}
+				events <- event{strings.TrimPrefix(string(ev.Kv.Key), prefix+"web/"), seen{what, time.Now()}}
+			}
 		}
-		last, err := registry.Decode(prefix, prefix+"web/"+id, string(before.Kvs[0].Value))
-		if err != nil || last.Status != registry.Draining {
-			t.Errorf("before %s went it was %s, %v, want draining", id, last.Status, err)
+	}()
+	all := make(map[string][]seen)
+	return func(id string) []seen {
+		for {
+			select {
+			case e, ok := <-events:
+				if !ok {
+					return all[id]
+				}
+				all[e.id] = append(all[e.id], e.seen)
+			case <-time.After(200 * time.Millisecond): // nothing more is on its way
+				return all[id]
+			}
 		}
 	}
 }
 
-// All of them leave in one transaction, which does not go through.
-func TestWhoLeavesSaysDrainingThoughAnothersKeyWasTaken(t *testing.T) {
+func words(history []seen) (all []string) {
+	for _, s := range history {
+		all = append(all, s.what)
+	}
+	return all
+}
+
+func TestConsumersLeaveBeforeTheRequestsAreFinished(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
-	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
+	history := consumer(t, cli, prefix)
+	const notice = 300 * time.Millisecond
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, LeaveNotice: notice})
+	var finishing time.Time
+	err := reg.Leave(bounded(t), func(ctx context.Context) error {
+		finishing = time.Now()
+		if i, _ := record(t, cli, prefix, "web/a"); i.Status != registry.Draining || i.Reason != "leaving" {
+			t.Errorf("while requests are finished it is %s, %q, want draining, leaving", i.Status, i.Reason)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	got := history("a")
+	if want := []string{"passing", "draining", "deleted"}; !slices.Equal(words(got), want) {
+		t.Fatalf("consumers saw %v, want %v", words(got), want)
+	}
+	if early := finishing.Sub(got[1].at); early < notice-50*time.Millisecond {
+		t.Errorf("requests were finished %v after consumers heard of it, want %v", early, notice)
+	}
+	if got[2].at.Before(finishing) {
+		t.Error("the key went before requests were finished")
+	}
+}
+
+func TestARegistrarLeavesWithAllItsInstancesAndOneNotice(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	history := consumer(t, cli, prefix)
+	const notice = 500 * time.Millisecond
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, LeaveNotice: notice})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if _, err := r.Register(bounded(t), web("a"), web("b"), web("c")); err != nil {
+	old := web("old")
+	old.Status, old.Reason = registry.Draining, "deploy"
+	if _, err := r.Register(bounded(t), web("a"), web("b"), old, registry.Instance{Service: "web", ID: "raw", Raw: "value-2379"}); err != nil {
 		t.Fatal(err)
 	}
-	taken, err := cli.Put(bounded(t), prefix+"web/c", "10.0.0.1:80")
-	if err != nil {
-		t.Fatal(err)
+	finished := 0
+	began := time.Now()
+	err = r.Leave(bounded(t), func(context.Context) error {
+		finished++
+		for id, want := range map[string]int{"a": 1, "b": 1, "old": 1, "raw": 0} {
+			if n := len(get(t, cli, prefix+"web/"+id).Kvs); n != want {
+				t.Errorf("%s: %d keys while requests are finished, want %d", id, n, want)
+			}
+		}
+		return errUnfinished
+	})
+	if took := time.Since(began); took < notice || took > 4*notice && !race {
+		t.Errorf("leaving took %v, want one notice of %v", took, notice)
 	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
+	if !errors.Is(err, errUnfinished) || finished != 1 {
+		t.Errorf("%v after %d calls of finish, want its error, and one call", err, finished)
 	}
-	wantFarewells(t, cli, prefix, taken.Header.Revision, "a", "b")
-	if got := get(t, cli, prefix+"web/c"); len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "10.0.0.1:80" {
-		t.Errorf("the key that somebody else has taken: %v, want it left alone", got.Kvs)
+	for id, want := range map[string][]string{
+		"a": {"passing", "draining", "deleted"}, "b": {"passing", "draining", "deleted"},
+		"old": {"draining", "deleted"}, "raw": {"value-2379", "deleted"}, // there is no room for draining
+	} {
+		if got := words(history(id)); !slices.Equal(got, want) {
+			t.Errorf("of %s consumers saw %v, want %v", id, got, want)
+		}
+	}
+	if _, err := r.Register(bounded(t), web("c")); !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("Register after Leave: %v, want ErrClosed", err)
 	}
 }
 
-func TestWhoLeavesWhileEtcdIsAwaySaysDrainingWhenItIsBack(t *testing.T) {
+func TestTheEndOfItsContextHastensLeave(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-	cli := etcdtest.Client(t, c)
-	k := lease.NewKeeper(cli, &lease.Options{TTL: time.Minute}) // a shared one: Close's bound is not its keys'
-	defer k.Close()
-	r, err := registry.New(cli, &registry.Options{Keeper: k})
-	if err != nil {
-		t.Fatal(err)
+	for name, finish := range map[string]func(context.Context) error{
+		"in the notice":     nil,
+		"during the finish": func(ctx context.Context) error { <-ctx.Done(); return errUnfinished },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cli, prefix := etcdtest.New(t)
+			opts := &registry.Options{Prefix: prefix, LeaveNotice: time.Hour}
+			if finish != nil {
+				opts.LeaveNotice = -1
+			}
+			reg := register(t, cli, web("a"), opts)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			err := reg.Leave(ctx, finish)
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("it took %v, want 0.5 s", took)
+			}
+			if finish != nil && !errors.Is(err, errUnfinished) || finish == nil && err != nil {
+				t.Errorf("got %v, want finish's error", err)
+			}
+			if kvs := get(t, cli, prefix+"web/a").Kvs; len(kvs) != 0 {
+				t.Errorf("got %v, want the key gone", kvs)
+			}
+		})
 	}
-	defer r.Close()
-	regs, err := r.Register(bounded(t), web("a"), web("b"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := regs[0].State().Revision
-	if _, err := c.Kill(t.Context(), "etcd1"); err != nil {
-		t.Fatal(err)
-	}
-	left := make(chan error, 1)
-	go func() { left <- r.Close() }()
-	<-time.After(2500 * time.Millisecond) // in which a try of saying it ends without an answer
-	if _, err := c.Start(t.Context(), "etcd1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-left; err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-	wantFarewells(t, cli, "/services/", at, "a", "b")
 }
 
-func TestAStateIsWhatConsumersSee(t *testing.T) {
+// Neither can etcd be told, nor is it waited for until nothing is left for finishing requests.
+func TestLeaveFinishesRequestsThoughEtcdIsAway(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-	reg := register(t, etcdtest.Client(t, c), web("a"), &registry.Options{TTL: time.Minute})
+	reg := register(t, etcdtest.Client(t, c), web("a"), &registry.Options{TTL: time.Minute, LeaveNotice: 100 * time.Millisecond})
 	if _, err := c.Pause(t.Context(), "etcd1"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
 	defer cancel()
-	if err := reg.Drain(ctx, "deploy"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("Drain without etcd: %v, want DeadlineExceeded", err)
+	var finishing time.Duration
+	err := reg.Leave(ctx, func(ctx context.Context) error {
+		finishing = time.Since(began)
+		return errors.Join(errUnfinished, ctx.Err())
+	})
+	if finishing < 5*time.Second || finishing > 8*time.Second {
+		t.Errorf("finish was called after %v, want 5.1 s", finishing)
 	}
-	changed := reg.Changed()
-	if s := reg.State(); s.Status != registry.Passing {
-		t.Errorf("%s, as etcd does not know better, want passing", s.Status)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("Leave took %v, want the 12 s of its context", took)
+	}
+	for _, want := range []error{errUnfinished, context.DeadlineExceeded} {
+		if !errors.Is(err, want) {
+			t.Errorf("%v, want %v in it", err, want)
+		}
+	}
+	for _, want := range []string{`say draining for "/services/web/a"`, `withdraw "/services/web/a"`, "in etcd it stays until"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q in it", err, want)
+		}
 	}
 	if _, err := c.Resume(t.Context(), "etcd1"); err != nil {
 		t.Fatal(err)
 	}
-	for ctx := bounded(t); reg.State().Status != registry.Draining; changed = reg.Changed() {
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			t.Fatalf("%+v, want it draining once etcd knows", reg.State())
-		}
+}
+
+func TestOnlyTheFirstOfSeveralLeavesFinishes(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, LeaveNotice: -1})
+	var finished atomic.Int32
+	begun, end := make(chan struct{}), make(chan struct{})
+	first := make(chan error, 1)
+	go func() { // ends with end
+		first <- reg.Leave(context.WithoutCancel(t.Context()), func(context.Context) error {
+			finished.Add(1)
+			close(begun)
+			<-end
+			return errUnfinished
+		})
+	}()
+	<-begun
+	finish := func(context.Context) error { finished.Add(1); return nil }
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := reg.Leave(short, finish); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another call") {
+		t.Errorf("beside the first one: %v, want its context's end", err)
+	}
+	close(end)
+	if err := <-first; !errors.Is(err, errUnfinished) {
+		t.Errorf("the first one: %v", err)
+	}
+	if err := reg.Leave(bounded(t), finish); !errors.Is(err, errUnfinished) {
+		t.Errorf("after it: %v, want the same", err)
+	}
+	if n := finished.Load(); n != 1 {
+		t.Errorf("%d calls of finish, want one", n)
+	}
+	if err := reg.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
-func TestStatsHaveTheStatusThatConsumersSee(t *testing.T) {
+func TestLeaveAfterCloseOnlyFinishes(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
-	ill := health.Check{Name: "c", Probe: func(context.Context, string) (string, error) { return "", errIll }}
-	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Checks: []health.Check{ill}})
-	if err != nil {
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, LeaveNotice: time.Hour})
+	if err := reg.Close(); err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	regs, err := r.Register(bounded(t), web("a"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, want := r.Stats().Registrations, registry.Group{Service: "web", Status: registry.Critical, Registered: true}
-	if s := regs[0].State().Status; s != want.Status || got[want] != 1 || len(got) != 1 {
-		t.Errorf("State has %s and Stats %v, want %v", s, got, want)
+	finished := false
+	if err := reg.Leave(bounded(t), func(context.Context) error { finished = true; return nil }); err != nil || !finished {
+		t.Errorf("%v, finish called: %v; want nil, and the call", err, finished)
 	}
 }

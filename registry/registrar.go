@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -59,6 +58,9 @@ type Options struct {
 	// it can serve. Register's ctx bounds that, and its error then tells which check stood in the
 	// way, and what it said. Without it an instance that cannot serve yet appears as critical.
 	AwaitServing bool
+	// LeaveNotice is how long Leave waits for consumers to hear that an instance is draining, before it
+	// finishes what the instance has. Default 1 s; negative: no time.
+	LeaveNotice time.Duration
 	// Logger gets one line for each change of a registration's state. nil is silent.
 	Logger *slog.Logger
 
@@ -76,6 +78,7 @@ type Registrar struct {
 	ttl    time.Duration // that it asks for, if it is ours
 	checks []health.Check
 	await  bool // AwaitServing
+	notice time.Duration
 	log    *slog.Logger
 
 	lookEvery time.Duration
@@ -85,9 +88,8 @@ type Registrar struct {
 	closing   chan struct{} // closed when nothing may be added any more
 	ended     chan struct{}
 	attending sync.WaitGroup // goroutines that run or hear checks; added to under mu, until closing
-	shutting  atomic.Bool    // Shutdown was called
-	shut      chan struct{}  // closed when that has returned result
-	result    error
+	shut      *firstCall     // of Shutdown
+	departed  *firstCall     // of Leave
 
 	mu       sync.Mutex
 	entries  map[string]*entry // by key
@@ -120,8 +122,8 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	r := &Registrar{
-		cli: cli, etcd: ask.Of(cli), prefix: o.Prefix, keeper: o.Keeper, checks: slices.Clone(o.Checks), await: o.AwaitServing, log: o.Logger,
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}), shut: make(chan struct{}),
+		cli: cli, etcd: ask.Of(cli), prefix: o.Prefix, keeper: o.Keeper, checks: slices.Clone(o.Checks), await: o.AwaitServing, notice: cmp.Or(o.LeaveNotice, defaultNotice), log: o.Logger,
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}), shut: newFirstCall(), departed: newFirstCall(),
 		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool),
 		losses: make(map[Loss]uint64), lookEvery: cmp.Or(o.lookEvery, lookEvery),
 	}
@@ -267,17 +269,7 @@ func (r *Registrar) Close() error {
 // Shutdown is Close that waits for etcd until ctx ends, and no longer. Of several calls of the two the
 // first one's bound counts; the others return what it returns, or with their ctx.
 func (r *Registrar) Shutdown(ctx context.Context) error {
-	if r.shutting.CompareAndSwap(false, true) {
-		r.result = r.shutdown(ctx)
-		close(r.shut)
-		return r.result
-	}
-	select {
-	case <-r.shut:
-		return r.result
-	case <-ctx.Done():
-		return fmt.Errorf("registry: close: it is being closed already: %w", context.Cause(ctx))
-	}
+	return r.shut.do(ctx, "close", func() error { return r.shutdown(ctx) })
 }
 
 func (r *Registrar) shutdown(ctx context.Context) error {

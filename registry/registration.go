@@ -16,7 +16,8 @@ import (
 type Registration struct {
 	registrar *Registrar
 	entry     *entry
-	alone     bool // Close closes the registrar
+	alone     bool       // Close closes the registrar
+	left      *firstCall // of Leave
 }
 
 // State is what a Registration knows of itself.
@@ -88,7 +89,7 @@ func (g *Registration) Instance() Instance {
 // once before that is written, and if ctx ends before they have, nothing is changed.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	e := g.entry
-	if err := g.wish(ctx, change); err != nil {
+	if err := g.registrar.propose(ctx, e, change); err != nil {
 		return err
 	}
 	if err := g.registrar.settled(ctx, e, false); err != nil {
@@ -97,12 +98,13 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 	return nil
 }
 
-// wish records what the instance should be.
-func (g *Registration) wish(ctx context.Context, change func(*Instance)) error {
-	r, e := g.registrar, g.entry
+// propose records what an instance should be.
+func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance)) error {
 	e.updating.Lock()
 	defer e.updating.Unlock()
-	next := g.Instance()
+	r.mu.Lock()
+	next := e.instance.clone()
+	r.mu.Unlock()
 	was := next
 	change(&next)
 	next.Host, next.PID, next.process = was.Host, was.PID, was.process

@@ -1,0 +1,153 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
+)
+
+// defaultNotice is a multiple of what a consumer needs to hear of a change, also a busy one.
+const defaultNotice = time.Second
+
+// announceTimeout bounds the wait until etcd has that an instance is draining: longer than an election
+// of etcd's takes, and so short that finish has its time.
+const announceTimeout = 5 * time.Second
+
+// Leave is the graceful exit in one call. In this order:
+//
+//  1. It says draining, so that consumers send nothing new, and waits until etcd has that, for 5 s at
+//     most. A Raw value has no room for it: its key is deleted instead.
+//  2. It waits Options.LeaveNotice, so that every consumer has heard it.
+//  3. It calls finish, which finishes the requests that the instance has, as (*http.Server).Shutdown
+//     does. nil is allowed.
+//  4. It withdraws the instance, as Shutdown does.
+//
+// No step is left out because an earlier one failed, and the error has all of theirs; errors.Is and
+// errors.As find each. While etcd is away finish is called 5 s and a notice later at the latest, and the
+// error tells that the key is still in etcd, and until when.
+//
+// ctx bounds all of it, and finish gets it. When it ends Leave goes on without waiting: finish is
+// called, and the key is deleted within Close's bound of 2 s. The ctx of a signal has ended when it is
+// time to leave, so give another one:
+//
+//	<-ctx.Done()
+//	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+//	defer cancel()
+//	err := reg.Leave(leaving, server.Shutdown)
+//
+// Only the first call does this. The others wait for it and return its error, or return when their ctx
+// ends. After Close there is nothing to announce: finish is called at once.
+func (g *Registration) Leave(ctx context.Context, finish func(context.Context) error) error {
+	return g.left.do(ctx, "leave", func() error {
+		return g.registrar.leaveGracefully(ctx, []*entry{g.entry}, finish, g)
+	})
+}
+
+// Leave is Registration.Leave for all instances of the Registrar, with one notice and one finish for
+// all; then the Registrar is closed. An instance that is registered meanwhile is closed without notice.
+func (r *Registrar) Leave(ctx context.Context, finish func(context.Context) error) error {
+	return r.departed.do(ctx, "leave", func() error {
+		r.mu.Lock()
+		all := slices.Collect(maps.Values(r.entries))
+		r.mu.Unlock()
+		return r.leaveGracefully(ctx, all, finish, r)
+	})
+}
+
+func (r *Registrar) leaveGracefully(ctx context.Context, all []*entry, finish func(context.Context) error, handle interface {
+	Close() error
+	Shutdown(context.Context) error
+}) error {
+	announced, err := r.announce(ctx, all)
+	if announced && r.notice > 0 {
+		select {
+		case <-time.After(r.notice):
+		case <-ctx.Done():
+		}
+	}
+	if finish != nil {
+		err = also(err, finish(ctx))
+	}
+	if ctx.Err() != nil {
+		return also(err, handle.Close())
+	}
+	return also(err, handle.Shutdown(ctx))
+}
+
+// announce tells consumers to send nothing new to instances. announced is false if all have been
+// withdrawn already.
+func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	raw := make(map[*entry]bool)
+	errs := make(map[*entry]error)
+	for _, e := range all {
+		errs[e] = r.propose(ctx, e, func(i *Instance) {
+			if raw[e] = i.Raw != ""; i.Status != Draining {
+				i.Status, i.Reason = Draining, leavingReason
+			}
+		})
+		if raw[e] && errs[e] == nil {
+			r.dismiss(e)
+			r.withdraw(e)
+		}
+	}
+	var untold []string
+	for _, e := range all {
+		if errs[e] == nil {
+			errs[e] = r.settled(ctx, e, raw[e])
+		}
+		if errors.Is(errs[e], ErrClosed) { // its withdrawal tells more
+			continue
+		}
+		announced = true
+		if errs[e] != nil {
+			untold = append(untold, e.key)
+			if err == nil {
+				err = errs[e]
+			}
+		}
+	}
+	if err != nil {
+		slices.Sort(untold)
+		err = fmt.Errorf("registry: say draining for %s: %w", quote.Joined(untold, 5), err)
+	}
+	return announced, err
+}
+
+// also is both errors as one, of which either may be nil, on one line.
+func also(err, other error) error {
+	if err == nil || other == nil {
+		return errors.Join(err, other)
+	}
+	return fmt.Errorf("%w; %w", err, other)
+}
+
+// firstCall does something once. Further calls wait for the first one's result.
+type firstCall struct {
+	begun atomic.Bool
+	done  chan struct{} // closed when err is the result
+	err   error
+}
+
+func newFirstCall() *firstCall { return &firstCall{done: make(chan struct{})} }
+
+func (f *firstCall) do(ctx context.Context, what string, work func() error) error {
+	if f.begun.CompareAndSwap(false, true) {
+		f.err = work()
+		close(f.done)
+		return f.err
+	}
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return fmt.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
+	}
+}
