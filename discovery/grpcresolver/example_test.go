@@ -68,9 +68,8 @@ func run(ctx context.Context) error {
 	fmt.Println(answer.Status)
 
 	// The server leaves, and no RPC is lost: those that it has are finished first.
-	if err := reg.Drain(ctx, "bye"); err != nil {
-		return err
-	}
-	s.GracefulStop()
-	return reg.Close()
+	return reg.Leave(ctx, func(context.Context) error {
+		s.GracefulStop()
+		return nil
+	})
 }

@@ -74,7 +74,7 @@ func (o *orders) serve() error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	reg, err := registry.Register(ctx, cli, registry.Instance{Service: "web", ID: o.ID, Addr: l.Addr().String()},
-		&registry.Options{Prefix: o.Prefix, TTL: o.TTL})
+		&registry.Options{Prefix: o.Prefix, TTL: o.TTL, LeaveNotice: -1}) // the order to leave is one
 	if err != nil {
 		return err
 	}
@@ -91,19 +91,18 @@ func (o *orders) serve() error {
 	}
 	ctx, cancel = context.WithTimeout(context.Background(), within)
 	defer cancel()
-	if err := reg.Drain(ctx, "test"); err != nil {
-		return err
-	}
-	if err := await("leave"); err != nil {
-		return err
-	}
-	if err := srv.Shutdown(ctx); err != nil {
-		return err
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return reg.Shutdown(ctx) // Close has 2 s, which is another promise
+	return reg.Leave(ctx, func(ctx context.Context) error {
+		if err := await("leave"); err != nil {
+			return err
+		}
+		if err := srv.Shutdown(ctx); err != nil {
+			return err
+		}
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
 }
 
 // instance is a process that serves.

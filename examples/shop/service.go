@@ -42,13 +42,9 @@ func (s *server) run(ctx context.Context, cli *clientv3.Client, service string) 
 		return errors.Join(err, reg.Close())
 	case <-ctx.Done():
 	}
-	telling, told := context.WithTimeout(context.WithoutCancel(ctx), bounded)
-	defer told()
-	err = reg.Drain(telling, "shutting down") // from here on nobody who has heard it sends anything new
-	<-time.After(time.Second)                 // for those who are slow to hear it
-	leaving, left := context.WithTimeout(context.WithoutCancel(ctx), bounded)
-	defer left()
-	err = errors.Join(err, s.drain(leaving), reg.Close())
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*bounded)
+	defer cancel()
+	err = reg.Leave(leaving, s.drain) // consumers stop sending, what is under way is finished, the key goes
 	fmt.Printf("%s at %s has left\n", service, self.Addr)
 	return err
 }
