@@ -19,10 +19,10 @@ const module = "github.com/etcdkit/etcdkit"
 // exist: a new package says where it stands.
 var arrows = map[string][]string{
 	".":              {},
-	"client":         {"internal/ask", "internal/cause"},
+	"client":         {"internal/devdir", "internal/quote", "internal/ask", "internal/cause"},
 	"internal/port":  {},
-	"cluster":        {"internal/port", "internal/cause"},
-	"health":         {"internal/cause"},
+	"cluster":        {"internal/port", "internal/procgroup", "internal/wholefile", "internal/cause"},
+	"health":         {"internal/cause", "internal/procgroup", "internal/quote"},
 	"internal/plot":  {},
 	"internal/quote": {},
 	"internal/cause": {},
@@ -34,12 +34,16 @@ var arrows = map[string][]string{
 	"lock":           {"lease", "internal/queue", "internal/ask", "internal/quote", "internal/cause"},
 	"lock/fence":     {"internal/quote", "internal/cause"},
 	"election":       {"lease", "mirror", "internal/queue", "internal/ask", "internal/quote", "internal/cause"},
-	"discovery":      {"registry", "mirror", "internal/ask", "internal/quote", "internal/cause"},
-	"etcdtest":       {"cluster", "internal/port", "internal/cause"},
+	"discovery":      {"registry", "mirror", "internal/ask", "internal/quote", "internal/cause", "internal/wholefile"},
+	"etcdtest":       {"cluster", "internal/port", "internal/wholefile", "internal/cause"},
 	"internal/race":  {"client", "lease"},
-	"cmd/etcdkit":    {"client", "cluster", "lock", "internal/plot", "internal/race", "cmd/etcdkit/internal/child"},
+	"cmd/etcdkit":    {"client", "cluster", "lock", "internal/plot", "internal/race", "internal/devdir", "internal/procgroup", "internal/wholefile", "cmd/etcdkit/internal/child"},
 
-	"cmd/etcdkit/internal/child": {},
+	"internal/procgroup": {},
+	"internal/devdir":    {},
+	"internal/wholefile": {},
+
+	"cmd/etcdkit/internal/child": {"internal/procgroup"},
 
 	"discovery/grpcresolver":  {"discovery", "registry", "internal/quote", "internal/cause"},
 	"discovery/httptransport": {"discovery", "internal/quote", "internal/cause"},

@@ -8,22 +8,17 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/devdir"
 )
 
 const (
 	// usualPort is the one of the default endpoint.
 	usualPort = "2379"
-	// devExt ends the name of the file in which a running etcdkit dev writes its endpoints; the rest
-	// of the name is the port of its first member.
-	devExt = ".endpoints"
-	// mostDevDir is the longest directory for these files, beside which there are sockets.
-	mostDevDir = 80
-	// devLine bounds what is read of such a file.
+	// devLine bounds what is read of a file with endpoints.
 	devLine = 4 << 10
 	// knock is how long an address on this machine may take to accept.
 	knock = 500 * time.Millisecond
@@ -51,7 +46,7 @@ func (c *config) findDev() error {
 		return nil
 	}
 	var live []devCluster
-	for _, d := range devClusters(devDir()) {
+	for _, d := range devClusters(devdir.Path()) {
 		if slices.ContainsFunc(d.endpoints, accepts) {
 			live = append(live, d)
 		}
@@ -76,24 +71,10 @@ func (c *config) findDev() error {
 	return nil
 }
 
-// devDir is where etcdkit dev writes.
-func devDir() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		if dir = filepath.Join(dir, "etcdkit"); len(dir) <= mostDevDir {
-			return dir
-		}
-	}
-	if runtime.GOOS == "windows" {
-		return filepath.Join(os.TempDir(), "etcdkit")
-	}
-	return "/tmp/etcdkit-" + strconv.Itoa(os.Getuid())
-}
-
 // devClusters reads the files in a directory. It is empty if another user could have written
 // them, and leaves out what is malformed.
 func devClusters(dir string) []devCluster {
-	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() || !ownersAlone(info) {
+	if devdir.Check(dir) != nil {
 		return nil
 	}
 	files, err := os.ReadDir(dir)
@@ -102,7 +83,7 @@ func devClusters(dir string) []devCluster {
 	}
 	var all []devCluster
 	for _, f := range files {
-		port, ok := strings.CutSuffix(f.Name(), devExt)
+		port, ok := strings.CutSuffix(f.Name(), devdir.EndpointsExt)
 		if !ok || !f.Type().IsRegular() {
 			continue
 		}

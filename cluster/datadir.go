@@ -17,6 +17,8 @@ import (
 	"github.com/coreos/go-semver/semver"
 	"go.etcd.io/etcd/api/v3/version"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
+	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
 const (
@@ -132,7 +134,7 @@ func unused(path string) error {
 		return fmt.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
 	}
 	for _, e := range entries {
-		if e.Name() == lockFile || e.Name() == recordFile+unfinished {
+		if e.Name() == lockFile || wholefile.IsUnfinished(e.Name(), recordFile) {
 			continue
 		}
 		if e.Name() == copyFile {
@@ -260,39 +262,18 @@ func (d *dataDir) save() error {
 	if err != nil {
 		return err
 	}
+	write := wholefile.Write
+	if d.kept {
+		write = wholefile.WriteDurable
+	}
 	for _, name := range []string{recordFile, copyFile} {
-		if err := replaceFile(filepath.Join(d.path, name), append(b, '\n'), d.kept); err != nil {
+		name = filepath.Join(d.path, name)
+		wholefile.RemoveUnfinished(name, 0) // the directory is locked: no other process writes it
+		if err := write(name, append(b, '\n')); err != nil {
 			return fmt.Errorf("%w %s: %w", ErrDataDir, d.path, err)
 		}
 	}
 	return nil
-}
-
-// unfinished is a file's name until it is whole.
-const unfinished = ".new"
-
-// replaceFile replaces a file. If it is to last, it is on the disk when replaceFile returns.
-func replaceFile(name string, b []byte, lasting bool) (err error) {
-	_ = os.Remove(name + unfinished)
-	f, err := os.OpenFile(name+unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // new: no link leads elsewhere
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil && lasting {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	if !lasting {
-		return nil
-	}
-	return syncDir(filepath.Dir(name))
 }
 
 // discardBootstrap removes what a Start that never became ready left behind.

@@ -325,7 +325,7 @@ func TestAnUnfinishedRecordLeadsNowhereElse(t *testing.T) {
 	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(victim, filepath.Join(dir, "cluster.json.new")); err != nil {
+	if err := os.Symlink(victim, filepath.Join(dir, "cluster.json.1.tmp")); err != nil {
 		t.Fatal(err)
 	}
 	etcdtest.NewCluster(t, &cluster.Options{DataDir: dir, InProcess: true})

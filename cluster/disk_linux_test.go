@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -206,12 +207,14 @@ func TestTheRecordOfKeptDataIsOnTheDiskBeforeItCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	file := regexp.QuoteMeta(dir) + `/cluster\.json\.[0-9]+\.tmp`
+	sync, rename := regexp.MustCompile(`fsync\([0-9]+<`+file+`>`), regexp.MustCompile(`rename.*"`+file+`", `)
 	synced, renamed, lasting := 0, 0, 0
 	for line := range strings.Lines(string(b)) {
 		switch {
-		case strings.Contains(line, "fsync(") && strings.Contains(line, "<"+dir+"/cluster.json.new>"):
+		case sync.MatchString(line):
 			synced++
-		case strings.Contains(line, "rename") && strings.Contains(line, `/cluster.json.new", `):
+		case rename.MatchString(line):
 			if renamed++; synced != renamed {
 				t.Errorf("rename %d after %d syncs of the file: %s", renamed, synced, line)
 			}

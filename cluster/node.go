@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
 // node is a running member as the cluster sees it: a process, or a server in this one.
@@ -108,7 +110,7 @@ func startProcess(s spec, to ear) (*process, error) {
 		return nil, fmt.Errorf("cluster: find this program to run it again as %s: %w", s.Name, err)
 	}
 	cmd := exec.Command(exe, memberArg, s.Name)
-	ownGroup(cmd)
+	procgroup.Own(cmd) // Ctrl-C does not reach the member, and the kernel wakes a paused one when the parent is gone
 	p := &process{cmd: cmd, answers: make(chan answer, 1), ended: make(chan struct{})}
 	var pipes sync.WaitGroup
 	stdout, outw := io.Pipe()

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+
+	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
 // reaper cleans up when this process has ended without Close: killed, panicked, or a test
@@ -29,7 +31,7 @@ func startReaper(dir string) (*reaper, error) {
 		return nil, nil
 	}
 	cmd := exec.Command(sh, "-c", reap, dir)
-	ownGroup(cmd)
+	procgroup.Own(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

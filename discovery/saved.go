@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
 const (
@@ -120,7 +122,7 @@ func (v *View) beginSaved(f *file, cause error) {
 
 // keepSaved writes the list after each change, if etcd has confirmed it, until the view ends.
 func (v *View) keepSaved() {
-	v.tidy()
+	wholefile.RemoveUnfinished(v.path(), time.Minute) // a younger one may be another process's
 	select {
 	case <-v.reached:
 	case <-v.life.Done():
@@ -183,30 +185,5 @@ func (v *View) save(l *list) error {
 	if err := os.MkdirAll(v.opts.Dir, 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(v.opts.Dir, filepath.Base(v.path())+".*"+unfinished)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // unless it was renamed
-	_, err = tmp.Write(b)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), v.path())
-}
-
-// unfinished ends the name of a file that is being written.
-const unfinished = ".tmp"
-
-// tidy removes what processes have left that were killed while they wrote.
-func (v *View) tidy() {
-	entries, _ := os.ReadDir(v.opts.Dir) // none before the first list is saved
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), filepath.Base(v.path())+".") || !strings.HasSuffix(e.Name(), unfinished) {
-			continue
-		}
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > time.Minute { // or another process writes it
-			_ = os.Remove(filepath.Join(v.opts.Dir, e.Name()))
-		}
-	}
+	return wholefile.WriteDurable(v.path(), b)
 }

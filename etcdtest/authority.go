@@ -9,10 +9,11 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
 // Authority signs certificates for a test. They are fit for members and for clients: for 127.0.0.1
@@ -86,8 +87,7 @@ func (a *Authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) []by
 func (a *Authority) write(name string, b []byte) (file string) {
 	a.tb.Helper()
 	file = filepath.Join(a.dir, name+".pem")
-	a.check(os.WriteFile(file+".new", b, 0o600))
-	a.check(os.Rename(file+".new", file))
+	a.check(wholefile.Write(file, b))
 	return file
 }
 

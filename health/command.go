@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
 const (
@@ -35,10 +37,10 @@ func Command(name string, args ...string) Check {
 			var out said
 			cmd.Stdout, cmd.Stderr = &out, &out
 			cmd.WaitDelay = outputWait
-			grouped(cmd)
+			procgroup.KillOnCancel(cmd)
 			err := cmd.Run()
 			if out.held {
-				_ = killGroup(cmd) // a process of it is left, so its number is no other group's
+				_ = procgroup.Signal(cmd.Process, os.Kill) // a process of it is left, so its number is no other group's
 			}
 			switch exit, ended := errors.AsType[*exec.ExitError](err); {
 			case ended && exit.ExitCode() == 1:

@@ -17,7 +17,9 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/devdir"
 	"github.com/etcdkit/etcdkit/internal/means"
+	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
 // controlled serves the control socket of a small cluster and returns its path.
@@ -31,7 +33,7 @@ func controlled(t *testing.T) (socket string, c *cluster.Cluster) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	return filepath.Join(controlDir(), firstPort(c.State().Members[0].Client)+socketExt), c
+	return filepath.Join(devdir.Path(), firstPort(c.State().Members[0].Client)+devdir.SocketExt), c
 }
 
 // endless is a body that never ends, and counts what was read of it.
@@ -105,7 +107,7 @@ func TestAReadyFileLeadsNowhereElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := writeWhole(file, []byte("ready\n")); err != nil {
+	if err := wholefile.Write(file, []byte("ready\n")); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" {
@@ -174,7 +176,7 @@ func TestEtcdctlFindsTheDevClusterThatRuns(t *testing.T) {
 	}
 	d := startDev(t)
 	first := d.status.Members[0]
-	file := filepath.Join(d.dir, "etcdkit", firstPort(first.Client)+endpointsExt)
+	file := filepath.Join(d.dir, "etcdkit", firstPort(first.Client)+devdir.EndpointsExt)
 	b, err := os.ReadFile(file)
 	if want := strings.Join(d.status.Endpoints, ",") + "\n"; err != nil || string(b) != want {
 		t.Errorf("%s has %q, %v, want %q", file, b, err, want)

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
 const groupFaults = "faults"
@@ -116,7 +117,7 @@ func runDev(cmd *cobra.Command, f devFlags) (err error) {
 		return err
 	}
 	if f.readyFile != "" {
-		if err := writeWhole(f.readyFile, append(status, '\n')); err != nil {
+		if err := wholefile.Write(f.readyFile, append(status, '\n')); err != nil {
 			return fmt.Errorf("ready file: %w", err)
 		}
 		defer os.Remove(f.readyFile)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/internal/devdir"
 )
 
 // running asks all dev clusters of the user for their status, at the same time. By port: those that
@@ -25,7 +26,7 @@ func running(ctx context.Context, dir string) (live map[string]cluster.State, si
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for _, e := range entries {
-		port, ok := strings.CutSuffix(e.Name(), socketExt)
+		port, ok := strings.CutSuffix(e.Name(), devdir.SocketExt)
 		if !ok {
 			continue
 		}
@@ -81,12 +82,12 @@ func ask(ctx context.Context, socket string) (cluster.State, error) {
 // findControl finds the running dev cluster: the one whose first member has the given client
 // port, the only one there is, or the one that the environment's endpoints point at.
 func findControl(ctx context.Context, port int) (control, error) {
-	dir := controlDir()
+	dir := devdir.Path()
 	if err := trustControlDir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return control{}, err
 	}
 	live, silent := running(ctx, dir)
-	at := func(port string) control { return control{filepath.Join(dir, port+socketExt)} }
+	at := func(port string) control { return control{filepath.Join(dir, port+devdir.SocketExt)} }
 	if port != 0 {
 		p := strconv.Itoa(port)
 		if err, ok := silent[p]; ok {
@@ -165,7 +166,7 @@ func ports(live map[string]cluster.State) string {
 // one there is, if none is at localhost:2379. It is nil without an error if there is none.
 // Clusters of dev run are for their command alone. Package client has the same rules.
 func findDev() (endpoints []string, err error) {
-	dir := controlDir()
+	dir := devdir.Path()
 	if err := trustControlDir(dir); err != nil {
 		return nil, nil // not there, or not to be believed
 	}
@@ -173,7 +174,7 @@ func findDev() (endpoints []string, err error) {
 	defer cancel()
 	live, silent := running(ctx, dir)
 	for port := range live {
-		if _, err := os.Lstat(filepath.Join(dir, port+endpointsExt)); err != nil {
+		if _, err := os.Lstat(filepath.Join(dir, port+devdir.EndpointsExt)); err != nil {
 			delete(live, port)
 		}
 	}

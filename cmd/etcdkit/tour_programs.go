@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
 const (
@@ -60,7 +62,7 @@ func buildExamples(ctx context.Context, from source, names []string, dir string)
 	build := exec.CommandContext(ctx, "go", args...)
 	build.Dir = from.dir                                            // whose go.sum has all that they need
 	build.Env = append(os.Environ(), "GOBIN="+dir, "GOTMPDIR="+dir) // which its caller removes
-	endTogether(build)
+	procgroup.KillOnCancel(build)                                   // go install is killed with its compilers
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile the examples: %w\n%s", err, bytes.TrimSpace(out))
 	}

@@ -11,7 +11,7 @@ var clusterMutants = []mutant{
 		"		return f.File()\n", "		_ = f\n", "	cmd.WaitDelay = drain\n", "",
 	}, "cmd/etcdkit", "TestDevRunEndsWithItsCommandAndNotWithTheOutput"},
 	{"a signal reaches the command alone", "cmd/etcdkit/internal/child/child.go", []string{
-		"		ownGroup(cmd)\n", "",
+		"		procgroup.Own(cmd)\n", "		_ = procgroup.Own\n",
 	}, "cmd/etcdkit", "TestASignalToDevRunReachesAllThatItsCommandHasStarted"},
 	{"a second signal is as good as the first", "cmd/etcdkit/internal/child/child.go", []string{
 		"			case force != nil:\n				send(cmd, terminal, os.Kill)\n", "",
@@ -46,8 +46,8 @@ var clusterMutants = []mutant{
 	{"a record of too many members is believed", "cluster/datadir.go", []string{
 		"n := len(r.Members); n > maxMembers {", "n := len(r.Members); n > 1000 {",
 	}, "cluster", "TestARecordOfTooManyMembersIsRefused"},
-	{"cluster.json gets its name before it is on the disk", "cluster/datadir.go", []string{
-		"		err = f.Sync()\n", "",
+	{"cluster.json gets its name before it is on the disk", "internal/wholefile/wholefile.go", []string{
+		"write(name, b, (*os.File).Sync)", "Write(name, b)",
 	}, "cluster", "TestTheRecordOfKeptDataIsOnTheDiskBeforeItCounts"},
 	{"an emptied cluster.json is damaged", "cluster/datadir.go", []string{
 		`len(bytes.Trim(b, "\x00\n ")) == 0`, `len(bytes.Trim(b, "\x00\n ")) < 0`,

@@ -20,6 +20,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
 const (
@@ -48,7 +50,7 @@ func Run(cmd *exec.Cmd, signals <-chan os.Signal) error {
 	cmd.WaitDelay = drain
 	terminal := atTerminal()
 	if !terminal {
-		ownGroup(cmd)
+		procgroup.Own(cmd)
 	}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -89,7 +91,7 @@ func file(w io.Writer) io.Writer {
 
 // send signals the command, and the rest of its process group if it has one.
 func send(cmd *exec.Cmd, terminal bool, s os.Signal) {
-	if terminal || !signalGroup(cmd.Process, s) {
+	if terminal || procgroup.Signal(cmd.Process, s) != nil {
 		_ = cmd.Process.Signal(s)
 	}
 }

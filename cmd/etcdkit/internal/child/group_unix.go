@@ -4,7 +4,6 @@ package child
 
 import (
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -29,11 +28,4 @@ func atTerminal() bool {
 		}
 	}
 	return false
-}
-
-func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
-
-func signalGroup(p *os.Process, s os.Signal) bool {
-	n, ok := s.(syscall.Signal)
-	return ok && syscall.Kill(-p.Pid, n) == nil
 }

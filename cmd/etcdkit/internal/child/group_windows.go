@@ -1,11 +1,6 @@
 package child
 
-import (
-	"os"
-	"os/exec"
-)
+import "os"
 
-func forwarded() []os.Signal                  { return []os.Signal{os.Interrupt} }
-func atTerminal() bool                        { return true }
-func ownGroup(*exec.Cmd)                      {}
-func signalGroup(*os.Process, os.Signal) bool { return false }
+func forwarded() []os.Signal { return []os.Signal{os.Interrupt} }
+func atTerminal() bool       { return true }

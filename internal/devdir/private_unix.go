@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package devdir
 
 import (
 	"io/fs"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// ownersAlone tells that only this user can change what is in a directory.
-func ownersAlone(info fs.FileInfo) bool {
+// private tells whether only this user can read and change what is in a directory.
+func private(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(stat.Uid) == os.Getuid() && info.Mode().Perm()&0o077 == 0
 }

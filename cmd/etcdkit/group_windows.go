@@ -1,5 +1,0 @@
-package main
-
-import "os/exec"
-
-func endTogether(*exec.Cmd) {}
