@@ -136,7 +136,7 @@ func (v *View) keepSaved() {
 		l := v.now.Load()
 		// While instances are kept the list is not what it should be, and a view that is cut off has
 		// nothing new to say.
-		if len(l.instances) > len(l.fresh) || !v.mirror.Load().State().Synced {
+		if len(l.instances) > len(l.fresh) || !v.mirror.Load().State().Fresh {
 			return
 		}
 		err := v.save(l)

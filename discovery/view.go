@@ -237,7 +237,7 @@ func (v *View) State() State {
 	for {
 		l := v.now.Load()
 		s := v.state(l)
-		s.Fresh, s.Since, s.Cause, s.Confirmed = m.Synced, m.Since, m.Cause, m.Confirmed
+		s.Fresh, s.Since, s.Cause, s.Confirmed = m.Fresh, m.Since, m.Cause, m.Confirmed
 		late := time.Since(began) > enough || mirror.Err() != nil
 		if l.includes(target) || late && !s.Fresh {
 			return s
@@ -270,7 +270,7 @@ type Stats struct {
 func (v *View) Stats() Stats {
 	s := Stats{Picks: v.picks.Load(), Failures: v.failures.Load()}
 	if m := v.mirror.Load(); m != nil {
-		s.Rereads = m.State().Rereads
+		s.Rereads = m.Stats().Rereads
 	}
 	return s
 }

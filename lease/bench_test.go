@@ -28,7 +28,7 @@ func BenchmarkWarm(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			got.Release(1)
+			got.Unreserve(1)
 		}
 	})
 	b.Run("raw TimeToLive", func(b *testing.B) { // how one asks etcd

@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // Why a lease ended. Lease.Err is exactly one of them; see errors.Is.
@@ -38,8 +39,12 @@ var (
 // The errors of packages lock, election, registry, mirror and discovery have it, too.
 var ErrCertificate = ask.ErrCertificate
 
-// ErrTooManyKeys: a reservation asked for more keys than one lease carries, or for none.
-var ErrTooManyKeys = errors.New("lease: number of keys out of range")
+// ErrInvalid: an argument is wrong. Nothing was sent.
+var ErrInvalid = errors.New("lease: invalid argument")
+
+// ErrTooManyKeys: a reservation asked for more keys than one lease carries, or for none. It is an
+// ErrInvalid.
+var ErrTooManyKeys = cause.New("lease: number of keys out of range", ErrInvalid)
 
 // failure is an error with a reason and its cause: one text, both found by errors.Is.
 type failure struct {

@@ -77,7 +77,7 @@ func ExampleKeeper_Reserve() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		defer l.Release(128)
+		defer l.Unreserve(128)
 	}
 	for _, l := range keeper.Stats().Leases {
 		fmt.Println(l.Keys, "keys")

@@ -161,7 +161,7 @@ func (k *Keeper) TryLease(ctx context.Context) (*Lease, error) {
 }
 
 // Reserve is Lease, and reserves room for keys on it. When no lease has so much left, another
-// is granted. The room is given back with the lease's Release, also after it ended. A number
+// is granted. The room is given back with the lease's Unreserve, also after it ended. A number
 // of keys below 1 or above Options.Keys is ErrTooManyKeys.
 func (k *Keeper) Reserve(ctx context.Context, keys int) (*Lease, error) {
 	if keys < 1 || keys > k.opts.Keys {
@@ -170,19 +170,27 @@ func (k *Keeper) Reserve(ctx context.Context, keys int) (*Lease, error) {
 	return k.wait(ctx, keys)
 }
 
-// Claim takes a key for one of the Keeper's users, until Unclaim: in etcd the
-// keys of two users of one lease look alike. It is false when another one has it.
-func (k *Keeper) Claim(key string) bool {
+// Claim takes a key for one of the Keeper's users, until release: in etcd the keys of two users of
+// one lease look alike. ok is false when another user has it. Calling release again does nothing.
+func (k *Keeper) Claim(key string) (release func(), ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.claimed[key] {
-		return false
+		return nil, false
 	}
 	if k.claimed == nil {
 		k.claimed = make(map[string]bool)
 	}
 	k.claimed[key] = true
-	return true
+	released := false
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if !released {
+			released = true
+			delete(k.claimed, key)
+		}
+	}, true
 }
 
 // Go runs f in the background for one of the Keeper's users, which may be gone before f is done: it
@@ -196,13 +204,6 @@ func (k *Keeper) Go(f func(context.Context)) bool {
 	}
 	k.running.Go(func() { f(k.life) })
 	return true
-}
-
-// Unclaim gives a claimed key back.
-func (k *Keeper) Unclaim(key string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.claimed, key)
 }
 
 // wait returns a live lease with room for keys, once there is one.

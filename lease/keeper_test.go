@@ -57,12 +57,12 @@ func TestALeaseCarriesNoMoreKeysThanItsShare(t *testing.T) {
 			t.Errorf("2,560 keys in batches of 128: %d leases, want 3", len(keys))
 		}
 		oldest := b.lease(k)
-		oldest.Release(128)
+		oldest.Unreserve(128)
 		if l, err := k.Reserve(t.Context(), 128); l != oldest || err != nil {
 			t.Errorf("after a release: lease %p, %v, want the one that has room, %p", l, err, oldest)
 		}
 		for _, n := range []int{-1, 0, 1001} {
-			if _, err := k.Reserve(t.Context(), n); !errors.Is(err, lease.ErrTooManyKeys) {
+			if _, err := k.Reserve(t.Context(), n); !errors.Is(err, lease.ErrTooManyKeys) || !errors.Is(err, lease.ErrInvalid) {
 				t.Errorf("Reserve %d: got %v, want ErrTooManyKeys", n, err)
 			}
 		}
@@ -71,7 +71,7 @@ func TestALeaseCarriesNoMoreKeysThanItsShare(t *testing.T) {
 				t.Error("Release of more than was reserved: want a panic")
 			}
 		}()
-		oldest.Release(1001)
+		oldest.Unreserve(1001)
 	})
 }
 
@@ -136,7 +136,7 @@ func TestALeaseThatWasLostIsRevokedWithTheNextGrant(t *testing.T) {
 					if _, err := k.Reserve(t.Context(), test.reserved); err != nil {
 						t.Fatal(err)
 					}
-					l.Release(test.reserved) // what was reserved may be there still
+					l.Unreserve(test.reserved) // what was reserved may be there still
 				}
 				b.with(func() { everyone(b.silent, true) })
 				<-l.Done()

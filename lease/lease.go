@@ -126,12 +126,12 @@ func (l *Lease) Confirm(ctx context.Context) error {
 	}
 }
 
-// Release gives back room that Reserve reserved. It panics when there was not so much.
-func (l *Lease) Release(keys int) {
+// Unreserve gives back room that Reserve reserved. It panics when there was not so much.
+func (l *Lease) Unreserve(keys int) {
 	l.keeper.mu.Lock()
 	defer l.keeper.mu.Unlock()
 	if keys < 0 || keys > l.reserved {
-		panic(fmt.Sprintf("lease: release of %d keys; %d are reserved", keys, l.reserved))
+		panic(fmt.Sprintf("lease: Unreserve of %d keys; %d are reserved", keys, l.reserved))
 	}
 	l.reserved -= keys
 }

@@ -90,7 +90,7 @@ func TestAnotherMemberIsAskedWithinAThirdOfTheTTL(t *testing.T) {
 				t.Errorf("streams on route %q after the bad time: %d, want %d", route, open, want)
 			}
 		}
-		if late := k.Stats().Leases[0].Late; late != nil {
+		if late := k.Stats().Leases[0].LastErr; late != nil {
 			t.Errorf("Late after the bad time: %v, want nil", late)
 		}
 	})

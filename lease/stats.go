@@ -10,10 +10,10 @@ import (
 
 // Stats is what a Keeper knows at one moment.
 type Stats struct {
-	Leases []Status // those that live, the oldest first
-	// Granting is why the grant under way has not succeeded yet; nil when none is under way, or
+	Leases []State // those that live, the oldest first
+	// GrantErr is why the grant under way has not succeeded yet; nil when none is under way, or
 	// no try of it has failed.
-	Granting error
+	GrantErr error
 
 	Granted    uint64 // leases
 	KeepAlives uint64 // answered
@@ -23,13 +23,13 @@ type Stats struct {
 	Expired, Revoked, Unreachable, Unauthorised, Closed uint64
 }
 
-// Status is what is known of a live lease.
-type Status struct {
+// State is what is known of a live lease.
+type State struct {
 	ID        clientv3.LeaseID
 	TTL       time.Duration // as etcd granted it
 	Remaining time.Duration // until the deadline
 	Confirmed time.Duration // how long ago the last answered keepalive, or the grant, was sent
-	Late      error         // why the last try failed, when none was answered since
+	LastErr   error         // why the latest try failed, if none was answered since
 	Keys      int           // reserved
 }
 
@@ -73,26 +73,26 @@ func (k *Keeper) Stats() Stats {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.granting != nil {
-		s.Granting = k.granting.lastCause()
+		s.GrantErr = k.granting.lastCause()
 	}
 	for _, l := range k.leases {
 		if left := l.Remaining(); left > 0 {
-			s.Leases = append(s.Leases, l.status(left))
+			s.Leases = append(s.Leases, l.state(left))
 		}
 	}
 	return s
 }
 
-// status is called with keeper.mu held.
-func (l *Lease) status(left time.Duration) Status {
+// state is called with keeper.mu held.
+func (l *Lease) state(left time.Duration) State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Status{
+	return State{
 		ID:        l.id,
 		TTL:       l.granted(),
 		Remaining: left,
 		Confirmed: l.keeper.clock() - time.Duration(l.confirmed.Load()),
-		Late:      l.cause,
+		LastErr:   l.cause,
 		Keys:      l.reserved,
 	}
 }

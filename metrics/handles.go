@@ -43,13 +43,13 @@ func (m *Metrics) Keeper(name string, k *lease.Keeper) (remove func()) {
 // before under the same name gives way to it.
 func (m *Metrics) Mirror(name string, of *mirror.Mirror) (remove func()) {
 	return m.add("mirror", name, func(s *scrape, name string) {
-		state := of.State()
+		state, stats := of.State(), of.Stats()
 		s.gauge(mirrorKeys, float64(state.Keys), name)
-		s.gauge(mirrorStale, staleness(state.Synced, state.Since), name)
-		s.count(mirrorTransactions, state.Transactions, name)
-		s.count(mirrorEvents, state.Events, name)
-		s.count(mirrorWatches, state.Watches, name)
-		s.rereads(mirrorRereads, state.Rereads, name)
+		s.gauge(mirrorStale, staleness(state.Fresh, state.Since), name)
+		s.count(mirrorTransactions, stats.Transactions, name)
+		s.count(mirrorEvents, stats.Events, name)
+		s.count(mirrorWatches, stats.Watches, name)
+		s.rereads(mirrorRereads, stats.Rereads, name)
 	})
 }
 

@@ -39,7 +39,7 @@ var (
 	electionTermsLost = desc("election_terms_lost_total", "Terms that were lost, by election and reason, as with locks.", "election", "reason")
 
 	mirrorKeys         = desc("mirror_keys", "Keys in a mirror, by mirror.", "mirror")
-	mirrorStale        = desc("mirror_stale_seconds", "For how long a mirror may have missed something, by mirror; 0 while it is synced.", "mirror")
+	mirrorStale        = desc("mirror_stale_seconds", "For how long a mirror may have missed something, by mirror; 0 while it is fresh.", "mirror")
 	mirrorTransactions = desc("mirror_transactions_total", "Transactions of etcd that a mirror has applied, by mirror.", "mirror")
 	mirrorEvents       = desc("mirror_events_total", "Events in those transactions, by mirror.", "mirror")
 	mirrorWatches      = desc("mirror_watches_total", "Watches that a mirror has opened: one, and one for each that broke or was replaced, by mirror.", "mirror")

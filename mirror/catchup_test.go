@@ -147,8 +147,8 @@ func TestAMirrorCatchesUpWithABacklog(t *testing.T) {
 	case <-within(t, generous).Done():
 		t.Fatal("the mirror asks for nothing")
 	}
-	if s := m.State(); s.Rereads[mirror.Behind] != 1 || s.Epoch != 0 {
-		t.Errorf("State: got %+v, want one reading because the watch was too far behind, in epoch 0", s)
+	if s, n := m.State(), m.Stats(); n.Rereads[mirror.Behind] != 1 || s.Epoch != 0 {
+		t.Errorf("State: got %+v and %+v, want one reading because the watch was too far behind, in epoch 0", s, n)
 	}
 }
 
@@ -196,7 +196,7 @@ func TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile(t *testing.T) {
 	})}, g.Addr())
 	m := open(t, cli, below, &mirror.Options{ConfirmEvery: 50 * time.Millisecond})
 	var last int64
-	for ctx := within(t, generous); m.State().Events == 0; { // until a watch delivers
+	for ctx := within(t, generous); m.Stats().Events == 0; { // until a watch delivers
 		last = put(t, shared, below+"last", "1")
 		if err := m.Wait(ctx, last); err != nil {
 			t.Fatal(err)
@@ -209,7 +209,7 @@ func TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile(t *testing.T) {
 			t.Fatalf("revision %d is not confirmed: %+v", last, m.State())
 		}
 	}
-	was := m.State().Rereads[mirror.Behind]
+	was := m.Stats().Rereads[mirror.Behind]
 	if was == 0 {
 		t.Error("void: the mirror was never too far behind")
 	}
@@ -221,7 +221,7 @@ func TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile(t *testing.T) {
 	write()
 	g.SetTarget(shared.Endpoints()[0])
 	wantMirror(t, m, shared, below)
-	if now := m.State().Rereads[mirror.Behind]; now != was+1 {
+	if now := m.Stats().Rereads[mirror.Behind]; now != was+1 {
 		t.Errorf("%d revisions behind, it was read again %d times, want once", tooMuch, now-was)
 	}
 }

@@ -49,7 +49,7 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 	}
 	return func(yield func(*Batch, error) bool) {
 		if o.Buffer < 0 {
-			yield(nil, fmt.Errorf("%w: Buffer is %d", ErrOptions, o.Buffer))
+			yield(nil, fmt.Errorf("%w: Buffer is %d", ErrInvalid, o.Buffer))
 			return
 		}
 		r := &reader{ChangesOptions: o, of: m, at: o.From, wake: make(chan struct{}, 1)}

@@ -163,7 +163,7 @@ func TestChangesEndWithTheirContext(t *testing.T) {
 		t.Errorf("after cancel: got %v, want Canceled", err)
 	}
 	for _, err := range m.Changes(t.Context(), &mirror.ChangesOptions{Buffer: -1}) {
-		if !errors.Is(err, mirror.ErrOptions) {
+		if !errors.Is(err, mirror.ErrInvalid) {
 			t.Errorf("with a negative buffer: got %v, want ErrOptions", err)
 		}
 	}

@@ -33,12 +33,12 @@
 //   - Snapshots and batches go forward only, and there is no gap between them. Where etcd has
 //     compacted away what was not seen yet, the prefix is read again and the difference comes
 //     as Synthesised puts and deletes.
-//   - A copy that etcd has not confirmed for 2 × ConfirmEvery + Patience (4.5 s) is stale, and one
+//   - A copy that etcd has not confirmed for 2 × ConfirmEvery + WatchTimeout (4.5 s) is stale, and one
 //     that is known to miss something is at once; State says so, since when, and why. A
 //     confirmation is a linearizable read and then the watch's word that it has come as far:
 //     a member that was cut off cannot give it.
-//   - A watch that owes events for longer than Patience, and delivers none, is replaced by one on
-//     another member. Patience grows while that does not help.
+//   - A watch that owes events for longer than WatchTimeout, and delivers none, is replaced by one on
+//     another member. WatchTimeout grows while that does not help.
 //   - The copy catches up with a revision of any size and with a backlog of any length. Where
 //     reading the prefix is cheaper than what a watch would have to deliver (more than 1,000
 //     revisions, and one for each 16 keys; twice as many after each reading that did not help), and after three watches in a row that delivered
@@ -69,5 +69,5 @@
 // Time is counted on Go's monotonic clock, which stands still while the machine is suspended.
 //
 // The client must be clientv3's own: with the watcher of its namespace package Open fails with
-// ErrWrapped. A whole prefix is held twice for the moment of reading it again.
+// ErrInvalid. A whole prefix is held twice for the moment of reading it again.
 package mirror

@@ -61,11 +61,11 @@ func Example() {
 		}
 		break
 	}
-	fmt.Println(m.Snapshot().Len(), "left; synced:", m.State().Synced)
+	fmt.Println(m.Snapshot().Len(), "left; fresh:", m.State().Fresh)
 	// Output:
 	// config/retries 3
 	// config/timeout 2s
 	// deleted config/retries
 	// changed config/timeout 2s to 5s
-	// 1 left; synced: true
+	// 1 left; fresh: true
 }

@@ -26,13 +26,13 @@ func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 	put(t, cli, prefix+"changes", "1")
 	put(t, cli, prefix+"goes", "1")
 	log := newRecords()
-	m := open(t, quickClient(t, g.Addr()), prefix, &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
+	m := open(t, quickClient(t, g.Addr()), prefix, &mirror.Options{ConfirmEvery: 100 * time.Millisecond, WatchTimeout: 200 * time.Millisecond, Logger: log.logger()})
 	r := read(t, m.Changes(within(t, generous), &mirror.ChangesOptions{EachTransaction: true}))
-	log.wait(t, "mirror synced", 1)
+	log.wait(t, "mirror fresh", 1)
 
 	g.SetTarget("")
 	log.wait(t, "mirror stale", 1)
-	if s := m.State(); s.Synced || !errors.Is(s.Cause, mirror.ErrUnconfirmed) || s.Since != s.Confirmed {
+	if s := m.State(); s.Fresh || !errors.Is(s.Cause, mirror.ErrUnconfirmed) || s.Since != s.Confirmed {
 		t.Errorf("State without a connection: got %+v, want stale since it was confirmed, with ErrUnconfirmed", s)
 	}
 	put(t, cli, prefix+"changes", "2")
@@ -52,9 +52,9 @@ func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 		}
 	}
 	wantMirror(t, m, cli, prefix)
-	log.wait(t, "mirror synced", 2)
-	if s := m.State(); s.Rereads[mirror.Compacted] != 1 || s.Epoch != 0 || !s.Synced {
-		t.Errorf("State: got %+v, want it synced, in epoch 0, with one reread for a compaction", s)
+	log.wait(t, "mirror fresh", 2)
+	if s, n := m.State(), m.Stats(); n.Rereads[mirror.Compacted] != 1 || s.Epoch != 0 || !s.Fresh {
+		t.Errorf("State: got %+v and %+v, want it fresh, in epoch 0, with one reread for a compaction", s, n)
 	}
 	put(t, cli, prefix+"goes", "2")
 	wantBatch(t, r.batch(), prefix, "+goes=2")
@@ -77,8 +77,8 @@ func TestAReconnectWithoutCompactionLosesNoTransaction(t *testing.T) {
 			wantBatch(t, r.batch(), prefix, "+a="+fmt.Sprint(round, i))
 		}
 	}
-	if s := m.State(); s.Watches < 6 || len(s.Rereads) != 0 {
-		t.Errorf("State: got %d watches and rereads %v, want 6 or more and none", s.Watches, s.Rereads)
+	if s := m.Stats(); s.Watches < 6 || len(s.Rereads) != 0 {
+		t.Errorf("Stats: got %d watches and rereads %v, want 6 or more and none", s.Watches, s.Rereads)
 	}
 }
 
@@ -173,7 +173,7 @@ func TestTheMirrorLeavesABadMember(t *testing.T) {
 					}
 				}
 				took := time.Since(began)
-				t.Logf("%s (leader: %v): a leader after %v, in the mirror after %v; %d watches, %d replaced", bad, lead, served, took, m.State().Watches, m.State().Replaced)
+				t.Logf("%s (leader: %v): a leader after %v, in the mirror after %v; %d watches, %d replaced", bad, lead, served, took, m.Stats().Watches, m.Stats().Replaced)
 				if took > bound+served {
 					t.Errorf("%s %s: the mirror took %v to move, %v of which without a leader: want at most %v more", bad, fault.name, took, served, bound)
 				}
@@ -189,7 +189,7 @@ func TestTheMirrorLeavesABadMember(t *testing.T) {
 					t.Fatal(err)
 				}
 				wantMirror(t, m, cli, "a/")
-				if s := m.State(); len(s.Rereads) != 0 {
+				if s := m.Stats(); len(s.Rereads) != 0 {
 					t.Errorf("rereads: got %v, want none", s.Rereads)
 				}
 			}
@@ -204,7 +204,7 @@ func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 	g := etcdtest.NewGate(t, c.Endpoints()[0])
 	value := strings.Repeat("x", 1<<20)
 	last := put(t, cli, "a/key", value)
-	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{Patience: generous}) // however slow the machine is
+	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{WatchTimeout: generous}) // however slow the machine is
 	g.SetTarget("")
 	for range 100 {
 		last = put(t, cli, "a/key", value)
@@ -225,7 +225,7 @@ func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 	if most > 30<<20 {
 		t.Errorf("the heap grew by %d bytes for transactions of 1 MiB", most)
 	}
-	if s := m.State(); s.Transactions != 100 {
+	if s := m.Stats(); s.Transactions != 100 {
 		t.Errorf("%d transactions came one by one, want 100", s.Transactions)
 	}
 }
@@ -259,7 +259,7 @@ func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
 		}
 	}
 	log := newRecords()
-	m := open(t, amy, "a/", &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Patience: generous, Logger: log.logger()})
+	m := open(t, amy, "a/", &mirror.Options{ConfirmEvery: 100 * time.Millisecond, WatchTimeout: generous, Logger: log.logger()})
 	if _, err := root.UserRevokeRole(ctx, "amy", "amy"); err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +276,7 @@ func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, m, put(t, root, "a/key", "2"))
-	log.wait(t, "mirror synced", 2)
+	log.wait(t, "mirror fresh", 2)
 	if got := strings.Count(log.all(), "mirror stale"); got != 1 {
 		t.Errorf("lines that say stale: got %d, want 1:\n%s", got, log.all())
 	}

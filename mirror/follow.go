@@ -261,8 +261,8 @@ func (f *follower) settle() {
 // silent, up to eight times its value; and where the prefix takes long to read, up to ten times
 // that, because an event can be as large, and so that reading takes a tenth of the time at most.
 func (m *replica) patience() time.Duration {
-	most := max(8*m.opts.Patience, 10*m.took)
-	return min(m.opts.Patience<<min(m.silent, 20), most)
+	most := max(8*m.opts.WatchTimeout, 10*m.took)
+	return min(m.opts.WatchTimeout<<min(m.silent, 20), most)
 }
 
 // extend gives the watch its time once more.
@@ -278,7 +278,7 @@ func (f *follower) late() error {
 	switch owed := time.Since(f.since); {
 	case f.watch.received.Load() == f.received:
 		return f.giveUp()
-	case owed > max(lagMost, 10*f.opts.Patience) && f.behind(f.target):
+	case owed > max(lagMost, 10*f.opts.WatchTimeout) && f.behind(f.target):
 		return f.lagging(f.target)
 	}
 	f.extend()

@@ -32,7 +32,7 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 	}
 	g := etcdtest.NewGate(t, good)
 	log := newRecords()
-	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, Patience: 200 * time.Millisecond, Logger: log.logger()})
+	m := open(t, quickClient(t, g.Addr()), "a/", &mirror.Options{ConfirmEvery: 200 * time.Millisecond, WatchTimeout: 200 * time.Millisecond, Logger: log.logger()})
 	watched := make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { // every batch, and the snapshots in between
@@ -67,14 +67,14 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		wait(t, m, put(t, cli, "a/healed", fmt.Sprint(round)))
-		log.wait(t, "mirror synced", round+2)
+		log.wait(t, "mirror fresh", round+2)
 		g.SetTarget(good)
 		wantMirror(t, m, cli, "a/")
 	}
 	cancel()
 	<-watched
-	if s := m.State(); s.Epoch != 0 || len(s.Rereads) != 0 {
-		t.Errorf("State: got epoch %d and rereads %v, want 0 and none", s.Epoch, s.Rereads)
+	if s, n := m.State(), m.Stats(); s.Epoch != 0 || len(n.Rereads) != 0 {
+		t.Errorf("State: got epoch %d and rereads %v, want 0 and none", s.Epoch, n.Rereads)
 	}
 }
 
@@ -152,8 +152,8 @@ func TestAReplacedHistoryIsReadAgain(t *testing.T) {
 			wantMirror(t, m, cli, "a/")
 			f.apply(t, r.batch())
 			wantSame(t, "what was there and the changes", f.contents, held(m.Snapshot()))
-			if s := m.State(); s.Rereads[test.reason] != 1 || s.Epoch != 1 || m.Snapshot().Epoch() != 1 || !s.Synced {
-				t.Errorf("State: got %+v, want it synced, in epoch 1, with one reread because %q", s, test.reason)
+			if s, n := m.State(), m.Stats(); n.Rereads[test.reason] != 1 || s.Epoch != 1 || m.Snapshot().Epoch() != 1 || !s.Fresh {
+				t.Errorf("State: got %+v and %+v, want it fresh, in epoch 1, with one reread because %q", s, n, test.reason)
 			}
 			wait(t, m, put(t, cli, "a/later", "3"))
 			wantBatch(t, r.batch(), "a/", "+later=3")

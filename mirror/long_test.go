@@ -43,7 +43,7 @@ func TestASlowNetworkGetsItsFirstCopy(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	m := open(t, quickClient(t, throttled(t, c.Endpoints()[0], rate)), "a/", &mirror.Options{Patience: 5 * time.Second})
+	m := open(t, quickClient(t, throttled(t, c.Endpoints()[0], rate)), "a/", &mirror.Options{WatchTimeout: 5 * time.Second})
 	t.Logf("%d KB in %v", keys*size/1000, time.Since(began).Round(time.Millisecond))
 	if got := m.Snapshot().Len(); got != keys {
 		t.Errorf("%d keys, want %d", got, keys)

@@ -19,8 +19,8 @@ type Mirror struct {
 	life context.Context // ends with Close, or with the replica; its cause says which
 	stop context.CancelCauseFunc
 
-	// final is the state at Close. replica.mu guards it.
-	final *State
+	// final is what was known at Close. replica.mu guards it.
+	final *record
 }
 
 // Open reads the prefix and returns when the copy is complete: what was committed before the call
@@ -32,7 +32,7 @@ type Mirror struct {
 //
 // While etcd cannot be reached, or has no leader, Open tries on until ctx is done; its error
 // then names the endpoints and the last cause. ErrDenied is returned at once, ErrClosed if the
-// client is closed, ErrPrefix, ErrOptions and ErrWrapped before anything is sent.
+// client is closed, ErrInvalid before anything is sent.
 func Open(ctx context.Context, cli *clientv3.Client, prefix string, opts *Options) (*Mirror, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -60,8 +60,7 @@ func (m *Mirror) Close() error {
 	r.mu.Lock()
 	open := m.final == nil
 	if open {
-		final := m.state()
-		m.final = &final
+		m.final = &record{State: m.state(), Stats: m.replica.record.stats()}
 		own := new(atomic.Pointer[Snapshot])
 		own.Store(r.snapshot.Load())
 		m.newest.Store(own)
@@ -101,12 +100,22 @@ func (m *Mirror) state() State {
 	if m.final == nil {
 		return m.replica.state()
 	}
-	s := *m.final
-	s.Synced, s.Since, s.Cause, s.MemberID = false, s.Confirmed, m.Err(), 0
+	s := m.final.State
+	s.Fresh, s.Since, s.Cause, s.MemberID = false, s.Confirmed, m.Err(), 0
 	return s
 }
 
-// Turned is closed when the mirror next turns stale or synced; its end is Done's to tell. Take it
+// Stats returns the counters, as of Close once the mirror is closed.
+func (m *Mirror) Stats() Stats {
+	m.replica.mu.Lock()
+	defer m.replica.mu.Unlock()
+	if m.final != nil {
+		return m.final.stats()
+	}
+	return m.replica.record.stats()
+}
+
+// Turned is closed when the mirror next turns stale or fresh; its end is Done's to tell. Take it
 // before State, so that no turn falls between.
 func (m *Mirror) Turned() <-chan struct{} {
 	m.replica.mu.Lock()

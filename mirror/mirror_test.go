@@ -35,8 +35,8 @@ func TestOpenReturnsACompleteCopy(t *testing.T) {
 		t.Errorf("Get of a key that does not exist: got %+v", got)
 	}
 	s := m.State()
-	if !s.Synced || s.Cause != nil || s.Keys != 2 || s.Revision < want[prefix+"b"].ModRevision {
-		t.Errorf("State after Open: got %+v, want it synced, with 2 keys", s)
+	if !s.Fresh || s.Cause != nil || s.Keys != 2 || s.Revision < want[prefix+"b"].ModRevision {
+		t.Errorf("State after Open: got %+v, want it fresh, with 2 keys", s)
 	}
 	if _, err := cli.Delete(t.Context(), prefix[:len(prefix)-1]+"0"); err != nil {
 		t.Fatal(err)
@@ -141,11 +141,11 @@ func TestWhatCannotBeMirroredIsSaidBeforeAnythingIsSent(t *testing.T) {
 		opts   *mirror.Options
 		want   error
 	}{
-		{"NUL", nobody, "a\x00b", nil, mirror.ErrPrefix},
-		{"only NUL", nobody, "\x00", nil, mirror.ErrPrefix},
-		{"namespace", wrapped, "a", nil, mirror.ErrWrapped},
-		{"negative time", nobody, "a", &mirror.Options{Patience: -1}, mirror.ErrOptions},
-		{"tiny time", nobody, "a", &mirror.Options{ConfirmEvery: 5}, mirror.ErrOptions},
+		{"NUL", nobody, "a\x00b", nil, mirror.ErrInvalid},
+		{"only NUL", nobody, "\x00", nil, mirror.ErrInvalid},
+		{"namespace", wrapped, "a", nil, mirror.ErrInvalid},
+		{"negative time", nobody, "a", &mirror.Options{WatchTimeout: -1}, mirror.ErrInvalid},
+		{"tiny time", nobody, "a", &mirror.Options{ConfirmEvery: 5}, mirror.ErrInvalid},
 	} {
 		m, err := mirror.Open(t.Context(), test.cli, test.prefix, test.opts)
 		if !errors.Is(err, test.want) || m != nil {
@@ -193,7 +193,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Errorf("%s after Close: got %v, want ErrClosed", what, err)
 		}
 	}
-	if _, ok := m.Get(prefix + "a"); !ok || m.State().Synced {
+	if _, ok := m.Get(prefix + "a"); !ok || m.State().Fresh {
 		t.Errorf("after Close: key there: %v, state %+v: want the copy, stale", ok, m.State())
 	}
 }
@@ -259,8 +259,8 @@ func TestATransactionIsVisibleAllAtOnce(t *testing.T) {
 	}
 	<-done
 	wantMirror(t, m, cli, prefix)
-	if s := m.State(); s.Events != ops*rounds || s.Transactions != rounds {
-		t.Errorf("State: got %d events in %d transactions, want %d in %d", s.Events, s.Transactions, ops*rounds, rounds)
+	if s := m.Stats(); s.Events != ops*rounds || s.Transactions != rounds {
+		t.Errorf("Stats: got %d events in %d transactions, want %d in %d", s.Events, s.Transactions, ops*rounds, rounds)
 	}
 }
 

@@ -15,14 +15,10 @@ import (
 
 // Sentinels for errors.Is.
 var (
-	// ErrPrefix: the prefix contains a NUL byte, which etcd's ranges give a meaning of its own.
-	// Nothing was sent.
-	ErrPrefix = errors.New("mirror: bad prefix")
-	// ErrOptions: an option is out of range. Nothing was sent.
-	ErrOptions = errors.New("mirror: bad options")
-	// ErrWrapped: the client's Watcher is not clientv3's own, as after namespace.NewWatcher.
-	// Nothing was sent. Use the plain client, and the whole prefix.
-	ErrWrapped = errors.New("mirror: wrapped client")
+	// ErrInvalid: an argument is wrong; nothing was sent. The prefix contains a NUL byte, which etcd's
+	// ranges give a meaning of its own; or an option is out of range; or the client's Watcher is not
+	// clientv3's own, as after namespace.NewWatcher: use the plain client, and the whole prefix.
+	ErrInvalid = errors.New("mirror: invalid argument")
 	// ErrDenied: etcd refuses the client's user the prefix. Open returns it at once. A mirror
 	// whose permission is taken away later is stale with this cause, and asks again from time
 	// to time.
@@ -45,15 +41,15 @@ type Options struct {
 	// and a progress request on the watch. Default 2 s, at least 10 ms.
 	ConfirmEvery time.Duration
 
-	// Patience is how long a watch may owe events, and deliver none, before another one, on the
+	// WatchTimeout is how long a watch may owe events, and deliver none, before another one, on the
 	// next member, takes its place. It doubles while that does not help, up to eight times its
 	// value, or ten times what the last reading of the prefix took, if that is longer.
 	// Default 500 ms, at least 10 ms.
 	//
-	// A copy that was not confirmed for 2 × ConfirmEvery + Patience is stale.
-	Patience time.Duration
+	// A copy that was not confirmed for 2 × ConfirmEvery + WatchTimeout is stale.
+	WatchTimeout time.Duration
 
-	// Logger gets a line when the mirror turns stale or synced, when it reads again and when
+	// Logger gets a line when the mirror turns stale or fresh, when it reads again and when
 	// it replaces a silent watch. Nil is silent.
 	Logger *slog.Logger
 }
@@ -69,25 +65,25 @@ func (o *Options) withDefaults() (Options, error) {
 		unset time.Duration
 	}{
 		{"ConfirmEvery", &opts.ConfirmEvery, 2 * time.Second},
-		{"Patience", &opts.Patience, 500 * time.Millisecond},
+		{"WatchTimeout", &opts.WatchTimeout, 500 * time.Millisecond},
 	} {
 		if *d.value == 0 {
 			*d.value = d.unset
 		}
 		if *d.value < 10*time.Millisecond {
-			return opts, fmt.Errorf("%w: %s is %v: want 10ms or more, or 0 for %v", ErrOptions, d.name, *d.value, d.unset)
+			return opts, fmt.Errorf("%w: %s is %v: want 10ms or more, or 0 for %v", ErrInvalid, d.name, *d.value, d.unset)
 		}
 	}
 	return opts, nil
 }
 
-// staleAfter is how long a copy counts as synced without being confirmed.
-func (o *Options) staleAfter() time.Duration { return 2*o.ConfirmEvery + o.Patience }
+// staleAfter is how long a copy counts as fresh without being confirmed.
+func (o *Options) staleAfter() time.Duration { return 2*o.ConfirmEvery + o.WatchTimeout }
 
 // checkTarget finds what cannot be mirrored.
 func checkTarget(cli *clientv3.Client, prefix string) error {
 	if strings.ContainsRune(prefix, 0) {
-		return fmt.Errorf("%w %q: contains a NUL byte", ErrPrefix, prefix)
+		return fmt.Errorf("%w: prefix %q contains a NUL byte", ErrInvalid, prefix)
 	}
 	// Reads and the watch go past the client's KV and Watcher (load.go, stream.go): they would
 	// not see its namespace.
@@ -96,7 +92,7 @@ func checkTarget(cli *clientv3.Client, prefix string) error {
 		own = w.Watcher
 	}
 	if got, want := reflect.TypeOf(own), reflect.TypeOf(clientv3.NewWatcher(cli)); got != want {
-		return fmt.Errorf("%w: its Watcher is a %v: use the plain client, and the whole prefix", ErrWrapped, got)
+		return fmt.Errorf("%w: the client's Watcher is a %v: use the plain client, and the whole prefix", ErrInvalid, got)
 	}
 	return nil
 }

@@ -48,14 +48,14 @@ type replica struct {
 	readers map[*reader]struct{}
 	moved   chan struct{} // closed at the next snapshot; nil while nobody waits
 	news    chan struct{} // closed at the next confirmation or failure; nil while nobody waits
-	turned  chan struct{} // closed when it turns stale or synced
+	turned  chan struct{} // closed when it turns stale or fresh
 	aging   *time.Timer   // reports that it has turned stale by growing old
 }
 
 func newReplica(t target) *replica {
 	m := &replica{
 		target: t, first: t.prefix, end: clientv3.GetPrefixRangeEnd(t.prefix),
-		opts:    Options{ConfirmEvery: t.confirmEvery, Patience: t.patience},
+		opts:    Options{ConfirmEvery: t.confirmEvery, WatchTimeout: t.patience},
 		log:     slog.New(slog.DiscardHandler),
 		kick:    make(chan struct{}, 1),
 		slow:    1,

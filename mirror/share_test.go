@@ -55,7 +55,7 @@ func idle(t testing.TB, n *traffic) float64 {
 
 func TestAThousandMirrorsOfAPrefixCostWhatOneDoes(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
-	opts := &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Patience: generous}
+	opts := &mirror.Options{ConfirmEvery: 100 * time.Millisecond, WatchTimeout: generous}
 	var n traffic
 	cli := quickClientWith(t, n.options(), shared.Endpoints()...)
 	first := open(t, cli, prefix, opts)
@@ -103,13 +103,13 @@ func TestMirrorsWithOtherOptionsOrPrefixesAreByThemselves(t *testing.T) {
 	log := newRecords()
 	var n traffic
 	cli := quickClientWith(t, n.options(), shared.Endpoints()...)
-	for _, opts := range []*mirror.Options{nil, {ConfirmEvery: time.Second}, {Patience: time.Second}, {Logger: log.logger()}} {
+	for _, opts := range []*mirror.Options{nil, {ConfirmEvery: time.Second}, {WatchTimeout: time.Second}, {Logger: log.logger()}} {
 		open(t, cli, prefix, opts)
 	}
 	open(t, cli, prefix, &mirror.Options{ConfirmEvery: 2 * time.Second}) // the default
 	open(t, cli, prefix+"below/", nil)
 	wait(t, open(t, cli, prefix+"else/", nil), put(t, shared, prefix+"else/a", "1"))
-	log.wait(t, "mirror synced", 1)
+	log.wait(t, "mirror fresh", 1)
 	if got := n.streams.Load(); got > 6 {
 		t.Errorf("%d watches for 7 mirrors, of which 2 are alike: want 6", got)
 	}
@@ -120,7 +120,7 @@ func TestMirrorsWithOtherOptionsOrPrefixesAreByThemselves(t *testing.T) {
 func TestAMirrorThatJoinsHasWhatWasThereBefore(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
 	cli := quickClientWith(t, []grpc.DialOption{deaf()}, shared.Endpoints()...)
-	opts := &mirror.Options{ConfirmEvery: time.Hour, Patience: 50 * time.Millisecond}
+	opts := &mirror.Options{ConfirmEvery: time.Hour, WatchTimeout: 50 * time.Millisecond}
 	first := open(t, cli, prefix, opts)
 	put(t, shared, prefix+"a", "1")
 	second := open(t, cli, prefix, opts)
@@ -277,17 +277,17 @@ func TestCloseIsQuickWhileEtcdIsAway(t *testing.T) {
 		{"silent", func() { g.DropAnswers() }},
 		{"gone", func() { g.SetTarget("") }},
 	} {
-		m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, Patience: 50 * time.Millisecond})
+		m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, WatchTimeout: 50 * time.Millisecond})
 		fault.cause()
 		for ctx := within(t, generous); ; {
 			turned := m.Turned()
-			if !m.State().Synced {
+			if !m.State().Fresh {
 				break
 			}
 			select {
 			case <-turned:
 			case <-ctx.Done():
-				t.Fatalf("the mirror is synced while etcd is %s: %+v", fault.name, m.State())
+				t.Fatalf("the mirror is fresh while etcd is %s: %+v", fault.name, m.State())
 			}
 		}
 		began := time.Now()

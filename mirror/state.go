@@ -32,12 +32,12 @@ func (r Reason) breaks() bool { return r != Compacted && r != Behind }
 
 // State is what a mirror knows about itself at one moment.
 type State struct {
-	// Synced: confirmed not long ago and nothing known to be missing. Otherwise the copy is
+	// Fresh: confirmed not long ago and nothing known to be missing. Otherwise the copy is
 	// stale: the last good one, and Cause says why.
-	Synced bool
-	// Since when it is synced; or, stale, the last moment for which it is known to be complete.
+	Fresh bool
+	// Since when it is fresh; or, stale, the last moment for which it is known to be complete.
 	Since time.Time
-	Cause error // nil while synced
+	Cause error // nil while fresh
 
 	// Confirmed: whatever was committed before this moment is in the copy, if it has not been
 	// deleted since; proven by a linearizable read. ConfirmedRevision is what that read saw.
@@ -51,7 +51,10 @@ type State struct {
 
 	ClusterID uint64
 	MemberID  uint64 // the member that serves the watch; 0 while there is none
+}
 
+// Stats are the counters of a mirror's copy. Mirrors that share a copy share them.
+type Stats struct {
 	Transactions uint64 // applied, and Events in them
 	Events       uint64
 	Watches      uint64            // opened: one, and one for each that broke or was replaced
@@ -61,12 +64,13 @@ type State struct {
 
 // record is the changing part of a mirror's state. replica.mu guards it.
 type record struct {
-	State              // Synced, Since, Cause, Revision, Epoch and Keys are made when asked for
-	gap      error     // the copy is known to be incomplete, or may not be confirmed
-	trouble  error     // the last thing that went wrong since it was confirmed
-	refused  time.Time // when etcd last refused the prefix
-	synced   time.Time
-	reported bool // what the log said last: synced
+	State // Fresh, Since, Cause, Revision, Epoch and Keys are made when asked for
+	Stats
+	gap        error     // the copy is known to be incomplete, or may not be confirmed
+	trouble    error     // the last thing that went wrong since it was confirmed
+	refused    time.Time // when etcd last refused the prefix
+	freshSince time.Time
+	reported   bool // what the log said last: fresh
 }
 
 // confirmed is the moment of the last confirmation.
@@ -79,7 +83,6 @@ func (m *replica) confirmed() time.Time {
 // state is what mirrors say of the copy. m.mu is held.
 func (m *replica) state() State {
 	s, snapshot := m.record.State, m.Snapshot()
-	s.Rereads = maps.Clone(s.Rereads)
 	s.Revision, s.Epoch, s.Keys = snapshot.revision, snapshot.epoch, snapshot.Len()
 	age := time.Since(s.Confirmed)
 	switch {
@@ -93,22 +96,28 @@ func (m *replica) state() State {
 			s.Cause = fmt.Errorf("%w: %w", s.Cause, m.record.trouble)
 		}
 	default:
-		s.Synced, s.Since = true, m.record.synced
+		s.Fresh, s.Since = true, m.record.freshSince
 		return s
 	}
 	s.Since = s.Confirmed
 	return s
 }
 
+func (r *record) stats() Stats {
+	s := r.Stats
+	s.Rereads = maps.Clone(s.Rereads)
+	return s
+}
+
 // confirm records that the copy has all that was committed before a moment.
 func (m *replica) confirm(asked time.Time, revision int64) {
 	m.mu.Lock()
-	was := m.state().Synced
+	was := m.state().Fresh
 	m.record.Confirmed, m.record.ConfirmedRevision = asked, revision
 	m.record.gap, m.record.trouble = nil, nil
 	m.aging.Reset(m.opts.staleAfter() - time.Since(asked) + time.Millisecond) // of less than 0: at once
 	if !was {
-		m.record.synced = time.Now()
+		m.record.freshSince = time.Now()
 	}
 	m.tellNews()
 	m.mu.Unlock()
@@ -142,21 +151,21 @@ func (m *replica) suffer(err error) {
 	m.report()
 }
 
-// report tells of a change between synced and stale.
+// report tells of a change between fresh and stale.
 func (m *replica) report() {
 	m.mu.Lock()
 	s := m.state()
-	news := m.err == nil && s.Synced != m.record.reported
+	news := m.err == nil && s.Fresh != m.record.reported
 	if news {
-		m.record.reported = s.Synced
+		m.record.reported = s.Fresh
 		close(m.turned)
 		m.turned = make(chan struct{})
 	}
 	m.mu.Unlock()
 	switch {
 	case !news:
-	case s.Synced:
-		m.log.Info("mirror synced", "revision", s.Revision, "epoch", s.Epoch, "keys", s.Keys)
+	case s.Fresh:
+		m.log.Info("mirror fresh", "revision", s.Revision, "epoch", s.Epoch, "keys", s.Keys)
 	default:
 		m.log.Warn("mirror stale", "for", time.Since(s.Since).Round(time.Millisecond), "revision", s.Revision, "cause", s.Cause)
 	}

@@ -85,7 +85,7 @@ func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	g := etcdtest.NewGate(t, cli.Endpoints()[0])
 	s := newStorm(t, cli, prefix, 40)
-	m := open(t, quickClient(t, g.Addr()), prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, Patience: 100 * time.Millisecond})
+	m := open(t, quickClient(t, g.Addr()), prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, WatchTimeout: 100 * time.Millisecond})
 	final := prefix + "final"
 	folds := []<-chan *fold{
 		folding(t, m, mirror.ChangesOptions{EachTransaction: true, Buffer: 64 << 20}, final),
@@ -118,12 +118,12 @@ func TestWhateverHappensTheCopyIsWhatEtcdHad(t *testing.T) {
 		g.SetTarget(cli.Endpoints()[0])
 		wantMirror(t, m, cli, prefix)
 	}
-	st := m.State()
-	t.Logf("%d events in %d transactions, %d watches, rereads %v", st.Events, st.Transactions, st.Watches, st.Rereads)
+	st, n := m.State(), m.Stats()
+	t.Logf("%d events in %d transactions, %d watches, rereads %v", n.Events, n.Transactions, n.Watches, n.Rereads)
 	if st.Epoch != 0 {
 		t.Errorf("epoch: got %d, want 0", st.Epoch)
 	}
-	if rounds == 60 && st.Rereads[mirror.Compacted] == 0 {
+	if rounds == 60 && n.Rereads[mirror.Compacted] == 0 {
 		t.Error("void: no compaction was in the way")
 	}
 	wait(t, m, put(t, cli, final, "1"))
@@ -187,10 +187,10 @@ func TestAStormWithABlackholeAndACompactionLosesNothing(t *testing.T) {
 	for _, f := range []*fold{<-every, <-latest} {
 		wantSame(t, "the fold", f.contents, held(m.Snapshot()))
 	}
-	st := m.State()
-	t.Logf("at %d when blackholed, compacted at %d: %d watches, rereads %v", before, last, st.Watches, st.Rereads)
-	if st.Rereads[mirror.Compacted] == 0 || st.Epoch != 0 {
-		t.Errorf("State: got rereads %v, epoch %d, want one for the compaction, in epoch 0", st.Rereads, st.Epoch)
+	st, n := m.State(), m.Stats()
+	t.Logf("at %d when blackholed, compacted at %d: %d watches, rereads %v", before, last, n.Watches, n.Rereads)
+	if n.Rereads[mirror.Compacted] == 0 || st.Epoch != 0 {
+		t.Errorf("State: got rereads %v, epoch %d, want one for the compaction, in epoch 0", n.Rereads, st.Epoch)
 	}
 }
 

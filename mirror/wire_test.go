@@ -42,13 +42,13 @@ func (s deafStream) RecvMsg(into any) error {
 func TestAMirrorWhoseWatchesDeliverNothingReadsAgain(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
 	cli := quickClientWith(t, []grpc.DialOption{deaf()}, shared.Endpoints()...)
-	m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, Patience: 20 * time.Millisecond})
+	m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, WatchTimeout: 20 * time.Millisecond})
 	for i := range 3 {
 		put(t, shared, prefix+"a", fmt.Sprint(i))
 		wantMirror(t, m, shared, prefix)
 	}
-	if s := m.State(); s.Rereads[mirror.Behind] == 0 || s.Replaced < 3 || s.Epoch != 0 {
-		t.Errorf("State: got %+v, want it read again because 3 watches or more were silent, in epoch 0", s)
+	if s, n := m.State(), m.Stats(); n.Rereads[mirror.Behind] == 0 || n.Replaced < 3 || s.Epoch != 0 {
+		t.Errorf("State: got %+v and %+v, want it read again because 3 watches or more were silent, in epoch 0", s, n)
 	}
 }
 
@@ -62,7 +62,7 @@ func TestAMirrorWhoseWatchesOnlyAnswerProgressReadsAgain(t *testing.T) {
 			r.Events, r.Header.Revision = nil, old
 		}
 	})}, shared.Endpoints()...)
-	m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, Patience: 250 * time.Millisecond})
+	m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, WatchTimeout: 250 * time.Millisecond})
 	revision := put(t, shared, prefix+"a", "third")
 	limit, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
@@ -211,15 +211,15 @@ func TestAWatchResumesAtTheRevisionAfterTheCopy(t *testing.T) {
 	}
 	g.SetTarget(c.Endpoints()[0])
 	wait(t, m, next)
-	if s := m.State(); len(s.Rereads) != 0 {
-		t.Errorf("State: got rereads %v, want none: nothing that was missed is compacted", s.Rereads)
+	if s := m.Stats(); len(s.Rereads) != 0 {
+		t.Errorf("Stats: got rereads %v, want none: nothing that was missed is compacted", s.Rereads)
 	}
 }
 
 // A member that was cut off ends the watch itself: it is not left to the mirror's patience.
 func TestAMemberWithoutALeaderEndsItsWatch(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
-	m := open(t, quickClient(t, c.Endpoints()...), "a/", &mirror.Options{Patience: time.Hour})
+	m := open(t, quickClient(t, c.Endpoints()...), "a/", &mirror.Options{WatchTimeout: time.Hour})
 	ctx := within(t, generous)
 	stop := writeOn(t, quickClient(t, c.Endpoints()...), "a/first")
 	if err := m.Wait(ctx, m.Snapshot().Revision()+1); err != nil {
@@ -236,8 +236,8 @@ func TestAMemberWithoutALeaderEndsItsWatch(t *testing.T) {
 	if err := m.Wait(limit, revision); err != nil {
 		t.Errorf("the watch of %s, which has no leader: got %v, want it ended, and the next one to deliver; state %+v", bad, err, m.State())
 	}
-	if s := m.State(); s.Replaced != 0 || s.Watches < 2 {
-		t.Errorf("State: got %d watches, %d of which replaced, want 2 or more, and none", s.Watches, s.Replaced)
+	if s := m.Stats(); s.Replaced != 0 || s.Watches < 2 {
+		t.Errorf("Stats: got %d watches, %d of which replaced, want 2 or more, and none", s.Watches, s.Replaced)
 	}
 }
 
@@ -260,7 +260,7 @@ func TestACompactionThatCoversWhatWasMissedHasThePrefixReadAgain(t *testing.T) {
 	if err := m.Wait(limit, revision); err != nil {
 		t.Errorf("Wait: %v; state %+v", err, m.State())
 	}
-	if s := m.State(); s.Rereads[mirror.Compacted] != 1 || errors.Is(s.Cause, mirror.ErrGap) {
-		t.Errorf("State: got %+v, want one reading for a compaction", s)
+	if s, n := m.State(), m.Stats(); n.Rereads[mirror.Compacted] != 1 || errors.Is(s.Cause, mirror.ErrGap) {
+		t.Errorf("State: got %+v and %+v, want one reading for a compaction", s, n)
 	}
 }

@@ -108,11 +108,13 @@ func (r *Registrar) admit(all []*Registration) (leaving *entry, err error) {
 		}
 	}
 	for i, reg := range all {
-		if r.keeper.Claim(reg.entry.key) {
+		release, ok := r.keeper.Claim(reg.entry.key)
+		if ok {
+			reg.entry.unclaim = release
 			continue
 		}
 		for _, reg := range all[:i] {
-			r.keeper.Unclaim(reg.entry.key)
+			reg.entry.unclaim()
 		}
 		return nil, fmt.Errorf("registry: register %s: %w: by this process (pid %d)", reg.entry.key, ErrExists, os.Getpid())
 	}

@@ -20,6 +20,7 @@ import (
 // guards it; only the worker and what it starts change what is known.
 type entry struct {
 	key      string
+	unclaim  func()     // gives the key back to the Keeper
 	updating sync.Mutex // one Update at a time; taken before Registrar.mu
 	instance Instance
 	wanted   record // the instance, and what its checks found
@@ -193,7 +194,7 @@ func (e *entry) owned(kv *mvccpb.KeyValue) bool {
 // reserved records the lease that the key goes on next.
 func (e *entry) reserved(l *lease.Lease) {
 	if e.lease != nil {
-		e.lease.Release(1)
+		e.lease.Unreserve(1)
 	}
 	e.lease = l
 	e.ours = append(e.ours, l.ID())

@@ -84,10 +84,11 @@ func (r *Registrar) undo(ctx context.Context, keys lateKeys, kv *mvccpb.KeyValue
 	if !found || !slices.Contains(keys[i].on, clientv3.LeaseID(kv.Lease)) {
 		return true
 	}
-	if !r.keeper.Claim(key) {
+	release, ok := r.keeper.Claim(key)
+	if !ok {
 		return true // it is registered anew, on the same lease
 	}
-	r.keeper.Unclaim(key)
+	release()
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
 	same := clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)

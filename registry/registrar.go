@@ -217,7 +217,7 @@ func (r *Registrar) timeout(ctx context.Context, e *entry) error {
 	cause := e.trouble
 	r.mu.Unlock()
 	if cause == nil {
-		cause = r.keeper.Stats().Granting
+		cause = r.keeper.Stats().GrantErr
 	}
 	cause = ask.Latest(r.etcd, cause)
 	var explained *ask.Unanswered

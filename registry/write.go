@@ -177,13 +177,13 @@ func (r *Registrar) done(wants []want, revision int64) {
 // forget ends an entry. r.mu is held.
 func (r *Registrar) forget(e *entry) {
 	if e.lease != nil {
-		e.lease.Release(1)
+		e.lease.Unreserve(1)
 		e.lease = nil
 	}
 	e.written, e.gone = false, true
 	if r.entries[e.key] == e {
 		delete(r.entries, e.key)
-		r.keeper.Unclaim(e.key)
+		e.unclaim()
 		if service := e.service(); r.services[service] > 1 {
 			r.services[service]--
 		} else {

@@ -246,7 +246,7 @@ var oddNames = situation{
 		{rows: registers, outcome: stays, err: invalid, left: nothing},
 		{rows: keeper, not: "a Keeper has no name"},
 		{rows: view, outcome: stays, err: invalid, note: "also the directory of Options.Dir"},
-		{rows: mirrors, outcome: stays, err: mirrorPrefix},
+		{rows: mirrors, outcome: stays, err: mirrorInvalid},
 		{rows: requests, outcome: stays, note: "refused as registry.ErrInvalid, which is also grpcresolver.ErrInvalid and httptransport.ErrInvalid"},
 	},
 }

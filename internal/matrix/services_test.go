@@ -266,7 +266,7 @@ func openMirror(ctx context.Context, p *place) (*handle, error) {
 			return fmt.Errorf("it has %q, want %q", kv.Value, want)
 		}
 		return until(ctx, func() error {
-			if s := m.State(); !s.Synced {
+			if s := m.State(); !s.Fresh {
 				return fmt.Errorf("it is stale: %w", s.Cause)
 			}
 			return nil
@@ -284,7 +284,7 @@ func openMirror(ctx context.Context, p *place) (*handle, error) {
 				return nil
 			})
 		},
-		stale: func() bool { return !m.State().Synced },
+		stale: func() bool { return !m.State().Fresh },
 		close: m.Close,
 		calls: []call{
 			{"Open", func(ctx context.Context) error {

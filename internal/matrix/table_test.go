@@ -60,7 +60,7 @@ var (
 	leaseExpired    = &sentinel{"lease.ErrExpired", lease.ErrExpired}
 	unreachable     = &sentinel{"lease.ErrUnreachable", lease.ErrUnreachable}
 	mirrorClosed    = &sentinel{"mirror.ErrClosed", mirror.ErrClosed}
-	mirrorPrefix    = &sentinel{"mirror.ErrPrefix", mirror.ErrPrefix}
+	mirrorInvalid   = &sentinel{"mirror.ErrInvalid", mirror.ErrInvalid}
 	transportClosed = &sentinel{"httptransport.ErrClosed", httptransport.ErrClosed}
 	noSpace         = &sentinel{"rpctypes.ErrNoSpace", rpctypes.ErrNoSpace}
 	certificate     = &sentinel{"lease.ErrCertificate", lease.ErrCertificate}

@@ -98,13 +98,15 @@ func (q *Queue) Reread(ctx context.Context, e *Entry, wanted []clientv3.Op) erro
 // longer, or has changed.
 func (q *Queue) Resume(ctx context.Context, found *KeyValue, value string) (*Entry, error) {
 	e := &Entry{Key: string(found.Key), Revision: found.CreateRevision, Value: value, said: value, moved: make(chan struct{}, 1)}
-	if !q.keeper.Claim(e.Key) {
+	release, ok := q.keeper.Claim(e.Key)
+	if !ok {
 		return nil, fmt.Errorf("%w: %s is this process's own", ErrLost, e.Key)
 	}
+	e.unclaim = release
 	unheard := false // a try may have been carried out: then it is ours, and nobody else would remove it
 	giveUp := func(err error) (*Entry, error) {
 		if unheard {
-			q.Remove(&Entry{Key: e.Key, Value: value, Lease: e.Lease})
+			q.Remove(&Entry{Key: e.Key, Value: value, Lease: e.Lease, unclaim: release})
 		} else {
 			q.free(e)
 		}

@@ -90,6 +90,7 @@ type Entry struct {
 	turned  bool   // its turn came
 	gone    bool   // another client deleted it
 	said    string // what its value is, as far as is known
+	unclaim func() // gives the key back
 	freed   bool   // its key is another one's
 
 	// Of its view, guarded by hub.mu.
@@ -203,7 +204,8 @@ func (q *Queue) name(e *Entry) {
 	slots := q.viewed().slots
 	for slot := slots[e.Lease.ID()]; ; slot++ {
 		e.Key, e.slot = e.Kind.key(q.prefix, int64(e.Lease.ID()), slot), slot
-		if q.keeper.Claim(e.Key) {
+		if release, ok := q.keeper.Claim(e.Key); ok {
+			e.unclaim = release
 			slots[e.Lease.ID()] = slot + 1
 			return
 		}
@@ -222,7 +224,7 @@ func (q *Queue) retire(e *Entry) {
 		q.free(e)
 		return
 	}
-	q.Remove(&Entry{Key: e.Key, Value: e.Value, Kind: e.Kind, Lease: e.Lease, slot: e.slot})
+	q.Remove(&Entry{Key: e.Key, Value: e.Value, Kind: e.Kind, Lease: e.Lease, slot: e.slot, unclaim: e.unclaim})
 }
 
 // free gives the key back, once the entry is not there and will not come.
@@ -233,7 +235,7 @@ func (q *Queue) free(e *Entry) {
 		e.freed = true
 		v := q.viewed()
 		e.end(v)
-		q.keeper.Unclaim(e.Key)
+		e.unclaim()
 		switch next, ok := v.slots[e.Lease.ID()]; {
 		case e.Lease.Err() != nil: // there will be no more on it
 			delete(v.slots, e.Lease.ID())
@@ -373,7 +375,7 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (done bool, err error) {
 		return err == nil, err
 	}
 	// An orphan of this process: a write that came long after its caller had gone.
-	orphan := &Entry{Key: e.Key, Revision: found.CreateRevision, Lease: e.Lease, Value: string(found.Value), slot: e.slot}
+	orphan := &Entry{Key: e.Key, Revision: found.CreateRevision, Lease: e.Lease, Value: string(found.Value), slot: e.slot, unclaim: e.unclaim}
 	q.name(e)
 	q.Remove(orphan)
 	return false, nil
