@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 // opensAtOnce bounds how many instances of a batch have their first probes at the same time.
@@ -56,19 +57,6 @@ func (i Instance) fits(checks []health.Check) error {
 	return nil
 }
 
-// until is ctx, which ends with ErrClosed as its cause when closed is closed.
-func until(ctx context.Context, closed <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() { // ends with cancel
-		select {
-		case <-closed:
-			cancel(ErrClosed)
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
-}
-
 // begin has Close wait for the caller, who is about to run checks, until end is called.
 func (r *Registrar) begin() (end func(), err error) {
 	r.mu.Lock()
@@ -96,7 +84,7 @@ func (r *Registrar) examine(ctx context.Context, all []*Registration) (err error
 			r.dismiss(entries(all)...)
 		}
 	}()
-	ctx, cancel := until(ctx, r.closing)
+	ctx, cancel := ask.Until(ctx, r.closing, ErrClosed)
 	defer cancel()
 	errs := make([]error, len(all))
 	var opening sync.WaitGroup

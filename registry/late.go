@@ -92,6 +92,6 @@ func (r *Registrar) undo(ctx context.Context, keys lateKeys, kv *mvccpb.KeyValue
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
 	same := clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)
-	_, _, err := r.transact(ctx, 1, clientv3.OpTxn([]clientv3.Cmp{same}, []clientv3.Op{clientv3.OpDelete(key)}, nil))
+	_, _, err := transact(ctx, r.cli, 1, clientv3.OpTxn([]clientv3.Cmp{same}, []clientv3.Op{clientv3.OpDelete(key)}, nil))
 	return err == nil
 }

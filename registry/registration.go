@@ -121,7 +121,7 @@ func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance
 			return err
 		}
 		defer end()
-		ctx, cancel := until(ctx, e.dismissal)
+		ctx, cancel := ask.Until(ctx, e.dismissal, ErrClosed)
 		defer cancel()
 		if fresh.monitor, err = health.Open(ctx, fresh.instance.Addr, r.checks...); err != nil {
 			return fmt.Errorf("registry: update %s: %w", e.key, err)

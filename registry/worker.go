@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +20,7 @@ const (
 	// hedgeAfter is sent again, to another member, and so on. See transact.
 	rpcTimeout  = 5 * time.Second
 	hedgeAfter  = 500 * time.Millisecond
+	mostTries   = 5
 	hedgePerKey = 5 * time.Millisecond // a hundred times what a key costs: a busy member is not a silent one
 	// reserveTimeout bounds the wait for a lease, which has tries of its own: it must be longer than
 	// an election of etcd's takes.
@@ -31,7 +30,7 @@ const (
 	txnOps     = 128
 	txnBytes   = 1 << 20
 	txnsAtOnce = 4
-	// Pauses between tries grow from the first to the second, with full jitter.
+	// The ceiling of pauses between tries, which are random, grows from the first to the second.
 	firstPause = 50 * time.Millisecond
 	maxPause   = 2 * time.Second
 	// rivalPause is between looks at the lease of another process that has a key of ours.
@@ -60,9 +59,9 @@ func (r *Registrar) run(ctx context.Context) {
 	defer verify.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
-	pause, most := firstPause, maxPause
+	pauses := ask.Jitter{First: firstPause, Most: maxPause}
 	if r.own {
-		most = min(maxPause, r.ttl/4) // so that it is back within the TTL
+		pauses.Most = min(maxPause, r.ttl/4) // so that it is back within the TTL
 	}
 	for !r.retired() {
 		todo, wait := r.pending()
@@ -70,10 +69,8 @@ func (r *Registrar) run(ctx context.Context) {
 			r.pauseFor(ctx, outage, todo)
 			wait = time.Hour // its end wakes
 		} else if len(todo) > 0 {
-			if r.round(ctx, todo, pause) {
-				pause = firstPause
-			} else {
-				pause = min(2*pause, most)
+			if r.round(ctx, todo, pauses.Next()) {
+				pauses.Reset()
 			}
 			_, wait = r.pending()
 		}
@@ -139,7 +136,7 @@ func (r *Registrar) abandon() {
 }
 
 // round writes chunks. It tells whether none of them failed; the entries of one that did rest
-// for up to a pause, and those after it come with the next round.
+// for a pause, together, and those after it come with the next round.
 func (r *Registrar) round(ctx context.Context, todo [][]*entry, pause time.Duration) bool {
 	if len(todo) == 1 { // as a rule, and without a change of goroutines
 		return r.settle(ctx, todo[0], pause)
@@ -180,7 +177,7 @@ func (r *Registrar) settle(ctx context.Context, chunk []*entry, pause time.Durat
 	defer r.mu.Unlock()
 	for _, e := range chunk {
 		if !e.settled() {
-			r.unsettled(e, err, rand.N(pause))
+			r.unsettled(e, err, pause)
 		}
 	}
 	return err == nil
@@ -222,9 +219,7 @@ func divisible(err error) bool {
 
 // denial tells whether the error is about the user.
 func denial(err error) bool {
-	return slices.ContainsFunc([]error{
-		rpctypes.ErrPermissionDenied, lease.ErrUnauthorised, rpctypes.ErrUserEmpty, rpctypes.ErrAuthFailed, rpctypes.ErrUserNotFound,
-	}, func(reason error) bool { return errors.Is(err, reason) })
+	return ask.Unauthorised(err) || errors.Is(err, lease.ErrUnauthorised)
 }
 
 // reserve finds room on a live lease for the entries that have none.

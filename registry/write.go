@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -51,7 +52,7 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
 		}
 		otherwise = append(otherwise, clientv3.OpGet(w.entry.key))
 	}
-	resp, open, err := r.transact(ctx, len(wants), clientv3.OpTxn(cmps, then, otherwise))
+	resp, open, err := transact(ctx, r.cli, len(wants), clientv3.OpTxn(cmps, then, otherwise))
 	if open {
 		r.unheard(wants)
 	}
@@ -70,6 +71,24 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
 	}
 	r.learn(ctx, wants, resp)
 	return nil
+}
+
+// transact makes a transaction that may be carried out twice: each of this package compares revisions,
+// so that the second one changes nothing and says what stands there. A member that does not answer costs
+// hedgeAfter, longer for many keys, and each further one twice as much: where all members are slow that
+// must not add much to their work. An error that any member would give counts at once.
+//
+// open tells that a try may still be carried out. The comparison of a first registration holds again once
+// the key was withdrawn; see late.go.
+func transact(ctx context.Context, cli *clientv3.Client, keys int, txn clientv3.Op) (resp *clientv3.TxnResponse, open bool, err error) {
+	wait := hedgeAfter + time.Duration(keys)*hedgePerKey
+	hedge := ask.Hedge[clientv3.OpResponse]{
+		Try:     func(ctx context.Context, _ int) (clientv3.OpResponse, error) { return cli.Do(ctx, txn) },
+		Silence: func(n int) time.Duration { return wait << max(n-1, 0) },
+		Most:    mostTries,
+	}
+	answer, open, err := hedge.Run(ctx)
+	return answer.Txn(), open, err
 }
 
 // onLease is the option that puts a key on its lease. One that is there already stays on it: with

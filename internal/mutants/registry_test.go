@@ -34,8 +34,8 @@ var registryMutants = []mutant{
 	{"Close is nil though keys are still there", "registry/registrar.go", []string{
 		"		if len(left) == 0 {\n			return closed\n		}\n", "		if closed == nil || len(left) == 0 {\n			return closed\n		}\n",
 	}, "registry", "TestCloseTellsWhichKeysAreStillThereAndUntilWhen"},
-	{"a transaction without an answer is not sent again", "registry/hedge.go", []string{
-		"			if sent < most {", "			if sent < 0 {",
+	{"a transaction without an answer is not sent again", "registry/write.go", []string{
+		"		Most:    mostTries,", "		Most:    1,",
 	}, "registry", "TestATransactionWithoutAnAnswerIsSentAgainBeforeItIsGivenUp"},
 	{"refused chunks are not halved", "registry/worker.go", []string{
 		"half > 0 && divisible(err)", "half > 128 && divisible(err)",
@@ -44,10 +44,10 @@ var registryMutants = []mutant{
 		"class == ask.Final && ask.Answer(err):", "ask.Answer(err):",
 	}, "registry", "TestCloseIsBoundedThoughEtcdAnswersThatItDoesNot"},
 	{"a client without a user is not refused for good", "registry/worker.go", []string{
-		"lease.ErrUnauthorised, rpctypes.ErrUserEmpty, ", "lease.ErrUnauthorised, ",
+		"ask.Unauthorised(err) || errors.Is(err, lease.ErrUnauthorised)", "errors.Is(err, rpctypes.ErrPermissionDenied)",
 	}, "registry", "TestCloseTellsWhatIsLeftWhereAuthenticationWasTurnedOn"},
-	{"a refusal waits for a silent member", "registry/hedge.go", []string{
-		"pending == 0 || class == ask.Final || ", "pending == 0 || ",
+	{"a refusal waits for a silent member", "registry/write.go", []string{
+		"		Most:    mostTries,", "		Most:    mostTries, Failed: func(int, error) bool { return false },",
 	}, "registry", "TestARefusalIsNotWaitedOutForASilentMember"},
 	{"a try that is carried out after Close stays", "registry/write.go", []string{
 		"	defer func() { r.undoLate(late, revision) }()\n", "",
