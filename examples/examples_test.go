@@ -64,7 +64,7 @@ func TestEachExampleIsOneFileAndSaysHowToTryIt(t *testing.T) {
 }
 
 // TestEachExampleCanBeCopiedAlone compiles each in a module of its own that only requires etcdkit, as a user
-// who copied one file has it. What is internal to etcdkit cannot be imported there.
+// with a copy of one file has it. What is internal to etcdkit cannot be imported there.
 func TestEachExampleCanBeCopiedAlone(t *testing.T) {
 	dir := t.TempDir()
 	root, err := filepath.Abs("..")

@@ -22,7 +22,7 @@ func TestAnInterruptWithdrawsTheServiceAtOnce(t *testing.T) {
 	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	id := leaseOf(t, p)
 	if got := value(t, cli, prefix+"web/node1"); !strings.Contains(got, `"Addr":"localhost:2379"`) || !strings.Contains(got, `"pid":`) {
-		t.Errorf("registered as %q, want the address and who has it", got)
+		t.Errorf("registered as %q, want the address and its owner", got)
 	}
 	p.signal(t, syscall.SIGINT)
 	p.exits(t, 0)
@@ -51,7 +51,7 @@ func TestAServiceStaysRegisteredLongerThanItsTTL(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	p := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	p.await(t, &p.stdout, "success!$")
-	clock, err := cli.Grant(limit(t), 7) // a lease that nobody renews tells that more than 5 s have passed
+	clock, err := cli.Grant(limit(t), 7) // a lease that is not renewed shows that more than 5 s have passed
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,14 +102,11 @@ func serve(ctx context.Context, cli *clientv3.Client) error {
 
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	err = reg.Drain(leaving, "shutting down") // clients that have heard of it send nothing new
-	select {
-	case <-time.After(time.Second): // for those that are slow to hear of it
-	case <-leaving.Done():
-	}
-	defer context.AfterFunc(leaving, server.Stop)() // calls that take too long are cut off
-	server.GracefulStop()                           // returns when the calls under way have ended
-	err = errors.Join(err, reg.Close())
+	err = reg.Leave(leaving, func(ctx context.Context) error { // clients send nothing new by now
+		defer context.AfterFunc(ctx, server.Stop)() // calls that take too long are cut off
+		server.GracefulStop()                       // returns when the calls under way have ended
+		return nil
+	})
 	fmt.Println("left")
 	return err
 }

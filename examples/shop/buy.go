@@ -17,7 +17,7 @@ import (
 // perSecond is how many requests buy sends.
 const perSecond = 200
 
-// buy is the customers: it asks a front, and says each second how that went.
+// buy is a load generator: it sends requests to a front, and says each second how many were answered.
 func buy(ctx context.Context, cli *clientv3.Client) error {
 	transport := httptransport.New(cli, nil)
 	defer transport.Close()
@@ -47,7 +47,7 @@ func buy(ctx context.Context, cli *clientv3.Client) error {
 				defer mu.Unlock()
 				if err != nil {
 					failed++
-					if err.Error() != trouble { // all of a second's as a rule
+					if err.Error() != trouble { // usually the same for all of a second
 						trouble = err.Error()
 						fmt.Println("failed:", trouble)
 					}

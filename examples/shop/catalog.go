@@ -14,12 +14,12 @@ import (
 	"github.com/etcdkit/etcdkit/health"
 )
 
-// priceMethod is what protoc would make of: rpc Price(StringValue) returns (StringValue).
+// priceMethod is what protoc would generate for: rpc Price(StringValue) returns (StringValue).
 const priceMethod = "/shop.Catalog/Price"
 
 var prices = map[string]string{"apple": "0.40", "bread": "3.20", "cheese": "7.90"}
 
-// catalog is the gRPC service: what things cost.
+// catalog is the gRPC service: it knows prices.
 func catalog(ctx context.Context, cli *clientv3.Client) error {
 	srv := grpc.NewServer()
 	srv.RegisterService(&grpc.ServiceDesc{
@@ -29,7 +29,7 @@ func catalog(ctx context.Context, cli *clientv3.Client) error {
 	}, nil)
 	grpc_health_v1.RegisterHealthServer(srv, grpchealth.NewServer())
 	s := &server{serve: srv.Serve, check: health.GRPC(""), drain: func(ctx context.Context) error {
-		defer context.AfterFunc(ctx, srv.Stop)() // who takes too long is cut off
+		defer context.AfterFunc(ctx, srv.Stop)() // calls that take too long are cut off
 		srv.GracefulStop()
 		return nil
 	}}

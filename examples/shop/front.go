@@ -18,11 +18,11 @@ import (
 	"github.com/etcdkit/etcdkit/discovery/httptransport"
 )
 
-// serviceConfig balances by what etcd says, and repeats what a killed instance had under way.
+// serviceConfig chooses instances by what etcd says, and repeats the calls that a killed instance had under way.
 const serviceConfig = `{"loadBalancingConfig": [{"etcdkit": {}}], "methodConfig": [{"name": [{}], "retryPolicy":
 	{"maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "0.1s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
 
-// front is the HTTP service that customers see. It finds the other two by their names.
+// front is the HTTP service that customers use. It finds the other two by their names.
 func front(ctx context.Context, cli *clientv3.Client) error {
 	conn, err := grpc.NewClient("etcdkit:///catalog", grpc.WithResolvers(grpcresolver.New(cli, nil)),
 		grpc.WithDefaultServiceConfig(serviceConfig), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -1,6 +1,7 @@
 // Shop is three services that find one another in etcd: front (HTTP) asks catalog (gRPC) for a price
-// and stock (HTTP) for what is left. Start as many of each as you like, and end them as you like.
-// Try it: go run ./examples/shop all (or front, catalog, stock and buy in terminals of their own)
+// and stock (HTTP) for what is left. Start any number of each, and end them in any way.
+//
+// Try it: go run ./examples/shop all (or front, catalog, stock and buy, each in its own terminal)
 package main
 
 import (
@@ -21,23 +22,25 @@ import (
 )
 
 // roles are what this program can be, besides all of them.
-var roles = map[string]func(context.Context, *clientv3.Client) error{
-	"catalog": catalog, "stock": stock, "front": front, "buy": buy,
+func roles() map[string]func(context.Context, *clientv3.Client) error {
+	return map[string]func(context.Context, *clientv3.Client) error{
+		"catalog": catalog, "stock": stock, "front": front, "buy": buy,
+	}
 }
 
-// all is two of each and a customer, in one process.
+// all runs two instances of each service and the load generator in one process.
 func all(ctx context.Context, cli *clientv3.Client) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error)
 	running := []string{"catalog", "catalog", "stock", "stock", "front", "front", "buy"}
 	for _, role := range running {
-		go func() { ended <- roles[role](ctx, cli) }()
+		go func() { ended <- roles()[role](ctx, cli) }()
 	}
 	var errs []error
 	for range running {
 		errs = append(errs, <-ended)
-		stop() // one that ends, ends all
+		stop() // when one ends, all end
 	}
 	return errors.Join(errs...)
 }
@@ -51,7 +54,7 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	run := roles[flag.Arg(0)]
+	run := roles()[flag.Arg(0)]
 	if flag.Arg(0) == "all" {
 		run = all
 	}
@@ -61,7 +64,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second one ends it at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	cli, err := client.Dial(ctx, &client.Options{Endpoints: strings.Split(*endpoints, ",")})
 	if err != nil {
 		log.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/etcdkit/etcdkit/health"
 )
 
-// stock is an HTTP service: how much is left.
+// stock is an HTTP service: it knows how much is left.
 func stock(ctx context.Context, cli *clientv3.Client) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stock/{item}", func(w http.ResponseWriter, r *http.Request) {
