@@ -1,0 +1,3 @@
+package docs
+
+var password string

@@ -1,0 +1,5 @@
+package docs
+
+import "context"
+
+func nightly(context.Context) error { return nil }

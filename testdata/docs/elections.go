@@ -1,0 +1,14 @@
+package docs
+
+import (
+	"context"
+
+	"github.com/etcdkit/etcdkit/election"
+)
+
+var (
+	e    *election.Election
+	addr string
+)
+
+func schedule(context.Context, int64) error { return nil }

@@ -1,0 +1,5 @@
+package docs
+
+import "github.com/etcdkit/etcdkit/lease"
+
+var k *lease.Keeper
