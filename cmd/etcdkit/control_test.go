@@ -2,125 +2,17 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
-	"github.com/etcdkit/etcdkit/internal/devdir"
 	"github.com/etcdkit/etcdkit/internal/means"
-	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
-
-// controlled serves the control socket of a small cluster and returns its path.
-func controlled(t *testing.T) (socket string, c *cluster.Cluster) {
-	t.Helper()
-	dir := shortDir(t)
-	t.Setenv("XDG_RUNTIME_DIR", dir)
-	c = etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-	stop, err := serveControl(c, func(*cluster.Change) {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	return filepath.Join(devdir.Path(), firstPort(c.State().Members[0].Client)+devdir.SocketExt), c
-}
-
-// endless is a body that never ends, and counts what was read of it.
-type endless struct {
-	read   atomic.Int64
-	once   sync.Once
-	closed chan struct{} // once the HTTP library has done with it
-}
-
-func (e *endless) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = 'a'
-	}
-	e.read.Add(int64(len(b)))
-	return len(b), nil
-}
-
-func (e *endless) Close() error {
-	e.once.Do(func() { close(e.closed) })
-	return nil
-}
-
-func TestTheControlSocketReadsNoMoreThanARequestNeeds(t *testing.T) {
-	socket, _ := controlled(t)
-	sent := &endless{closed: make(chan struct{})}
-	body := struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(strings.NewReader(`{"verb":"`), io.LimitReader(sent, 300<<20)), sent}
-	var got reply
-	err := control{socket}.call(t.Context(), http.MethodPost, "/fault", body, &got)
-	if err == nil && !strings.Contains(got.Error, "too large") {
-		t.Errorf("got %+v, want that the request is too large", got)
-	}
-	<-sent.closed                          // an answer may come while the request is still being sent
-	if n := sent.read.Load(); n > 16<<20 { // what the kernel and the HTTP library hold is far less
-		t.Errorf("%d bytes were taken of a request that may have %d", n, mostRequest)
-	}
-}
-
-func TestTheControlSocketHangsUpOnWhoIsIdle(t *testing.T) {
-	socket, _ := controlled(t)
-	for what, say := range map[string]string{
-		"after an answer":           "GET /status HTTP/1.1\r\nHost: etcdkit\r\n\r\n",
-		"in the middle of its body": "POST /fault HTTP/1.1\r\nHost: etcdkit\r\nContent-Length: 100\r\n\r\n{",
-	} {
-		c, err := net.Dial("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := io.WriteString(c, say); err != nil {
-			t.Fatal(err)
-		}
-		_ = c.SetReadDeadline(time.Now().Add(6 * statusTimeout))
-		if _, err := io.Copy(io.Discard, c); err != nil {
-			t.Errorf("%s: %v, want an end of the connection", what, err)
-		}
-	}
-}
-
-func TestAReadyFileLeadsNowhereElse(t *testing.T) {
-	dir := t.TempDir()
-	victim := filepath.Join(dir, "victim")
-	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "ready")
-	for _, link := range []string{file, file + ".new"} {
-		if err := os.Symlink(victim, link); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := wholefile.Write(file, []byte("ready\n")); err != nil {
-		t.Fatal(err)
-	}
-	if b, err := os.ReadFile(victim); err != nil || string(b) != "precious" {
-		t.Errorf("the link's target is now %q, %v", b, err)
-	}
-	if b, err := os.ReadFile(file); err != nil || string(b) != "ready\n" {
-		t.Errorf("the file has %q, %v", b, err)
-	}
-	left, err := filepath.Glob(filepath.Join(dir, ".etcdkit-*"))
-	if err != nil || len(left) != 0 {
-		t.Errorf("left behind %v, %v", left, err)
-	}
-}
 
 func TestARuntimeDirectoryMayBeLongAndHaveAnyName(t *testing.T) {
 	for name, sub := range map[string]string{"odd": "[a*?]", "long": strings.Repeat("long", 30)} {
@@ -130,7 +22,7 @@ func TestARuntimeDirectoryMayBeLongAndHaveAnyName(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.start(t, "--members", "1")
-			port := firstPort(d.status.Members[0].Client)
+			port := d.port()
 			if stdout, stderr, code := d.does(t, "status", "--cluster", port); code != 0 || !strings.Contains(stdout, port) {
 				t.Errorf("status: %q, exit code %d", stdout+stderr, code)
 			}
@@ -145,7 +37,7 @@ func TestADevClusterThatIsStoppedIsFoundAndSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := d.cmd.Process.Pid
-	port := firstPort(d.status.Members[0].Client)
+	port := d.port()
 	want := fmt.Sprintf("etcdkit: the dev cluster on port %s is stopped (pid %d, by Ctrl-Z?); let it go on: fg in its terminal, or kill -CONT %d\n", port, pid, pid)
 	for _, args := range [][]string{{"status"}, {"kill", "leader"}, {"status", "--cluster", port}} {
 		if stdout, stderr, code := d.does(t, args...); code != 1 || stdout != "" || stderr != want {
@@ -176,7 +68,7 @@ func TestEtcdctlFindsTheDevClusterThatRuns(t *testing.T) {
 	}
 	d := startDev(t)
 	first := d.status.Members[0]
-	file := filepath.Join(d.dir, "etcdkit", firstPort(first.Client)+devdir.EndpointsExt)
+	file := filepath.Join(d.dir, "etcdkit", d.port()+".endpoints")
 	b, err := os.ReadFile(file)
 	if want := strings.Join(d.status.Endpoints, ",") + "\n"; err != nil || string(b) != want {
 		t.Errorf("%s has %q, %v, want %q", file, b, err, want)

@@ -57,6 +57,12 @@ func (d *dev) start(t *testing.T, args ...string) {
 	}
 }
 
+// port is the client port of its first member.
+func (d *dev) port() string {
+	_, port, _ := net.SplitHostPort(d.status.Members[0].Client)
+	return port
+}
+
 // does runs a dev subcommand against it.
 func (d *dev) does(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
@@ -134,35 +140,6 @@ func TestDevWritesItsReadyFileAndRemovesItAtItsEnd(t *testing.T) {
 		if _, err := os.Stat(file); !os.IsNotExist(err) {
 			t.Errorf("ready file after %v: %v, want it gone", end, err)
 		}
-	}
-}
-
-// A ready file replaces what has its name, and is removed at the end: not a device or a link.
-func TestAReadyFileReplacesNoDeviceAndNoLink(t *testing.T) {
-	const reason = "is not a regular file: name another one"
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, to := range map[string]string{"to-a-file": "file", "to-a-device": os.DevNull, "to-nothing": "nothing"} {
-		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, want := range map[string]string{
-		"file": "", "nothing": "", "to-a-file": reason, "to-a-device": reason, "to-nothing": reason, ".": "is a directory: want a file",
-	} {
-		switch err := checkReadyFile(filepath.Join(dir, name)); {
-		case want == "" && err != nil:
-			t.Errorf("%s: %v, want no error", name, err)
-		case want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)):
-			t.Errorf("%s: %v, want that it %s", name, err, want)
-		}
-	}
-	// With two members, which is the next thing to be refused, it never gets so far as to write.
-	stdout, stderr, code := output(t, etcdkit(t, shortDir(t), "dev", "--members", "2", "--ready-file", os.DevNull))
-	if code != 1 || !strings.Contains(stderr, reason) {
-		t.Errorf("dev --ready-file %s: %q, exit code %d, want 1 and that it %s", os.DevNull, stdout+stderr, code, reason)
 	}
 }
 

@@ -152,30 +152,6 @@ func TestASecondSignalKillsTheCommandOfDevRun(t *testing.T) {
 	}
 }
 
-// The directory of the control sockets is removed by whoever leaves it empty, also under the hands of another
-// one that has just made it.
-func TestControlSocketsThatComeAndGoAtOnceDoNotDisturbOneAnother(t *testing.T) {
-	t.Setenv("XDG_RUNTIME_DIR", shortDir(t))
-	var all sync.WaitGroup
-	for i := range 8 {
-		all.Go(func() {
-			for j := range 200 {
-				ln, remove, err := listenControl(strconv.Itoa(i))
-				if err != nil {
-					t.Errorf("%d, try %d: %v", i, j, err)
-					return
-				}
-				remove()
-				ln.Close()
-			}
-		})
-	}
-	all.Wait()
-	if left, err := os.ReadDir(os.Getenv("XDG_RUNTIME_DIR")); err != nil || len(left) != 0 {
-		t.Errorf("left behind %v, %v", left, err)
-	}
-}
-
 func TestDevRunsAtTheSameTimeDoNotDisturbOneAnother(t *testing.T) {
 	dir := shortDir(t)
 	var all sync.WaitGroup
@@ -235,33 +211,5 @@ func TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother(t *testing.T) {
 	race.Env = append(race.Env, others...)
 	if stdout, stderr, code := output(t, race); code != 0 {
 		t.Errorf("race: exit code %d\n%s%s", code, stdout, stderr)
-	}
-}
-
-func TestChildrenReachTheClusterThatPackageClientWouldReach(t *testing.T) {
-	for _, tc := range []struct {
-		name           string
-		environ        []string
-		endpoints      string
-		want, unwanted string
-	}{
-		{"ours before theirs", []string{"ETCDKIT_CACERT=a", "ETCDCTL_CACERT=b"}, "https://h:1", "ETCDCTL_CACERT=a ETCDKIT_CACERT=a", "=b"},
-		{"theirs where there is none of ours", []string{"ETCDCTL_CACERT=b", "ETCDKIT_CERT=c", "ETCDCTL_KEY=k"}, "https://h:1", "ETCDCTL_CACERT=b ETCDCTL_CERT=c ETCDCTL_KEY=k", "ETCDCTL_CERT=b"},
-		{"no files beside http", []string{"ETCDKIT_ENDPOINTS=http://h:1", "ETCDCTL_CACERT=b"}, "http://h:1", "ETCDCTL_ENDPOINTS=http://h:1", "CACERT"},
-		{"a password within the user goes before theirs", []string{"ETCDKIT_USER=amy:one", "ETCDCTL_PASSWORD=two"}, "h:1", "ETCDCTL_USER=amy ETCDCTL_PASSWORD=one", "two"},
-		{"and not before one from the same place", []string{"ETCDCTL_USER=amy:one", "ETCDCTL_PASSWORD=two"}, "h:1", "ETCDCTL_USER=amy ETCDCTL_PASSWORD=two", "one"},
-		{"nor before ours", []string{"ETCDCTL_USER=amy:one", "ETCDKIT_PASSWORD=two"}, "h:1", "ETCDCTL_USER=amy ETCDCTL_PASSWORD=two", "one"},
-		{"what is not a cluster's stays", []string{"PATH=/bin", "ETCDCTL_WRITE_OUT=json"}, "h:1", "PATH=/bin ETCDCTL_WRITE_OUT=json", "CACERT"},
-		{"and no name of another cluster", []string{"ETCDCTL_DISCOVERY_SRV=example.org"}, "h:1", "ETCDCTL_ENDPOINTS=h:1", "example.org"},
-	} {
-		got := " " + strings.Join(environment(tc.environ, strings.Split(tc.endpoints, ",")), " ") + " "
-		for want := range strings.FieldsSeq(tc.want) {
-			if !strings.Contains(got, " "+want+" ") {
-				t.Errorf("%s: got%s, want %s in it", tc.name, got, want)
-			}
-		}
-		if strings.Contains(got, tc.unwanted) {
-			t.Errorf("%s: got%s, which has %s", tc.name, got, tc.unwanted)
-		}
 	}
 }

@@ -27,15 +27,6 @@ func TestWhatUndoesAFaultUndoesItEverywhere(t *testing.T) {
 	d.stop(t, syscall.SIGTERM)
 }
 
-func TestTheNearestNameIsTheOneWithTheFewestChanges(t *testing.T) {
-	known := []string{"start", "status", "stop", "restart", "resume", "race"}
-	for name, want := range map[string]string{"stats": "status", "star": "start", "stpo": "stop", "res": "restart", "Resum": "resume", "rac": "race", "zookeeper": "", "": ""} {
-		if got := nearest(name, known); got != want {
-			t.Errorf("%q: got %q, want %q", name, got, want)
-		}
-	}
-}
-
 // As with "etcdkit dev logs etcd1 | head -1".
 func TestWhatNobodyReadsEndsAsSIGPIPEWouldEndIt(t *testing.T) {
 	d := startDev(t, "--members", "1")
@@ -54,20 +45,6 @@ func TestWhatNobodyReadsEndsAsSIGPIPEWouldEndIt(t *testing.T) {
 		t.Errorf("%v, %q, exit code %d; want %d and no word", err, said, got, exitUnread)
 	}
 	d.stop(t, syscall.SIGTERM)
-}
-
-func TestVersionIsACommandAndAFlag(t *testing.T) {
-	var said []string
-	for _, args := range [][]string{{"version"}, {"--version"}} {
-		stdout, stderr, code := output(t, etcdkit(t, shortDir(t), args...))
-		if code != 0 || stderr != "" || !strings.Contains(stdout, "etcd 3.7") {
-			t.Errorf("%v: %q, exit code %d", args, stdout+stderr, code)
-		}
-		said = append(said, stdout)
-	}
-	if said[0] != said[1] {
-		t.Errorf("version says %q and --version %q", said[0], said[1])
-	}
 }
 
 func TestTheEnvironmentsClusterThatDoesNotAnswerIsNamedWithItsVariable(t *testing.T) {

@@ -14,10 +14,16 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/cli"
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
+
+const (
+	exitInterrupted = cli.ExitInterrupted
+	exitUnread      = cli.ExitUnread
+)
 
 // mainEnv makes this test binary the program: main, with its arguments.
 const mainEnv = "ETCDKIT_TEST_MAIN"
@@ -105,53 +111,6 @@ func normal(s string) string {
 		s = v.re.ReplaceAllString(s, v.to)
 	}
 	return s
-}
-
-func TestHelpAndUsageErrors(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		args []string
-		code int
-	}{
-		{"help", []string{"--help"}, 0},
-		{"help-dev", []string{"dev", "--help"}, 0},
-		{"help-dev-run", []string{"dev", "run", "--help"}, 0},
-		{"help-tour", []string{"tour", "--help"}, 0},
-		{"unknown-command", []string{"tuor"}, 2},
-		{"unknown-dev-command", []string{"dev", "kil", "etcd1"}, 2},
-		{"misspelt-status", []string{"dev", "stats"}, 2},
-		{"help-isolate", []string{"dev", "isolate", "--help"}, 0},
-		{"help-blackhole", []string{"dev", "blackhole", "--help"}, 0},
-		{"help-partition", []string{"dev", "partition", "--help"}, 0},
-		{"help-resume", []string{"dev", "resume", "--help"}, 0},
-		{"missing-group", []string{"dev", "partition"}, 2},
-		{"unknown-flag", []string{"dev", "--memebrs", "3"}, 2},
-		{"even-members", []string{"dev", "--members", "2"}, 2},
-		{"members-not-a-number", []string{"dev", "--members", "three"}, 2},
-		{"bad-output", []string{"dev", "-o", "yaml"}, 2},
-		{"missing-argument", []string{"dev", "kill"}, 2},
-		{"bad-latency", []string{"dev", "latency", "etcd1", "fast"}, 2},
-		{"run-without-command", []string{"dev", "run"}, 2},
-		{"no-cluster", []string{"dev", "status"}, 1},
-		{"help-race", []string{"race", "--help"}, 0},
-		{"race-odd-clients", []string{"race", "--clients", "3"}, 2},
-		{"race-no-clients", []string{"race", "--clients", "0"}, 2},
-		{"race-too-many-clients", []string{"race", "--clients", "102"}, 2},
-		{"race-no-rounds", []string{"race", "--rounds", "0"}, 2},
-		{"race-unknown-lock", []string{"race", "--only", "none,zookeeper"}, 2},
-		{"race-misspelt-lock", []string{"race", "--only", "etcdkti"}, 2},
-		{"race-lock-twice", []string{"race", "--only", "none,none"}, 2},
-		{"race-no-lock", []string{"race", "--only", ""}, 2},
-		{"race-bad-output", []string{"race", "-o", "svg"}, 2},
-		{"race-svg-nowhere", []string{"race", "--svg", "/nowhere/race.svg"}, 1},
-		{"ready-file-nowhere", []string{"dev", "--ready-file", "/nowhere/ready"}, 1},
-	} {
-		stdout, stderr, code := output(t, etcdkit(t, shortDir(t), tc.args...))
-		if code != tc.code {
-			t.Errorf("%v: exit code %d, want %d", tc.args, code, tc.code)
-		}
-		golden(t, tc.name, stdout+stderr)
-	}
 }
 
 func TestTheProgramIsEtcdAndEtcdctlToo(t *testing.T) {

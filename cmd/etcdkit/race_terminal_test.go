@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/internal/means"
 )
@@ -95,8 +96,8 @@ func TestOnATerminalTheRaceIsDrawnAsItHappensAndItsResultStays(t *testing.T) {
 		if code != 0 {
 			t.Fatalf("exit code %d\n%q", code, drawn)
 		}
-		_, drawn, entered := strings.Cut(drawn, enterScreen)
-		picture, result, left := strings.Cut(drawn, leaveScreen)
+		_, drawn, entered := strings.Cut(drawn, out.EnterScreen)
+		picture, result, left := strings.Cut(drawn, out.LeaveScreen)
 		if !entered || !left || !strings.Contains(picture, "Ctrl-C ends it") || strings.Contains(result, "Ctrl-C ends it") {
 			t.Errorf("want a picture on the other screen and the result on this one: %q", drawn)
 		}
@@ -122,7 +123,7 @@ func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
 	if code != exitInterrupted {
 		t.Errorf("exit code %d, want %d", code, exitInterrupted)
 	}
-	if !strings.HasSuffix(drawn, leaveScreen) || strings.Count(drawn, enterScreen) != 1 {
+	if !strings.HasSuffix(drawn, out.LeaveScreen) || strings.Count(drawn, out.EnterScreen) != 1 {
 		t.Errorf("the terminal is not given back: %q", drawn)
 	}
 	nothingLeft(t, cli)

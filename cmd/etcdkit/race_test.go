@@ -16,8 +16,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/compare"
 	"github.com/etcdkit/etcdkit/etcdtest"
-	"github.com/etcdkit/etcdkit/internal/race"
 )
 
 // counters are the keys that a race has left.
@@ -37,7 +37,7 @@ func counters(t *testing.T, cli *clientv3.Client) string {
 func TestTheRaceSaysWhatBecameOfTheCounterAndLeavesNothing(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	stdout, stderr, code := output(t, onCluster(etcdkit(t, shortDir(t), "race", "--clients", "4", "--rounds", "10", "-o", "json"), cli))
-	var got standing
+	var got compare.Standing
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || stderr != "" || !got.OK {
 		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
 	}
@@ -45,7 +45,7 @@ func TestTheRaceSaysWhatBecameOfTheCounterAndLeavesNothing(t *testing.T) {
 		t.Errorf("got %d clients, %d rounds, %v ms a Put, %d arms; want 4, 10, some, 3", got.Clients, got.Rounds, got.Put, len(got.Arms))
 	}
 	for i, a := range got.Arms {
-		if want := implementations()[i]; a.Arm != want || a.Updates != 40 || len(a.Course) != 40 {
+		if want := compare.Implementations()[i]; a.Arm != want || a.Updates != 40 || len(a.Course) != 40 {
 			t.Errorf("arm %d is %s with %d updates and a course of %d; want %s, 40 and 40", i, a.Arm, a.Updates, len(a.Course), want)
 			continue
 		}
@@ -75,7 +75,7 @@ func TestTheRaceSaysWhatBecameOfTheCounterAndLeavesNothing(t *testing.T) {
 }
 
 // asTold checks an arm's figures against its course.
-func asTold(t *testing.T, a *armStanding, put millis) {
+func asTold(t *testing.T, a *compare.ArmStanding, put compare.Millis) {
 	t.Helper()
 	last := a.Course[len(a.Course)-1]
 	if a.Counter != last.Value {
@@ -85,7 +85,7 @@ func asTold(t *testing.T, a *armStanding, put millis) {
 	if kept := a.Updates - a.Lost; max(a.Counter, -a.Counter) > kept || (a.Counter+kept)%2 != 0 {
 		t.Errorf("%s: the counter ended at %d with %d of %d updates lost: that cannot be", a.Arm, a.Counter, a.Lost, a.Updates)
 	}
-	var worst millis
+	var worst compare.Millis
 	by := map[int]int{}
 	for _, u := range a.Course {
 		worst = max(worst, u.Waited)
@@ -148,7 +148,7 @@ func TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters(t *testing
 }
 
 func TestAnInterruptedRaceLeavesNothing(t *testing.T) {
-	for _, arm := range implementations() {
+	for _, arm := range compare.Implementations() {
 		t.Run(arm, func(t *testing.T) {
 			c := etcdtest.NewCluster(t, nil)
 			cli := etcdtest.Client(t, c)
@@ -212,78 +212,5 @@ func TestARaceWithoutAClusterSaysWhere(t *testing.T) {
 	stdout, stderr, code := output(t, cmd)
 	if want := "etcdkit: no member answered: 127.0.0.1:1: connection refused (from ETCDKIT_ENDPOINTS); start that cluster, or unset ETCDKIT_ENDPOINTS: then a new cluster is started\n"; code != 1 || stdout != "" || !strings.HasPrefix(stderr, want) {
 		t.Errorf("got %q, exit code %d, want %q", stdout+stderr, code, want)
-	}
-}
-
-// halfway is a race with one arm that is over, one that goes on and one that has not begun.
-func halfway() *contest {
-	c := &contest{raceFlags: raceFlags{clients: 2, rounds: 4, output: "text"}, where: "a new cluster of 3 members", now: "lock of clientv3", puts: 25, spent: 50 * time.Millisecond}
-	for _, to := range contests {
-		c.arms = append(c.arms, &arm{Contest: to})
-	}
-	c.arms[0].result = &race.Result{Name: "without lock", Took: 16 * time.Millisecond}
-	value := 0
-	for i := range 8 {
-		value++
-		if i == 5 {
-			value = -1 // the other had read 0
-		}
-		read := int64(i + 1)
-		if i == 0 || i == 5 {
-			read = 0
-		}
-		c.arms[0].result.Updates = append(c.arms[0].result.Updates, race.Update{Side: i % 2, Read: read, Wrote: int64(i + 2), Value: value, Waited: 3 * time.Millisecond})
-	}
-	for i, ms := range []time.Duration{50, 103, 151} {
-		u := race.Update{Side: i % 2, Read: int64(i*3 + 11), Wrote: int64(i*3 + 14), Value: 1 - i%2, At: ms * time.Millisecond, Waited: 98 * time.Millisecond}
-		if i == 0 {
-			u.Read = 0
-		}
-		c.arms[1].seen = append(c.arms[1].seen, u)
-	}
-	return c
-}
-
-// Look at a changed picture before you commit it: cat testdata/race-*.golden
-func TestThePictureOfARaceLooksLikeItsGoldenFiles(t *testing.T) {
-	s := halfway().snapshot()
-	plain := s.picture(80, 24, false)
-	golden(t, "race-halfway", strings.Join(plain, "\n")+"\n")
-	golden(t, "race-halfway-wide", strings.Join(s.picture(120, 40, false), "\n")+"\n")
-	coloured := s.picture(80, 24, true)
-	golden(t, "race-halfway-coloured", strings.ReplaceAll(strings.Join(coloured, "\n"), "\033", "ESC")+"\n")
-	if len(plain)+2 > 24 || len(coloured) != len(plain) {
-		t.Errorf("the picture has %d lines, %d in colours; want at most 22 and the same", len(plain), len(coloured))
-	}
-}
-
-func TestAFrameFitsItsScreenAndErasesWhatStoodThere(t *testing.T) {
-	for name, c := range map[string]struct {
-		lines []string
-		want  string
-	}{
-		"with room below": {[]string{"a", "b"}, "\033[H\033[Ka\r\n\033[Kb\r\n\033[J"},
-		"just so":         {[]string{"a", "b", "c"}, "\033[H\033[Ka\r\n\033[Kb\r\n\033[Kc"},
-		"too long":        {[]string{"a", "b", "c", "d"}, "\033[H\033[Ka\r\n\033[Kb\r\n\033[Kc"},
-	} {
-		if got := frame(c.lines, 3); got != c.want {
-			t.Errorf("%s: got %q, want %q", name, got, c.want)
-		}
-	}
-}
-
-func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
-	c := halfway()
-	for _, a := range c.arms {
-		a.result = c.arms[0].result // as if no lock had done anything
-	}
-	var out strings.Builder
-	err := c.finish(&out, false)
-	want := "the lock of clientv3 did not protect the counter: it ended at 1, and 5 of 8 updates were lost\nthe lock of etcdkit did not protect the counter: it ended at 1, and 5 of 8 updates were lost"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	if got := out.String(); !strings.Contains(got, "\nclientv3    1 ≠ 0         5 of 8 ") {
-		t.Errorf("the result is not told:\n%s", got)
 	}
 }

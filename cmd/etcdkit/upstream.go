@@ -10,6 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/etcdctl/v3/ctlv3"
 	"go.etcd.io/etcd/server/v3/etcdmain"
+
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/cli"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/place"
 )
 
 // runUpstream becomes upstream's etcd or etcdctl, unchanged, and does not return, when the
@@ -24,7 +28,7 @@ func runUpstream() {
 	case "etcdctl":
 		if err := findForEtcdctl(args); err != nil {
 			fmt.Fprintln(os.Stderr, "etcdkit:", err)
-			os.Exit(exitFailed)
+			os.Exit(cli.ExitFailed)
 		}
 		for _, variable := range shadowed(args) {
 			_ = os.Unsetenv(variable) // a name like these cannot fail
@@ -98,24 +102,16 @@ func findForEtcdctl(args []string) error {
 	}
 	endpoints := os.Getenv("ETCDKIT_ENDPOINTS")
 	if endpoints == "" {
-		found, err := findDev()
+		found, err := devctl.FindEndpoints()
 		if err != nil || len(found) == 0 {
 			return err
 		}
 		return os.Setenv("ETCDCTL_ENDPOINTS", strings.Join(found, ","))
 	}
-	for _, v := range environment(os.Environ(), strings.Split(endpoints, ",")) {
+	for _, v := range place.Environ(os.Environ(), strings.Split(endpoints, ",")) {
 		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, "ETCDCTL_") {
 			_ = os.Setenv(name, value) // it came from the environment
 		}
 	}
 	return nil
-}
-
-// upstreamCommands are in the help only: runUpstream has run them already.
-func upstreamCommands() []*cobra.Command {
-	return []*cobra.Command{
-		{Use: "etcd [flags]", Short: "upstream's etcd server, unchanged", GroupID: groupUpstream, Run: func(*cobra.Command, []string) {}},
-		{Use: "ctl COMMAND [flags]", Short: "upstream's etcdctl, unchanged", GroupID: groupUpstream, Run: func(*cobra.Command, []string) {}},
-	}
 }

@@ -16,27 +16,27 @@ var clusterMutants = []mutant{
 	{"a second signal is as good as the first", "cmd/etcdkit/internal/child/child.go", []string{
 		"			case force != nil:\n				send(cmd, terminal, os.Kill)\n", "",
 	}, "cmd/etcdkit", "TestASecondSignalKillsTheCommandOfDevRun"},
-	{"a ready file replaces whatever has its name", "cmd/etcdkit/dev.go", []string{
+	{"a ready file replaces whatever has its name", "cmd/etcdkit/internal/cli/files.go", []string{
 		"err == nil && !info.Mode().IsRegular() {", "err == nil && info.Mode().IsDir() {",
-	}, "cmd/etcdkit", "TestAReadyFileReplacesNoDeviceAndNoLink"},
-	{"a ready file replaces what a link leads to", "cmd/etcdkit/dev.go", []string{
+	}, "cmd/etcdkit/internal/cli", "TestAReadyFileReplacesNoDeviceAndNoLink"},
+	{"a ready file replaces what a link leads to", "cmd/etcdkit/internal/cli/files.go", []string{
 		"	if info, err := os.Lstat(name); err", "	if info, err := os.Stat(name); err",
-	}, "cmd/etcdkit", "TestAReadyFileReplacesNoDeviceAndNoLink"},
-	{"a picture is drawn where a ready file could be only", "cmd/etcdkit/race.go", []string{
+	}, "cmd/etcdkit/internal/cli", "TestAReadyFileReplacesNoDeviceAndNoLink"},
+	{"a picture is drawn where a ready file could be only", "cmd/etcdkit/internal/cli/race.go", []string{
 		"err := checkDirectory(\"--svg\", f.svg)", "err := checkReadyFile(f.svg)",
 	}, "cmd/etcdkit", "TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters"},
-	{"a directory that another has removed is not made again", "cmd/etcdkit/sockets.go", []string{
+	{"a directory that another has removed is not made again", "cmd/etcdkit/internal/devctl/sockets.go", []string{
 		"const listenTries = 100", "const listenTries = 1",
-	}, "cmd/etcdkit", "TestControlSocketsThatComeAndGoAtOnceDoNotDisturbOneAnother"},
-	{"a cluster of its own is reached with the settings of another", "cmd/etcdkit/place.go", []string{
-		"		forgetConnection()\n", "",
+	}, "cmd/etcdkit/internal/devctl", "TestControlSocketsThatComeAndGoAtOnceDoNotDisturbOneAnother"},
+	{"a cluster of its own is reached with the settings of another", "cmd/etcdkit/internal/place/place.go", []string{
+		", Getenv: func(string) string { return \"\" }}", "}",
 	}, "cmd/etcdkit", "TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother"},
-	{"a command gets half of another cluster's settings", "cmd/etcdkit/environment.go", []string{
-		"return append(withoutConnection(os.Environ()), ", "return append(os.Environ(), ",
+	{"a command gets half of another cluster's settings", "cmd/etcdkit/internal/place/environment.go", []string{
+		"return append(withoutConnection(environ), ", "return append(environ, ",
 	}, "cmd/etcdkit", "TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother"},
-	{"a request to the control socket has no bound", "cmd/etcdkit/control.go", []string{
+	{"a request to the control socket has no bound", "cmd/etcdkit/internal/devctl/server.go", []string{
 		"json.NewDecoder(http.MaxBytesReader(w, r.Body, mostRequest)).Decode(&req)", "json.NewDecoder(r.Body).Decode(&req)",
-	}, "cmd/etcdkit", "TestTheControlSocketReadsNoMoreThanARequestNeeds"},
+	}, "cmd/etcdkit/internal/devctl", "TestTheControlSocketReadsNoMoreThanARequestNeeds"},
 	{"etcdctl is told of variables that flags stand before", "cmd/etcdkit/upstream.go", []string{
 		"		for _, variable := range shadowed(args) {", "		for _, variable := range shadowed(nil) {",
 	}, "cmd/etcdkit", "TestEtcdctlIsToldOfNoVariableThatAFlagStandsBefore"},

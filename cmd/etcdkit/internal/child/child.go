@@ -32,6 +32,16 @@ const (
 	drain = 200 * time.Millisecond
 )
 
+// Ending are the signals that ask a program to end: Ctrl-C, kill, and a closed terminal unless nohup says
+// otherwise.
+func Ending() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
 // Signals are those that Run passes on; the caller subscribes, early enough to miss none.
 func Signals() (signals <-chan os.Signal, stop func()) {
 	all := make(chan os.Signal, 8)

@@ -4,19 +4,13 @@ package child
 
 import (
 	"os"
-	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// forwarded is without SIGHUP under nohup.
 func forwarded() []os.Signal {
-	all := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2}
-	if !signal.Ignored(syscall.SIGHUP) {
-		all = append(all, syscall.SIGHUP)
-	}
-	return all
+	return append(Ending(), syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 }
 
 // atTerminal tells whether this process is in the foreground of a terminal: then the command stays in the

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/goleak"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestMain(m *testing.M) {
+	cobra.EnablePrefixMatching = false // as the program's main has it
+	goleak.VerifyTestMain(m)
+}
+
+// run runs the command within this process.
+func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Run(t.Context(), args, strings.NewReader(""), &out, &errs)
+	return out.String(), errs.String(), code
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+func TestHelpAndUsageErrors(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	for _, tc := range []struct {
+		name string
+		args []string
+		code int
+	}{
+		{"help", []string{"--help"}, 0},
+		{"help-dev", []string{"dev", "--help"}, 0},
+		{"help-dev-run", []string{"dev", "run", "--help"}, 0},
+		{"help-tour", []string{"tour", "--help"}, 0},
+		{"unknown-command", []string{"tuor"}, 2},
+		{"unknown-dev-command", []string{"dev", "kil", "etcd1"}, 2},
+		{"misspelt-status", []string{"dev", "stats"}, 2},
+		{"help-isolate", []string{"dev", "isolate", "--help"}, 0},
+		{"help-blackhole", []string{"dev", "blackhole", "--help"}, 0},
+		{"help-partition", []string{"dev", "partition", "--help"}, 0},
+		{"help-resume", []string{"dev", "resume", "--help"}, 0},
+		{"missing-group", []string{"dev", "partition"}, 2},
+		{"unknown-flag", []string{"dev", "--memebrs", "3"}, 2},
+		{"even-members", []string{"dev", "--members", "2"}, 2},
+		{"members-not-a-number", []string{"dev", "--members", "three"}, 2},
+		{"bad-output", []string{"dev", "-o", "yaml"}, 2},
+		{"missing-argument", []string{"dev", "kill"}, 2},
+		{"bad-latency", []string{"dev", "latency", "etcd1", "fast"}, 2},
+		{"run-without-command", []string{"dev", "run"}, 2},
+		{"no-cluster", []string{"dev", "status"}, 1},
+		{"help-race", []string{"race", "--help"}, 0},
+		{"race-odd-clients", []string{"race", "--clients", "3"}, 2},
+		{"race-no-clients", []string{"race", "--clients", "0"}, 2},
+		{"race-too-many-clients", []string{"race", "--clients", "102"}, 2},
+		{"race-no-rounds", []string{"race", "--rounds", "0"}, 2},
+		{"race-unknown-lock", []string{"race", "--only", "none,zookeeper"}, 2},
+		{"race-misspelt-lock", []string{"race", "--only", "etcdkti"}, 2},
+		{"race-lock-twice", []string{"race", "--only", "none,none"}, 2},
+		{"race-no-lock", []string{"race", "--only", ""}, 2},
+		{"race-bad-output", []string{"race", "-o", "svg"}, 2},
+		{"race-svg-nowhere", []string{"race", "--svg", "/nowhere/race.svg"}, 1},
+		{"ready-file-nowhere", []string{"dev", "--ready-file", "/nowhere/ready"}, 1},
+	} {
+		stdout, stderr, code := run(t, tc.args...)
+		if code != tc.code {
+			t.Errorf("%v: exit code %d, want %d", tc.args, code, tc.code)
+		}
+		golden(t, tc.name, stdout+stderr)
+	}
+}
+
+func TestVersionIsACommandAndAFlag(t *testing.T) {
+	var said []string
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		stdout, stderr, code := run(t, args...)
+		if code != 0 || stderr != "" || !strings.Contains(stdout, "etcd 3.7") {
+			t.Errorf("%v: %q, exit code %d", args, stdout+stderr, code)
+		}
+		said = append(said, stdout)
+	}
+	if said[0] != said[1] {
+		t.Errorf("version says %q and --version %q", said[0], said[1])
+	}
+}
+
+func TestTheNearestNameIsTheOneWithTheFewestChanges(t *testing.T) {
+	known := []string{"start", "status", "stop", "restart", "resume", "race"}
+	for name, want := range map[string]string{"stats": "status", "star": "start", "stpo": "stop", "res": "restart", "Resum": "resume", "rac": "race", "zookeeper": "", "": ""} {
+		if got := nearest(name, known); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// A ready file replaces what has its name, and is removed at the end: not a device or a link.
+func TestAReadyFileReplacesNoDeviceAndNoLink(t *testing.T) {
+	const reason = "is not a regular file: name another one"
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"to-a-file": "file", "to-a-device": os.DevNull, "to-nothing": "nothing"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"file": "", "nothing": "", "to-a-file": reason, "to-a-device": reason, "to-nothing": reason, ".": "is a directory: want a file",
+	} {
+		switch err := checkReadyFile(filepath.Join(dir, name)); {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v, want no error", name, err)
+		case want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)):
+			t.Errorf("%s: %v, want that it %s", name, err, want)
+		}
+	}
+}
+
+func TestDevRefusesADeviceAsItsReadyFileBeforeItStartsACluster(t *testing.T) {
+	// With two members, which is the next thing to be refused, it never gets so far as to write.
+	stdout, stderr, code := run(t, "dev", "--members", "2", "--ready-file", os.DevNull)
+	if reason := "is not a regular file: name another one"; code != 1 || !strings.Contains(stderr, reason) {
+		t.Errorf("got %q, exit code %d, want 1 and that it %s", stdout+stderr, code, reason)
+	}
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/child"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/place"
+)
+
+func newDevRun(e *env) *cobra.Command {
+	var f devFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- CMD [ARG…]",
+		Short: "run a command on a cluster that lives as long as it does",
+		Long: `Starts a cluster, runs CMD with ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS set, and takes
+everything down when CMD ends. Other settings of a cluster in the environment (user, password,
+TLS files) are not passed on: they belong to another one. If the usual ports are taken it takes
+free ones and says so.
+
+The exit code is CMD's own (128 + the signal if one ended it, 127 if CMD was not found). Signals
+are passed on to CMD. The first that asks for an end gives it 10 s; the second one kills it.`,
+		Example: "  etcdkit dev run -- go test ./...",
+		Args:    usageArgs(needs("which command? as in: etcdkit dev run -- go test ./...", 1, -1)),
+		RunE:    func(cmd *cobra.Command, args []string) error { return e.devRun(cmd.Context(), f, args) },
+	}
+	f.cluster(cmd)
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
+func (e *env) devRun(ctx context.Context, f devFlags, args []string) (err error) {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		e.out.Talkf("etcdkit: %v", err)
+		if errors.Is(err, fs.ErrPermission) {
+			return exitError(126)
+		}
+		return exitError(127)
+	}
+	opts, err := f.options(e.out.Logger(slog.LevelDebug))
+	if err != nil {
+		return err
+	}
+	removeDir, err := devctl.CheckDir() // before a cluster is there that it could not serve
+	if err != nil {
+		return err
+	}
+	defer removeDir()
+	signals, stopSignals := child.Signals() // from now on none is missed
+	defer stopSignals()
+	takeBack := endOnSecondSignal()
+	c, taken, err := place.Start(ctx, opts)
+	takeBack()
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if taken != nil {
+		e.out.Talkf("etcdkit: %s is held by %s; this cluster is at %s", taken.Addr, taken.Holder(), strings.Join(c.Endpoints(), ","))
+	}
+	stop, err := devctl.Serve(c, func(*cluster.Change) {})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if ctx.Err() != nil {
+		return exitError(ExitInterrupted)
+	}
+	run := exec.Command(path, args[1:]...)
+	run.Args[0] = args[0]
+	run.Env = place.OwnEnviron(os.Environ(), c.Endpoints())
+	run.Stdin, run.Stdout, run.Stderr = e.stdin, e.out.Stdout(), e.out.Stderr()
+	err = child.Run(run, signals)
+	endOnNextSignal() // what is left to do is not worth waiting for
+	code, ran := child.ExitCode(err)
+	switch {
+	case !ran:
+		return err
+	case code != 0:
+		return exitError(code)
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
+)
+
+// Exit codes: 0 done; dev run has its command's own.
+const (
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitInterrupted = 130 // as a shell tells SIGINT
+	ExitUnread      = 141 // as a shell tells SIGPIPE: the reader of the output went away
+)
+
+// usageError is a mistake on the command line: it is answered with usage and exit code 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+func isUsage(err error) bool {
+	var here *usageError
+	var there *devctl.UsageError
+	return errors.As(err, &here) || errors.As(err, &there)
+}
+
+// exitError carries the exit code of a command that etcdkit ran and that has said why itself.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// interrupted makes an error that a signal caused the signal's exit code, without words.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return exitError(ExitInterrupted)
+	}
+	return err
+}
+
+// describe adds the nearest name to an unknown one.
+func describe(err error) string {
+	var unknown *cluster.UnknownMemberError
+	if errors.As(err, &unknown) {
+		if near := nearest(unknown.Name, unknown.Known); near != "" {
+			return fmt.Sprintf("%v; did you mean %s?", err, near)
+		}
+	}
+	var taken *cluster.PortTakenError
+	if errors.As(err, &taken) && !taken.Kept {
+		look := "stop it"
+		if taken.Program == "etcdkit" {
+			look = "a dev cluster? see etcdkit dev status"
+		}
+		return fmt.Sprintf("port %s is held by %s (%s); --any-port takes free ports", taken.Addr, taken.Holder(), look)
+	}
+	return err.Error()
+}

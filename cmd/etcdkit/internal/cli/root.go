@@ -1,0 +1,93 @@
+// Package cli is the command line: one file for each command. A command turns its flags into a job of a library
+// package or of a folder beside this one, and hands the result to package out.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+)
+
+const (
+	groupMain     = "main"
+	groupUpstream = "upstream"
+)
+
+// env is what all commands have.
+type env struct {
+	out   *out.Printer
+	stdin io.Reader
+}
+
+// Run is the command without the process: it returns the exit code. ctx ends with a signal, or with
+// out.ErrUnread.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	e := &env{out: out.New(stdout, stderr), stdin: stdin}
+	root := newRoot(e)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	return e.exitCode(ctx, cmd, err)
+}
+
+// exitCode is that of a command, whose error it prints.
+func (e *env) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
+	if errors.Is(err, out.ErrUnread) || errors.Is(context.Cause(ctx), out.ErrUnread) {
+		return ExitUnread
+	}
+	if err == nil {
+		return 0
+	}
+	var code exitError
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	e.out.Talkf("etcdkit: %s", strings.TrimPrefix(describe(err), "cluster: "))
+	if isUsage(err) {
+		line := cmd.UseLine()
+		if cmd == cmd.Root() {
+			line += " [command]"
+		}
+		e.out.Talkf("\nUsage:\n  %s\n\nSee '%s --help'.", line, cmd.CommandPath())
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "etcdkit",
+		Short: "Coordination for Go services on etcd",
+		Long:  "Coordination for Go services on etcd: a tour of it, and clusters to develop on and to break.\n\nStart with 'etcdkit tour': a real three-member cluster and six examples, checked.",
+
+		DisableFlagsInUseLine: true,
+		Version:               versions(),
+		Args:                  unknownCommand,
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupUpstream, Title: "Upstream's programs, inside:"})
+	root.SetHelpCommandGroupID(groupMain)
+	root.SetCompletionCommandGroupID(groupMain)
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newTour(e), newRace(e), newDev(e), newVersion(e))
+	root.AddCommand(upstreamCommands()...)
+	return root
+}
+
+// upstreamCommands are in the help only: the process has become one of them before it gets here.
+func upstreamCommands() []*cobra.Command {
+	return []*cobra.Command{
+		{Use: "etcd [flags]", Short: "upstream's etcd server, unchanged", GroupID: groupUpstream, Run: func(*cobra.Command, []string) {}},
+		{Use: "ctl COMMAND [flags]", Short: "upstream's etcdctl, unchanged", GroupID: groupUpstream, Run: func(*cobra.Command, []string) {}},
+	}
+}

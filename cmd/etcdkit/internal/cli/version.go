@@ -1,0 +1,27 @@
+package cli
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/version"
+)
+
+func newVersion(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "the version of etcdkit and of the etcd inside it", GroupID: groupMain, Args: usageArgs(needs("", 0, 0)),
+		RunE: func(*cobra.Command, []string) error {
+			return e.out.Printf("%s\n", versions())
+		},
+	}
+}
+
+// versions names this build and the etcd inside it.
+func versions() string {
+	ours := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		ours = info.Main.Version
+	}
+	return fmt.Sprintf("etcdkit %s · etcd %s", ours, version.Version)
+}

@@ -1,0 +1,114 @@
+package compare
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+	"github.com/etcdkit/etcdkit/internal/plot"
+)
+
+// around is what stands above and below the curves, with what an interactive shell adds.
+const around = 16
+
+// Picture is the race in width columns and, where the arms are not too many for it, height rows.
+func (s *Standing) Picture(width, height int, p out.Palette) []string {
+	adds := s.Clients / 2
+	who := fmt.Sprintf("%d clients add and %[1]d subtract", adds)
+	if adds == 1 {
+		who = "1 client adds and 1 subtracts"
+	}
+	times := fmt.Sprintf("%d times", s.Rounds)
+	if s.Rounds == 1 {
+		times = "once"
+	}
+	lines := []string{"etcdkit race on " + s.Cluster, who + ", " + times + " each", ""}
+	lines = append(lines, s.curves(width, min(max(height-around, 4), 20), p)...)
+	lines = append(lines, "")
+	return append(lines, s.table(p)...)
+}
+
+// curves draws the arms beside one another, on one scale.
+func (s *Standing) curves(width, height int, p out.Palette) []string {
+	const gap = "  "
+	var charts []plot.Chart
+	for _, a := range s.Arms {
+		charts = append(charts, a.chart(s))
+	}
+	each := (width - len(gap)*(len(charts)-1)) / len(charts)
+	panels := plot.Panels(each, height, charts...)
+	var lines []string
+	for row := range panels[0] {
+		var cells []string
+		for i, panel := range panels {
+			cell := panel[row]
+			cell = curveIn(p, cell, s.Arms[i].colour())
+			if row == 0 {
+				cell = p.Paint(cell, out.Bold)
+			}
+			cells = append(cells, cell)
+		}
+		lines = append(lines, strings.TrimRight(strings.Join(cells, gap), " "))
+	}
+	return lines
+}
+
+// columns of the table: the first to the left, the figures to the right.
+const tableRow = "%-8s  %7s  %13s  %9s  %9s  %10s  %10s"
+
+func (s *Standing) table(p out.Palette) []string {
+	lines := []string{fmt.Sprintf(tableRow, "ARM", "COUNTER", "LOST", "MS/UPDATE", "× ONE PUT", "HAND-OVERS", "WORST WAIT")}
+	for _, a := range s.Arms {
+		cells := []any{a.Arm, "-", "-", "-", "-", "-", "-"}
+		if a.Updates > 0 {
+			cells[1] = fmt.Sprint(a.Counter)
+			if a.over && a.Counter != 0 {
+				cells[1] = fmt.Sprintf("%d ≠ 0", a.Counter)
+			}
+			cells[2] = fmt.Sprintf("%d of %d", a.Lost, a.Updates)
+			cells[3], cells[4] = decimal(a.Each), decimal(a.Puts)
+			if a.HandOvers != nil {
+				cells[5] = fmt.Sprint(*a.HandOvers)
+			}
+			cells[6] = decimal(a.WorstWait) + " ms"
+		}
+		line := fmt.Sprintf(tableRow, cells...)
+		lines = append(lines, p.Paint(line[:len(a.Arm)], a.colour())+line[len(a.Arm):])
+	}
+	return append(lines, strings.TrimRight(fmt.Sprintf(tableRow, "one Put", "", "", decimal(s.Put), "1.0", "", ""), " "))
+}
+
+// decimal keeps what a reader compares: a tenth.
+func decimal(m Millis) string { return fmt.Sprintf("%.1f", float64(m)) }
+
+// colour is near to that of the SVG.
+func (a *ArmStanding) colour() out.Colour {
+	return map[string]out.Colour{"none": out.Orange, "clientv3": out.Blue, "etcdkit": out.Green}[a.Arm]
+}
+
+// curveIn colours what stands right of the y axis.
+func curveIn(p out.Palette, line string, how out.Colour) string {
+	at := strings.IndexAny(line, "┤┼")
+	if at < 0 {
+		return line
+	}
+	at += len("┤")
+	return line[:at] + p.Paint(line[at:], how)
+}
+
+// SVG is a drawing of the race.
+func (s *Standing) SVG() ([]byte, error) {
+	var charts []plot.Chart
+	for _, a := range s.Arms {
+		chart := a.chart(s)
+		chart.Title = fmt.Sprintf("%s: %d of %d lost, %s ms an update, %s × one Put", a.title, a.Lost, a.Updates, decimal(a.Each), decimal(a.Puts))
+		chart.YLabel = "counter"
+		charts = append(charts, chart)
+	}
+	var b bytes.Buffer
+	if err := plot.SVG(&b, charts...); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,92 @@
+package compare
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
+	}
+}
+
+// halfway is a race with one arm that is over, one that goes on and one that has not begun.
+func halfway() *Race {
+	c := &Race{Options: Options{Clients: 2, Rounds: 4, Where: "a new cluster of 3 members"}, now: "lock of clientv3", puts: 25, spent: 50 * time.Millisecond}
+	for _, to := range ways() {
+		c.arms = append(c.arms, &arm{Way: to})
+	}
+	c.arms[0].result = &Result{Name: "without lock", Took: 16 * time.Millisecond}
+	value := 0
+	for i := range 8 {
+		value++
+		if i == 5 {
+			value = -1 // the other had read 0
+		}
+		read := int64(i + 1)
+		if i == 0 || i == 5 {
+			read = 0
+		}
+		c.arms[0].result.Updates = append(c.arms[0].result.Updates, Update{Side: i % 2, Read: read, Wrote: int64(i + 2), Value: value, Waited: 3 * time.Millisecond})
+	}
+	for i, ms := range []time.Duration{50, 103, 151} {
+		u := Update{Side: i % 2, Read: int64(i*3 + 11), Wrote: int64(i*3 + 14), Value: 1 - i%2, At: ms * time.Millisecond, Waited: 98 * time.Millisecond}
+		if i == 0 {
+			u.Read = 0
+		}
+		c.arms[1].seen = append(c.arms[1].seen, u)
+	}
+	return c
+}
+
+// Look at a changed picture before you commit it: cat testdata/race-*.golden
+func TestThePictureOfARaceLooksLikeItsGoldenFiles(t *testing.T) {
+	s := halfway().Standing()
+	plain := s.Picture(80, 24, out.Palette{})
+	golden(t, "race-halfway", strings.Join(plain, "\n")+"\n")
+	golden(t, "race-halfway-wide", strings.Join(s.Picture(120, 40, out.Palette{}), "\n")+"\n")
+	coloured := s.Picture(80, 24, out.Colours())
+	golden(t, "race-halfway-coloured", strings.ReplaceAll(strings.Join(coloured, "\n"), "\033", "ESC")+"\n")
+	if len(plain)+2 > 24 || len(coloured) != len(plain) {
+		t.Errorf("the picture has %d lines, %d in colours; want at most 22 and the same", len(plain), len(coloured))
+	}
+}
+
+func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
+	c := halfway()
+	for _, a := range c.arms {
+		a.result = c.arms[0].result // as if no lock had done anything
+	}
+	s := c.Standing()
+	err := s.Unsafe()
+	want := "the lock of clientv3 did not protect the counter: it ended at 1, and 5 of 8 updates were lost\nthe lock of etcdkit did not protect the counter: it ended at 1, and 5 of 8 updates were lost"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got := strings.Join(s.Picture(80, 24, out.Palette{}), "\n"); !strings.Contains(got, "\nclientv3    1 ≠ 0         5 of 8 ") {
+		t.Errorf("the result is not told:\n%s", got)
+	}
+}

@@ -1,0 +1,131 @@
+package devctl
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/devdir"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+
+// shortDir is a temporary directory whose sockets' paths are short enough.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ek")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// controlled serves the control socket of a small cluster and returns its path.
+func controlled(t *testing.T) (socket string, c *cluster.Cluster) {
+	t.Helper()
+	dir := shortDir(t)
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	c = etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	stop, err := Serve(c, func(*cluster.Change) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return filepath.Join(devdir.Path(), portOf(c.Endpoints())+devdir.SocketExt), c
+}
+
+// endless is a body that never ends, and counts what was read of it.
+type endless struct {
+	read   atomic.Int64
+	once   sync.Once
+	closed chan struct{} // once the HTTP library has done with it
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 'a'
+	}
+	e.read.Add(int64(len(b)))
+	return len(b), nil
+}
+
+func (e *endless) Close() error {
+	e.once.Do(func() { close(e.closed) })
+	return nil
+}
+
+func TestTheControlSocketReadsNoMoreThanARequestNeeds(t *testing.T) {
+	socket, _ := controlled(t)
+	sent := &endless{closed: make(chan struct{})}
+	body := struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(strings.NewReader(`{"verb":"`), io.LimitReader(sent, 300<<20)), sent}
+	var got reply
+	err := (&Client{socket}).call(t.Context(), http.MethodPost, "/fault", body, &got)
+	if err == nil && !strings.Contains(got.Error, "too large") {
+		t.Errorf("got %+v, want that the request is too large", got)
+	}
+	<-sent.closed                          // an answer may come while the request is still being sent
+	if n := sent.read.Load(); n > 16<<20 { // what the kernel and the HTTP library hold is far less
+		t.Errorf("%d bytes were taken of a request that may have %d", n, mostRequest)
+	}
+}
+
+func TestTheControlSocketHangsUpOnWhoIsIdle(t *testing.T) {
+	socket, _ := controlled(t)
+	for what, say := range map[string]string{
+		"after an answer":           "GET /status HTTP/1.1\r\nHost: etcdkit\r\n\r\n",
+		"in the middle of its body": "POST /fault HTTP/1.1\r\nHost: etcdkit\r\nContent-Length: 100\r\n\r\n{",
+	} {
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, say); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetReadDeadline(time.Now().Add(6 * statusTimeout))
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Errorf("%s: %v, want an end of the connection", what, err)
+		}
+	}
+}
+
+// The directory of the control sockets is removed by whoever leaves it empty, also under the hands of another
+// one that has just made it.
+func TestControlSocketsThatComeAndGoAtOnceDoNotDisturbOneAnother(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", shortDir(t))
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for j := range 200 {
+				ln, remove, err := listenControl(strconv.Itoa(i))
+				if err != nil {
+					t.Errorf("%d, try %d: %v", i, j, err)
+					return
+				}
+				remove()
+				ln.Close()
+			}
+		})
+	}
+	all.Wait()
+	if left, err := os.ReadDir(os.Getenv("XDG_RUNTIME_DIR")); err != nil || len(left) != 0 {
+		t.Errorf("left behind %v, %v", left, err)
+	}
+}

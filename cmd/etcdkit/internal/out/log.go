@@ -1,0 +1,72 @@
+package out
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Logger logs to stderr for people, from a level on: the time, a member's name if the record has one, and the
+// message. On a terminal long lines are wrapped.
+func (p *Printer) Logger(least slog.Level) *slog.Logger {
+	l := &lines{to: p.stderr, mu: new(sync.Mutex), least: least}
+	if f := terminal(p.stderr); f != nil {
+		columns, _ := size(f)
+		l.width, l.palette = min(columns, widest), palette()
+	}
+	return slog.New(l)
+}
+
+// lines is a slog.Handler.
+type lines struct {
+	mu      *sync.Mutex // guards to
+	to      io.Writer
+	width   int // 0: as long as they are
+	palette Palette
+	least   slog.Level
+	member  string
+}
+
+func (l *lines) Enabled(_ context.Context, level slog.Level) bool { return level >= l.least }
+func (l *lines) WithGroup(string) slog.Handler                    { return l }
+
+func (l *lines) WithAttrs(attrs []slog.Attr) slog.Handler {
+	next := *l
+	for _, a := range attrs {
+		next.note(a)
+	}
+	return &next
+}
+
+func (l *lines) note(a slog.Attr) {
+	if a.Key == "member" {
+		l.member = a.Value.String() + "  "
+	}
+}
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	line := *l
+	r.Attrs(func(a slog.Attr) bool { line.note(a); return true })
+	at := r.Time.Format(time.TimeOnly)
+	text := at + "  " + line.member + r.Message
+	if l.width > 0 {
+		text = Wrap(text, l.width, len(at)+len("  "))
+	}
+	text = l.palette.Paint(at, Faint) + Alarm(l.palette, strings.TrimPrefix(text, at))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := fmt.Fprintln(l.to, text)
+	return err
+}
+
+// Alarm paints what needs an answer in a line about a cluster.
+func Alarm(p Palette, line string) string {
+	for _, alarm := range []string{"QUORUM LOST", "NO LEADER"} {
+		line = strings.Replace(line, alarm, p.Paint(alarm, Red), 1)
+	}
+	return line
+}

@@ -1,0 +1,131 @@
+// Package out prints: data on stdout, talk on stderr.
+//
+//	p := out.New(stdout, stderr)
+//	p.Linef("etcd %s · %s ready", version, out.Count(3, "member"))
+//	done := p.Waiting("compiling the examples") // a line that a terminal takes back
+//	done()
+//	err := p.JSON(result)
+//
+// Lines for people are wrapped at 80 columns, or at the terminal's width if that is less. Colours and
+// lines that are taken back are for terminals: neither with TERM=dumb, and no colours with NO_COLOR.
+package out
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Printer prints one command's output. Its methods may be called by several goroutines at once.
+type Printer struct {
+	Palette Palette // of stdout
+
+	stdout, stderr io.Writer
+	width          int
+	rewrites       bool // a line of stdout may be taken back
+
+	mu      sync.Mutex // guards stdout and pending
+	pending bool       // the last line is Waiting's and will be taken back
+}
+
+// New makes a Printer that knows which of the two is a terminal.
+func New(stdout, stderr io.Writer) *Printer {
+	p := &Printer{stdout: stdout, stderr: stderr, width: widest}
+	if f := terminal(stdout); f != nil {
+		columns, _ := size(f)
+		p.width = min(p.width, columns)
+		p.rewrites = !dumb()
+		p.Palette = palette()
+	}
+	return p
+}
+
+// Rewrites tells whether stdout is a terminal whose lines may be replaced.
+func (p *Printer) Rewrites() bool { return p.rewrites }
+
+// Size is that of the terminal that stdout is, or else 80 by 24.
+func (p *Printer) Size() (width, height int) {
+	if f := terminal(p.stdout); f != nil {
+		return size(f)
+	}
+	return usualWidth, usualHeight
+}
+
+// Printf prints to stdout as it is.
+func (p *Printer) Printf(format string, args ...any) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.takeBack()
+	_, err := fmt.Fprintf(p.stdout, format, args...)
+	return err
+}
+
+// Linef prints a line to stdout, and more of them if it is too long. They are indented as its
+// first one is, by spaces, and hang by as many columns as hang says.
+func (p *Printer) Linef(hang int, format string, args ...any) error {
+	return p.Printf("%s\n", Wrap(fmt.Sprintf(format, args...), p.width, hang))
+}
+
+// Talkf prints a line to stderr.
+func (p *Printer) Talkf(format string, args ...any) {
+	fmt.Fprintf(p.stderr, format+"\n", args...)
+}
+
+// JSON prints a value to stdout, in one line.
+func (p *Printer) JSON(v any) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.takeBack()
+	return json.NewEncoder(p.stdout).Encode(v)
+}
+
+// Stdout is for what copies a stream, and for a child of this process.
+func (p *Printer) Stdout() io.Writer { return p.stdout }
+
+// Stderr is for a child of this process.
+func (p *Printer) Stderr() io.Writer { return p.stderr }
+
+// takeBack removes Waiting's line. p.mu is held.
+func (p *Printer) takeBack() {
+	if p.pending {
+		fmt.Fprint(p.stdout, "\r\033[K")
+		p.pending = false
+	}
+}
+
+// Waiting shows, on a terminal, that something goes on and for how long, until the returned function
+// is called.
+func (p *Printer) Waiting(what string) (done func()) {
+	if !p.rewrites {
+		return func() {}
+	}
+	stop := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() { // ends with done
+		begin := time.Now()
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				p.mu.Lock()
+				p.takeBack()
+				line := []rune(fmt.Sprintf("  … %s %.1fs", what, time.Since(begin).Seconds()))
+				fmt.Fprint(p.stdout, string(line[:min(len(line), p.width-1)])) // a line that wraps cannot be taken back
+				p.pending = true
+				p.mu.Unlock()
+			case <-stop:
+				p.mu.Lock()
+				p.takeBack()
+				p.mu.Unlock()
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		ticking.Wait()
+	}
+}

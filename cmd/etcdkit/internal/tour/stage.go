@@ -1,0 +1,131 @@
+package tour
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/place"
+)
+
+// stage is where one lesson takes place.
+type stage struct {
+	*Options
+	lesson *Lesson
+	result *Result
+	env    []string // of its programs
+	tell   func(Event)
+
+	mu sync.Mutex // guards the result's Output, and tell, while programs run side by side
+}
+
+func newStage(opts *Options, l *Lesson, tell func(Event)) *stage {
+	env := place.WithoutEtcdctl(opts.Place.Environ(opts.Environ))
+	return &stage{Options: opts, lesson: l, env: env, tell: tell, result: &Result{Name: l.Title, Shows: l.Shows}}
+}
+
+func (s *stage) says(kind Kind, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tell(Event{Kind: kind, Lesson: s.lesson, Text: text})
+}
+
+func (s *stage) skip(why string) {
+	s.result.Skipped = why
+	s.says(Skipped, why)
+}
+
+func (s *stage) run(ctx context.Context) {
+	s.says(Begins, s.lesson.Shows)
+	begin := time.Now()
+	err := s.lesson.walk(ctx, s)
+	if err != nil && ctx.Err() == nil {
+		s.check(false, "%v", err)
+	}
+	s.result.Took = since(begin)
+	if s.lesson.columns != nil {
+		for line := range strings.Lines(columns(strings.Join(s.result.Output, "\n"), s.lesson.columns...)) {
+			s.says(Line, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	for _, c := range s.result.Checks {
+		s.tell(Event{Kind: Checked, Lesson: s.lesson, Text: c.Expected, OK: c.OK})
+	}
+	s.says(Ends, "")
+}
+
+func (s *stage) check(ok bool, format string, args ...any) {
+	s.result.Checks = append(s.result.Checks, Check{fmt.Sprintf(format, args...), ok})
+}
+
+// does says what the tour itself does.
+func (s *stage) does(format string, args ...any) { s.says(Does, fmt.Sprintf(format, args...)) }
+
+// waiting says what takes its time, until the returned function is called.
+func (s *stage) waiting(what string) (done func()) {
+	s.says(Waiting, what)
+	return func() { s.says(Waited, "") }
+}
+
+// heard takes a line that a program of the lesson printed.
+func (s *stage) heard(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Data && strings.ContainsFunc(line, isDrawing) {
+		return // a picture is for people
+	}
+	s.result.Output = append(s.result.Output, line)
+	if s.lesson.columns == nil {
+		s.tell(Event{Kind: Line, Lesson: s.lesson, Text: line})
+	}
+}
+
+// isDrawing tells what lines, frames and curves are drawn with.
+func isDrawing(r rune) bool { return r >= '\u2500' && r <= '\u259f' || r >= '\u2800' && r <= '\u28ff' }
+
+// start runs an example.
+func (s *stage) start(name string, args ...string) (*program, error) {
+	shown := append([]string{"go run ./examples/" + name}, args...)
+	return s.launch(strings.Join(shown, " "), exec.Command(s.Programs.path[name], args...))
+}
+
+// etcdctl runs upstream's etcdctl.
+func (s *stage) etcdctl(args ...string) (*program, error) {
+	var shown []string
+	for _, a := range args {
+		if a == "" {
+			a = "''"
+		}
+		shown = append(shown, a)
+	}
+	all := append(append([]string{}, s.Etcdctl...), args...)
+	return s.launch(s.Called+" "+strings.Join(shown, " "), exec.Command(all[0], all[1:]...))
+}
+
+func (s *stage) launch(shown string, cmd *exec.Cmd) (*program, error) {
+	s.says(Command, shown)
+	s.result.Commands = append(s.result.Commands, shown)
+	cmd.Env = s.env
+	return launch(cmd, shown, s.heard)
+}
+
+// table asks etcdctl for a table. With Data it is data instead, and goes to the result's.
+func (s *stage) table(ctx context.Context, args ...string) (out string, err error) {
+	form := "table"
+	if s.Data {
+		form = "json"
+	}
+	p, err := s.etcdctl(append(args, "-w", form)...)
+	if err != nil {
+		return "", err
+	}
+	out, err = p.wait(ctx)
+	if s.Data && json.Valid([]byte(out)) {
+		s.result.Data, s.result.Output = json.RawMessage(out), nil
+	}
+	return out, err
+}
