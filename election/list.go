@@ -45,14 +45,10 @@ type Candidate struct {
 // MarshalJSON adds the lease.
 func (c Candidate) MarshalJSON() ([]byte, error) {
 	type plain Candidate
-	lease := ""
-	if c.Lease != 0 {
-		lease = fmt.Sprintf("%x", int64(c.Lease))
-	}
 	return json.Marshal(struct {
 		plain
 		Lease string `json:"lease,omitempty"`
-	}{plain(c), lease})
+	}{plain(c), queue.LeaseText(c.Lease)})
 }
 
 // String is one line for people.
@@ -75,8 +71,8 @@ type ListOptions struct {
 }
 
 func (o *ListOptions) limit() int {
-	if o == nil || o.Limit <= 0 {
-		return 1000
+	if o == nil {
+		return 0
 	}
 	return o.Limit
 }
@@ -85,12 +81,9 @@ func (o *ListOptions) limit() int {
 // request, linearizably. Every key below the name is a candidate: also those of clientv3's Election and
 // "etcdctl elect". An election without candidates has none.
 func Candidates(ctx context.Context, cli *clientv3.Client, name string, opts *ListOptions) (*Queue, error) {
-	if err := validName(name); err != nil {
-		return nil, err
-	}
-	l, err := queue.Read(ctx, cli, name, opts.limit())
+	l, err := ofElections.Read(ctx, cli, name, opts.limit())
 	if err != nil {
-		return nil, fmt.Errorf("election: list the candidates of %q: %w", name, queue.Where(cli, err))
+		return nil, err
 	}
 	return newQueue(l), nil
 }
@@ -107,29 +100,13 @@ func Candidates(ctx context.Context, cli *clientv3.Client, name string, opts *Li
 //
 // It ends by break, or with one final error.
 func List(ctx context.Context, cli *clientv3.Client, prefix string, opts *ListOptions) iter.Seq2[*Queue, error] {
-	return func(yield func(*Queue, error) bool) {
-		for l, err := range queue.Walk(ctx, cli, prefix, opts.limit()) {
-			if err != nil {
-				yield(nil, fmt.Errorf("election: list the elections below %s: %w", quote.Text(prefix), queue.Where(cli, err)))
-				return
-			}
-			if _, isElection := l.Kinds(); isElection && !yield(newQueue(l), nil) {
-				return
-			}
-		}
-	}
+	return queue.WalkOf(ctx, ofElections, cli, prefix, opts.limit(), newQueue)
 }
 
 // Parse is List for keys that were read already, in whatever way and order: with their values and
 // leases, and all keys below each election's name. It sends nothing.
 func Parse(kvs []*mvccpb.KeyValue, opts *ListOptions) []*Queue {
-	var all []*Queue
-	for _, l := range queue.Sorted(kvs, opts.limit()) {
-		if _, isElection := l.Kinds(); isElection {
-			all = append(all, newQueue(l))
-		}
-	}
-	return all
+	return queue.SortedOf(ofElections, kvs, opts.limit(), newQueue)
 }
 
 func newQueue(l *queue.List) *Queue {
@@ -145,4 +122,9 @@ func newQueue(l *queue.List) *Queue {
 		q.Candidates = append(q.Candidates, c)
 	}
 	return q
+}
+
+// leaderAttrs is what the log says of a leader.
+func leaderAttrs(_ string, f queue.Found) []any {
+	return []any{"leader", quote.Word(f.Value), "key", quote.Word(f.Key), "token", f.Revision}
 }

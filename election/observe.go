@@ -30,19 +30,19 @@ func (l Leader) Vacant() bool { return l.Token == 0 }
 // Current asks etcd for the leader, linearizably, and waits for the answer until ctx is done, or for
 // 15 s. The error is ErrVacant if there is none.
 func (e *Election) Current(ctx context.Context) (Leader, error) {
-	if e.bad != nil {
-		return Leader{}, e.bad
+	if e.handle.Invalid != nil {
+		return Leader{}, e.handle.Invalid
 	}
 	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
 	defer cancel()
-	ctx, done := ask.Of(e.cli).While(ctx) // a closed client ends it at once
+	ctx, done := ask.Of(e.handle.Client).While(ctx) // a closed client ends it at once
 	defer done()
-	resp, err := e.cli.Get(ctx, e.keys(), clientv3.WithFirstCreate()...)
+	resp, err := e.handle.Client.Get(ctx, e.prefix(), clientv3.WithFirstCreate()...)
 	if err != nil {
-		return Leader{}, fmt.Errorf("election: ask for the leader of %q: %w", e.name, e.explained(err))
+		return Leader{}, e.readError("ask for the leader of", ask.Of(e.handle.Client).Explain(err))
 	}
 	if len(resp.Kvs) == 0 {
-		return Leader{}, fmt.Errorf("%w of %q", ErrVacant, e.name)
+		return Leader{}, fmt.Errorf("%w of %q", ErrVacant, e.handle.Name)
 	}
 	kv := resp.Kvs[0]
 	return Leader{string(kv.Key), string(kv.Value), kv.CreateRevision, kv.ModRevision}, nil
@@ -54,13 +54,13 @@ func (e *Election) Current(ctx context.Context) (Leader, error) {
 // client was closed, or that of mirror.Open.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
-		if e.bad != nil {
-			yield(Leader{}, e.bad)
+		if e.handle.Invalid != nil {
+			yield(Leader{}, e.handle.Invalid)
 			return
 		}
-		m, err := mirror.Open(ctx, e.cli, e.keys(), nil)
+		m, err := mirror.Open(ctx, e.handle.Client, e.prefix(), nil)
 		if err != nil {
-			yield(Leader{}, fmt.Errorf("election: observe %q at %q: %w", e.name, e.cli.Endpoints(), e.closedClient(err)))
+			yield(Leader{}, e.readError("observe", fmt.Errorf("%w (endpoints %q)", err, e.handle.Client.Endpoints())))
 			return
 		}
 		defer m.Close()
@@ -74,7 +74,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 				if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
 					err = errors.Join(cause, err)
 				}
-				yield(Leader{}, fmt.Errorf("election: observe %q: %w", e.name, e.closedClient(err)))
+				yield(Leader{}, e.readError("observe", err))
 				return
 			}
 			now := leader(b.Snapshot)
@@ -88,18 +88,13 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	}
 }
 
-// explained is the error of a request, with the endpoints, the cause, and ErrClosed if the client was
-// closed.
-func (e *Election) explained(err error) error {
-	return e.closedClient(ask.Of(e.cli).Explain(err))
-}
-
-// closedClient adds ErrClosed to an error of a client that was closed.
-func (e *Election) closedClient(err error) error {
-	if ask.Of(e.cli).Err() != nil && !errors.Is(err, ErrClosed) {
-		return fmt.Errorf("%w: %w", ErrClosed, err)
+// readError is the error of a call that reads. After Close such a call goes on: it is ErrClosed only if
+// the client was closed.
+func (e *Election) readError(verb string, err error) error {
+	if ask.Of(e.handle.Client).Err() != nil && !errors.Is(err, ErrClosed) {
+		return e.handle.Errorf(verb, "%w: %w", ErrClosed, err)
 	}
-	return err
+	return e.handle.Errorf(verb, "%w", err)
 }
 
 // leader is the oldest entry.

@@ -65,14 +65,10 @@ type Entry struct {
 // MarshalJSON adds the lease.
 func (e Entry) MarshalJSON() ([]byte, error) {
 	type plain Entry
-	lease := ""
-	if e.Lease != 0 {
-		lease = fmt.Sprintf("%x", int64(e.Lease))
-	}
 	return json.Marshal(struct {
 		plain
 		Lease string `json:"lease,omitempty"`
-	}{plain(e), lease})
+	}{plain(e), queue.LeaseText(e.Lease)})
 }
 
 // Holder is what the entry says of its process, for people: "worker (pid 7 on host vm)". What others wrote is
@@ -111,8 +107,8 @@ type ListOptions struct {
 }
 
 func (o *ListOptions) limit() int {
-	if o == nil || o.Limit <= 0 {
-		return 1000
+	if o == nil {
+		return 0
 	}
 	return o.Limit
 }
@@ -122,12 +118,9 @@ func (o *ListOptions) limit() int {
 // name is an entry, as it is in the way of others: also those of clientv3's Mutex and "etcdctl lock",
 // and one that another client put there. A lock without a holder has none.
 func Entries(ctx context.Context, cli *clientv3.Client, name string, opts *ListOptions) (*Queue, error) {
-	if err := validName(name); err != nil {
-		return nil, err
-	}
-	l, err := queue.Read(ctx, cli, name, opts.limit())
+	l, err := ofLocks.Read(ctx, cli, name, opts.limit())
 	if err != nil {
-		return nil, fmt.Errorf("lock: list the entries of %q: %w", name, queue.Where(cli, err))
+		return nil, err
 	}
 	return newQueue(l), nil
 }
@@ -143,29 +136,13 @@ func Entries(ctx context.Context, cli *clientv3.Client, name string, opts *ListO
 //
 // It ends by break, or with one final error.
 func List(ctx context.Context, cli *clientv3.Client, prefix string, opts *ListOptions) iter.Seq2[*Queue, error] {
-	return func(yield func(*Queue, error) bool) {
-		for l, err := range queue.Walk(ctx, cli, prefix, opts.limit()) {
-			if err != nil {
-				yield(nil, fmt.Errorf("lock: list the locks below %s: %w", quote.Text(prefix), queue.Where(cli, err)))
-				return
-			}
-			if isLock, _ := l.Kinds(); isLock && !yield(newQueue(l), nil) {
-				return
-			}
-		}
-	}
+	return queue.WalkOf(ctx, ofLocks, cli, prefix, opts.limit(), newQueue)
 }
 
 // Parse is List for keys that were read already, in whatever way and order: with their values and
 // leases, and all keys below each lock's name. It sends nothing.
 func Parse(kvs []*mvccpb.KeyValue, opts *ListOptions) []*Queue {
-	var all []*Queue
-	for _, l := range queue.Sorted(kvs, opts.limit()) {
-		if isLock, _ := l.Kinds(); isLock {
-			all = append(all, newQueue(l))
-		}
-	}
-	return all
+	return queue.SortedOf(ofLocks, kvs, opts.limit(), newQueue)
 }
 
 func newQueue(l *queue.List) *Queue {
@@ -215,4 +192,17 @@ func bounded(s string, most int) string {
 // describe names the process that has a key: of the lock of this name.
 func describe(name string, kv *queue.KeyValue) string {
 	return newEntry(name, 0, queue.Parse(kv)).String()
+}
+
+// holderAttrs is what the log says of a holder.
+func holderAttrs(name string, f queue.Found) []any {
+	e := newEntry(name, 0, f)
+	if e.PID == 0 {
+		return []any{"holder", e.Holder(), "key", quote.Word(e.Key), "token", e.Token}
+	}
+	since := e.Since
+	if !e.Acquired.IsZero() {
+		since = e.Acquired
+	}
+	return []any{"holder", quote.Word(e.Command), "host", quote.Word(e.Host), "pid", e.PID, "since", stamp(since), "key", quote.Word(e.Key), "token", e.Token}
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
-// Local has goroutines of one process hand a Mutex on among themselves: Release gives the hold to
-// the next one of them without a word to etcd, for so long and so many times, and then it is the
-// other processes' turn. (Commit always tells etcd, and so passes the turn on as it comes.)
+// Local lets the goroutines of one process pass a Mutex on among themselves: Release gives the hold to
+// the next of them without a request to etcd. After the time For, or so many Times, the other processes
+// have their turn. (Commit always writes to etcd, so it gives the lock to the oldest entry there.)
 //
-// It gives up three things. Holds that are handed on share one token: what is fenced by it is safe
-// from other processes, not from a goroutine of this one that goes on after its Release. Other
-// processes wait longer, by For at the most. And if the key is deleted by hand within the first
-// second, this process can go on for up to that second while another one has the lock.
+// It has three costs. Holds that are passed on share one token: what is fenced by it is safe from other
+// processes, but not from a goroutine of this one that goes on after its Release. Other processes wait
+// longer, by For at most. And if the key is deleted by hand within the first second, this process can
+// go on for up to that second while another one has the lock.
 type Local struct {
 	For   time.Duration // since the first of these holds was acquired; 0: never
-	Times int           // default 100, which 0 or less is, too
+	Times int           // 0 or less: 100
 }
 
 func (l Local) times() int {
@@ -29,39 +29,64 @@ func (l Local) times() int {
 	return l.Times
 }
 
-// kept is what a Mutex with Local or Linger knows of the entry that it has in etcd.
+// kept is the entry that a Mutex with Local or Linger has in etcd.
 type kept struct {
-	entry   *queue.Entry // nil: none
-	until   time.Time    // of Local
-	times   int
-	idle    bool // nobody of this process holds it
-	company bool // another process waits
-	linger  *time.Timer
-	alone   context.CancelFunc // ends the watch for company
+	entry  *queue.Entry // nil: none
+	until  time.Time    // Local passes it on until then
+	times  int          // and so many times
+	idle   bool         // no call of this process holds it
+	others bool         // another process waits
+	linger *time.Timer
+	stop   context.CancelFunc // of the watch for others
 }
 
-// hold makes the hold of an entry that was acquired, or handed on.
-func (m *Mutex) hold(e *queue.Entry) *Hold {
-	m.mu.Lock()
+// keep records the entry of a hold that begins. m.mu is held.
+func (m *Mutex) keep(e *queue.Entry) {
 	if (m.local.For > 0 || m.linger > 0) && m.kept.entry != e {
 		m.kept = kept{entry: e, until: time.Now().Add(m.local.For), times: m.local.times()}
 	}
-	m.mu.Unlock()
-	return m.newHold(e)
 }
 
-// newHold makes a hold of this Mutex.
-func (m *Mutex) newHold(e *queue.Entry) *Hold {
-	h := newHold(&m.lock, e, m)
+// acquireKept is an Acquire that needs no more than the entry that is kept; nil if there is none.
+func (m *Mutex) acquireKept(ctx context.Context, reads []clientv3.Op) *Hold {
+	if m.linger <= 0 || len(reads) > 0 || ctx.Err() != nil {
+		return nil
+	}
 	m.mu.Lock()
-	m.last = h
+	if m.busy {
+		m.mu.Unlock()
+		return nil
+	}
+	e := m.takeKept()
+	m.busy = e != nil
 	m.mu.Unlock()
-	return h
+	if e == nil {
+		return nil
+	}
+	m.handle.Counters.NoWait()
+	return m.hold(e)
 }
 
-// handOn gives an entry that is released to the next of this process, or keeps it for a while. It
-// is false when the release is for etcd.
-func (m *Mutex) handOn(h *Hold) bool {
+// takeKept returns the entry that is kept for the next Acquire, or nil. m.mu is held.
+func (m *Mutex) takeKept() *queue.Entry {
+	k := &m.kept
+	if !k.idle {
+		return nil
+	}
+	if k.entry.Lease.Err() != nil || m.handle.Queue.Deleted(k.entry) {
+		m.removeKept()
+		return nil
+	}
+	k.linger.Stop()
+	k.idle = false
+	k.times, k.until = m.local.times(), time.Now().Add(m.local.For)
+	k.entry.Reads = nil // of the hold before
+	return k.entry
+}
+
+// releaseLocally ends a hold and leaves its entry in etcd, for the next waiter of this process or, with
+// Linger, for its next call. It is false if the entry must be removed from etcd.
+func (m *Mutex) releaseLocally(h *Hold) bool {
 	if m.local.For <= 0 && m.linger <= 0 {
 		return false
 	}
@@ -71,140 +96,89 @@ func (m *Mutex) handOn(h *Hold) bool {
 	if k.entry != h.held.Entry() || h.held.Err() != nil {
 		return false
 	}
-	if len(m.line) > 0 {
+	if len(m.waiters) > 0 {
 		if m.local.For <= 0 || k.times == 0 || time.Now().After(k.until) {
 			return false
 		}
 		k.times--
 		h.held.EndHere()
-		m.next().turn <- turn{h.held.Entry(), true}
+		m.nextWaiter().turn <- turn{h.held.Entry(), true}
 		return true
 	}
-	if m.linger <= 0 || k.company || m.ended {
+	if m.linger <= 0 || k.others || m.ended {
 		return false
 	}
 	h.held.EndHere()
 	m.busy, k.idle = false, true
 	if k.linger == nil {
 		e := k.entry
-		k.linger = time.AfterFunc(m.linger, func() { m.giveUp(e, false) })
+		k.linger = time.AfterFunc(m.linger, func() { m.stopKeeping(e, false) })
 		ctx, cancel := context.WithCancel(context.Background())
-		k.alone = cancel
-		m.queue.OnOthers(ctx, e, func() { m.giveUp(e, true) })
+		k.stop = cancel
+		m.handle.Queue.OnOthers(ctx, e, func() { m.stopKeeping(e, true) })
 		return true
 	}
 	k.linger.Reset(m.linger)
 	return true
 }
 
-// lingering is the entry that is kept for the next Acquire, or nil. m.mu is held.
-func (m *Mutex) lingering() *queue.Entry {
-	k := &m.kept
-	if !k.idle {
-		return nil
+// reread makes an entry that another call of this process held this call's, and reads what this call
+// wants.
+func (m *Mutex) reread(ctx context.Context, e *queue.Entry, reads []clientv3.Op) error {
+	err := m.handle.Queue.Reread(ctx, e, reads)
+	if err != nil {
+		m.remove(e)
 	}
-	if k.entry.Lease.Err() != nil || m.queue.Deleted(k.entry) {
-		m.remove()
-		return nil
-	}
-	k.linger.Stop()
-	k.idle = false
-	k.times, k.until = m.local.times(), time.Now().Add(m.local.For)
-	k.entry.Reads = nil // of the one before
-	return k.entry
+	return err
 }
 
-// giveUp ends the time of an entry that nobody needs; one that is held is released as ever.
-func (m *Mutex) giveUp(e *queue.Entry, company bool) {
+// stopKeeping removes an entry that has been idle for Linger, or that another process waits for. One
+// that is held stays until its Release, which then removes it.
+func (m *Mutex) stopKeeping(e *queue.Entry, others bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.kept.entry != e {
 		return
 	}
-	m.kept.company = m.kept.company || company
+	m.kept.others = m.kept.others || others
 	if m.kept.idle {
-		m.remove()
+		m.removeKept()
 	}
 }
 
-// remove takes the entry that is kept out of etcd. m.mu is held.
-func (m *Mutex) remove() {
+// removeKept removes the entry that is kept from etcd. m.mu is held.
+func (m *Mutex) removeKept() {
 	e := m.kept.entry
 	m.forget(e)
-	m.queue.Remove(e)
+	m.handle.Queue.Remove(e)
 }
 
-// forget is told that an entry is given up. m.mu is held.
+// forget ends the keeping of an entry. m.mu is held.
 func (m *Mutex) forget(e *queue.Entry) {
 	if m.kept.entry != e {
 		return
 	}
 	if m.kept.linger != nil {
 		m.kept.linger.Stop()
-		m.kept.alone()
+		m.kept.stop()
 	}
 	m.kept = kept{}
 }
 
-// quick is an Acquire that needs nothing but the entry that is kept, or nil.
-func (m *Mutex) quick(ctx context.Context, reads []clientv3.Op) *Hold {
-	if m.linger <= 0 || len(reads) > 0 || ctx.Err() != nil {
-		return nil
-	}
-	m.mu.Lock()
-	if m.busy {
-		m.mu.Unlock()
-		return nil
-	}
-	e := m.lingering()
-	m.busy = e != nil
-	m.mu.Unlock()
-	if e == nil {
-		return nil
-	}
-	m.figures.NoWait()
-	return m.newHold(e)
-}
-
-// again makes an entry that was handed on or kept the caller's, with what it wants to read.
-func (m *Mutex) again(ctx context.Context, e *queue.Entry, reads []clientv3.Op) error {
-	err := m.queue.Reread(ctx, e, reads)
-	if err != nil {
-		m.discard(e)
-	}
-	return err
-}
-
-// discard takes an entry out of etcd that nobody of this process holds.
-func (m *Mutex) discard(e *queue.Entry) {
+// remove removes an entry that no call of this process holds from etcd.
+func (m *Mutex) remove(e *queue.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget(e)
-	m.queue.Remove(e)
+	m.handle.Queue.Remove(e)
 }
 
-// Close ends the lock. Calls that wait are ErrClosed, and leave the queue. Release holds before: one
-// that is not released is lost, and its entry is removed. While etcd cannot be reached Close takes 2 s
-// at most, together with the Close of all other handles of the client, and what is left in etcd ends
-// with its lease. It is idempotent.
-func (m *Mutex) Close() error {
-	m.end()
-	return m.lock.Close()
-}
-
-// Shutdown is Close with a bound of the caller's: until ctx ends, and no longer than etcd's answers
-// take. What it does not leave time for ends with its lease. Of Close and Shutdown the first one counts.
-func (m *Mutex) Shutdown(ctx context.Context) error {
-	m.end()
-	return m.lock.Shutdown(ctx)
-}
-
-// end has nothing kept from now on.
-func (m *Mutex) end() {
+// endKept removes the entry that is kept. None is kept from now on.
+func (m *Mutex) endKept() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ended = true
 	if m.kept.idle {
-		m.remove()
+		m.removeKept()
 	}
 }

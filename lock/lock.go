@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -77,15 +76,16 @@ type SharedOptions struct {
 
 // lock is what all kinds have in common.
 type lock struct {
-	name  string
-	cli   *clientv3.Client
-	bad   error // the name, or another of New's arguments
-	queue *queue.Queue
-	who   owner
-	words *queue.Errors
+	handle *queue.Handle
+	owner  owner // this process
+}
 
-	figures *queue.Counters
-	waits   *queue.WaitLog
+// ofLocks is what the queue's errors and log say for this package.
+var ofLocks = &queue.Package{
+	Name: "lock", Origin: queue.Lock, Handles: "locks", Entries: "entries",
+	Invalid: ErrInvalid, Closed: ErrClosed, Lost: ErrLost, Unknown: ErrUnknown, Released: ErrReleased,
+	Waiting: "waiting for lock", Gained: "lock acquired after a wait", LostLog: "lock lost", HeldKey: "held",
+	HolderAttrs: holderAttrs,
 }
 
 func newLock(cli *clientv3.Client, name string, opts *SharedOptions) lock {
@@ -93,141 +93,94 @@ func newLock(cli *clientv3.Client, name string, opts *SharedOptions) lock {
 	if opts != nil {
 		o = *opts
 	}
-	bad := validName(name)
-	switch {
-	case bad != nil:
-	case len(o.Data) > mostData || !utf8.ValidString(o.Data):
-		bad = fmt.Errorf("%w: Options.Data of %q is %s: want at most %d bytes of UTF-8", ErrInvalid, name, quote.Text(o.Data), mostData)
-	case o.Keeper != nil && o.TTL != 0:
-		bad = fmt.Errorf("%w: Options.TTL and Options.Keeper of %q are both set: the Keeper has a TTL of its own", ErrInvalid, name)
+	l := lock{ofLocks.NewHandle(cli, name, queue.Options{TTL: o.TTL, Keeper: o.Keeper, Logger: o.Logger}), thisProcess(o.Data)}
+	if len(o.Data) > mostData || !utf8.ValidString(o.Data) {
+		l.handle.SetInvalid("the option Data is %s: want at most %d bytes of UTF-8", quote.Text(o.Data), mostData)
 	}
-	figures := new(queue.Counters)
-	return lock{
-		name: name, cli: cli, bad: bad, queue: queue.New(cli, name, o.Keeper, o.TTL), who: self(o.Data),
-		words: &queue.Errors{
-			Lost: ErrLost, Unknown: ErrUnknown, Released: fmt.Errorf("%w: %q", ErrReleased, name), Name: strconv.Quote(name),
-			Ended: ended(figures, name, o.Logger),
-		},
-		figures: figures, waits: queue.NewWaitLog(cli, name, o.Logger, "waiting for lock", "lock acquired after a wait", holderAttrs),
-	}
-}
-
-func validName(name string) error {
-	if err := queue.ValidName(name); err != nil {
-		return fmt.Errorf("%w: the name: %w", ErrInvalid, err)
-	}
-	return nil
+	return l
 }
 
 // begin checks a call before anything is sent, and has Close end it.
-func (l *lock) begin(ctx context.Context, reads []clientv3.Op) (_ context.Context, done func(), err error) {
-	if l.bad != nil {
-		return nil, nil, l.bad
-	}
+func (l *lock) begin(ctx context.Context, verb string, reads []clientv3.Op) (_ context.Context, done func(), err error) {
 	for _, op := range reads {
 		if !op.IsGet() {
-			return nil, nil, fmt.Errorf("%w: acquire %q: only Gets can be read with the lock", ErrInvalid, l.name)
+			return nil, nil, fmt.Errorf("%w: %s %q: only Gets can be read with the lock", ErrInvalid, verb, l.handle.Name)
 		}
 	}
-	ctx, done, err = l.queue.Begin(ctx)
-	switch {
-	case errors.Is(err, queue.ErrClient):
-		return nil, nil, fmt.Errorf("%w: %q: %w", ErrClosed, l.name, err)
-	case err != nil:
-		return nil, nil, ErrClosed
-	}
-	return ctx, done, nil
+	return l.handle.Begin(ctx, verb)
 }
 
-// explain makes an error of the queue one of the lock.
-func (l *lock) explain(what string, err error) error {
-	switch {
-	case errors.Is(l.queue.Closed(), queue.ErrClient):
-		return fmt.Errorf("%w: %s %q: %w", ErrClosed, what, l.name, queue.ErrClient)
-	case errors.Is(err, queue.ErrLost):
-		return fmt.Errorf("%w: %s %q: %w", ErrLost, what, l.name, err)
-	case l.queue.Closed() != nil && !errors.Is(err, ErrClosed):
-		err = fmt.Errorf("%w: %w", ErrClosed, err)
-	}
-	return fmt.Errorf("lock: %s %q: %w", what, l.name, queue.Where(l.cli, err))
-}
-
-// acquire waits for a hold of a kind, without a line in this process.
+// acquire waits for a hold of a kind. Each call of this process waits in etcd by itself.
 func (l *lock) acquire(ctx context.Context, kind queue.Kind, reads []clientv3.Op) (*Hold, error) {
-	ctx, done, err := l.begin(ctx, reads)
+	ctx, done, err := l.begin(ctx, "acquire", reads)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	waits := l.wait()
-	e, err := l.queue.Reach(ctx, nil, func(on *lease.Lease) *queue.Entry { return l.prepare(on, kind, reads) })
-	waits.over(err)
+	e, err := l.handle.Wait("acquire", func() (*queue.Entry, error) { return l.reach(ctx, nil, kind, reads) })
 	if err != nil {
-		return nil, l.explain("acquire", err)
+		return nil, err
 	}
 	return newHold(l, e, nil), nil
+}
+
+// reach waits in etcd until it is the turn of an entry; without one it makes one.
+func (l *lock) reach(ctx context.Context, e *queue.Entry, kind queue.Kind, reads []clientv3.Op) (*queue.Entry, error) {
+	return l.handle.Queue.Reach(ctx, e, func(on *lease.Lease) *queue.Entry { return l.prepare(on, kind, reads) })
 }
 
 // try takes a hold of a kind if it need not wait.
 func (l *lock) try(ctx context.Context, kind queue.Kind) (*Hold, error) {
-	ctx, done, err := l.begin(ctx, nil)
+	ctx, done, err := l.begin(ctx, "try", nil)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	e, err := l.enter(ctx, kind)
+	e, err := l.tryEnter(ctx, kind)
 	if err != nil {
 		return nil, err
 	}
 	return newHold(l, e, nil), nil
 }
 
-// enter brings an entry into the queue if it need not wait there.
-func (l *lock) enter(ctx context.Context, kind queue.Kind) (*queue.Entry, error) {
+// tryEnter brings an entry into the queue if it need not wait there.
+func (l *lock) tryEnter(ctx context.Context, kind queue.Kind) (*queue.Entry, error) {
 	for again := false; ; again = true {
-		on, err := l.queue.Lease(ctx)
+		on, err := l.handle.Queue.Lease(ctx)
 		if err != nil {
-			return nil, l.explain("try", err)
+			return nil, l.handle.Explain("try", err)
 		}
 		e := l.prepare(on, kind, nil)
-		owner, err := l.queue.TryEnter(ctx, e)
+		holder, err := l.handle.Queue.TryEnter(ctx, e)
 		switch {
 		case errors.Is(err, queue.ErrLost) && !again:
 		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
 			_ = on.Confirm(ctx) // it was revoked, and the next one is another
 		case err != nil:
-			return nil, l.explain("try", err)
-		case owner != nil:
-			l.figures.Refused()
-			return nil, fmt.Errorf("%w: %q, by %s", ErrTaken, l.name, describe(l.name, owner))
+			return nil, l.handle.Explain("try", err)
+		case holder != nil:
+			l.handle.Counters.Refused()
+			return nil, l.handle.Errorf("try", "%w by %s", ErrTaken, describe(l.handle.Name, holder))
 		default:
 			return e, nil
 		}
 	}
 }
 
-// ended makes an error of the end of a hold one of the lock. It knows its name if the hold was lost.
-func (l *lock) ended(what string, err error) error {
-	if err == nil || errors.Is(err, ErrLost) && !errors.Is(err, ErrUnknown) {
-		return err
-	}
-	return l.explain(what, err)
-}
-
 // prepare makes an entry on a lease.
 func (l *lock) prepare(on *lease.Lease, kind queue.Kind, wanted []clientv3.Op) *queue.Entry {
-	return l.queue.Prepare(on, kind, l.who.record(), wanted)
+	return l.handle.Queue.Prepare(on, kind, l.owner.newValue(), wanted)
 }
 
 // Close ends the lock. Calls that wait are ErrClosed, and leave the queue. Release holds before: one
 // that is not released is lost, and its entry is removed. While etcd cannot be reached Close takes 2 s
 // at most, together with the Close of all other handles of the client, and what is left in etcd ends
 // with its lease. It is idempotent.
-func (l *lock) Close() error { return l.queue.Close() }
+func (l *lock) Close() error { return l.handle.Queue.Close() }
 
 // Shutdown is Close with a bound of the caller's: until ctx ends, and no longer than etcd's answers
 // take. What it does not leave time for ends with its lease. Of Close and Shutdown the first one counts.
-func (l *lock) Shutdown(ctx context.Context) error { return l.queue.Shutdown(ctx) }
+func (l *lock) Shutdown(ctx context.Context) error { return l.handle.Queue.Shutdown(ctx) }
 
 // owner is what people can read of a holder or waiter.
 type owner struct {
@@ -240,7 +193,7 @@ type owner struct {
 	Nonce    string `json:"nonce"`
 }
 
-func self(data string) owner {
+func thisProcess(data string) owner {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -248,16 +201,16 @@ func self(data string) owner {
 	return owner{Host: host, PID: os.Getpid(), Command: filepath.Base(os.Args[0]), Data: data}
 }
 
-// record is the value of a new entry.
-func (o owner) record() string {
+// newValue is the value of a new entry.
+func (o owner) newValue() string {
 	o.Since, o.Nonce = stamp(time.Now()), rand.Text()
 	return o.text()
 }
 
-// acquired is a record that also tells since when the lock is held.
-func acquired(record string, since time.Time) string {
+// heldValue is an entry's value that also tells since when the lock is held.
+func heldValue(value string, since time.Time) string {
 	var o owner
-	if err := json.Unmarshal([]byte(record), &o); err != nil {
+	if err := json.Unmarshal([]byte(value), &o); err != nil {
 		panic(err) // of this process
 	}
 	o.Acquired = stamp(since)

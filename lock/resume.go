@@ -39,7 +39,7 @@ func (h *Hold) ResumeToken() string {
 // The earlier process must be gone. One that was paused, and goes on, believes to have the lock as
 // well, and has the same token: nothing can tell the two apart.
 func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
-	ctx, done, err := m.begin(ctx, nil)
+	ctx, done, err := m.begin(ctx, "resume", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -48,16 +48,16 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	defer cancel()
 	var was resumeToken
 	if err := json.Unmarshal([]byte(saved), &was); err != nil {
-		return nil, fmt.Errorf("%w: resume %q with %.60q: %w", ErrInvalid, m.name, saved, err)
+		return nil, fmt.Errorf("%w: resume %q with %.60q: %w", ErrInvalid, m.handle.Name, saved, err)
 	}
-	if !m.queue.Excludes(was.Key) || was.Nonce == "" { // who reads, or counts, does not keep others out
-		return nil, fmt.Errorf("%w: resume %q: the token is of the key %s: want the ResumeToken of a Mutex of this name", ErrInvalid, m.name, quote.Text(was.Key))
+	if !m.handle.Queue.Excludes(was.Key) || was.Nonce == "" { // a reader, or a holder of a semaphore, does not keep others out
+		return nil, fmt.Errorf("%w: resume %q: the token is of the key %s: want the ResumeToken of a Mutex of this name", ErrInvalid, m.handle.Name, quote.Text(was.Key))
 	}
 	m.mu.Lock()
 	busy := m.busy
 	m.busy = true
 	if m.kept.idle {
-		m.remove()
+		m.removeKept()
 	}
 	m.mu.Unlock()
 	if busy {
@@ -65,20 +65,20 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 		last := m.last
 		m.mu.Unlock()
 		if last != nil && last.Key() == was.Key && last.Token() == was.Revision && last.lost() {
-			return nil, fmt.Errorf("%w: resume %q: it is a hold of this process that was lost before: release it, and acquire the lock anew", ErrLost, m.name)
+			return nil, m.handle.Errorf("resume", "%w: it is a hold of this process that was lost before: release it, and acquire the lock again", ErrLost)
 		}
-		return nil, m.takenHere()
+		return nil, m.takenLocally("resume")
 	}
 	e, err := m.resume(ctx, was)
 	if err != nil {
-		m.pass()
-		return nil, m.explain("resume", err)
+		m.wakeNext()
+		return nil, m.handle.Explain("resume", err)
 	}
 	return m.hold(e), nil
 }
 
 func (m *Mutex) resume(ctx context.Context, was resumeToken) (*queue.Entry, error) {
-	resp, err := m.cli.Get(ctx, was.Key)
+	resp, err := m.handle.Client.Get(ctx, was.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (m *Mutex) resume(ctx context.Context, was resumeToken) (*queue.Entry, erro
 	}
 	var is owner
 	if json.Unmarshal(resp.Kvs[0].Value, &is) != nil || is.Nonce != was.Nonce {
-		return nil, fmt.Errorf("%w: %s was resumed by %s", queue.ErrLost, quote.Text(was.Key), describe(m.name, resp.Kvs[0]))
+		return nil, fmt.Errorf("%w: %s was resumed by %s", queue.ErrLost, quote.Text(was.Key), describe(m.handle.Name, resp.Kvs[0]))
 	}
-	return m.queue.Resume(ctx, resp.Kvs[0], m.who.record())
+	return m.handle.Queue.Resume(ctx, resp.Kvs[0], m.owner.newValue())
 }

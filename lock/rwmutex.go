@@ -3,7 +3,6 @@ package lock
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -29,8 +28,8 @@ func NewRW(cli *clientv3.Client, name string, opts *SharedOptions) *RWMutex {
 // Acquire waits until nobody else holds the lock. It is otherwise as [Mutex.Acquire]. Within DoRead
 // of this lock, with its context, it is ErrUpgrade.
 func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
-	if in := m.inside(ctx); in != nil && in.to == toRead {
-		return nil, fmt.Errorf("%w: %q: release it and acquire to write, and read again: another process may have written in between", ErrUpgrade, m.name)
+	if call := m.doCallOf(ctx); call != nil && call.to == toRead {
+		return nil, m.handle.Errorf("acquire", "%w: release it and acquire to write, and read again: another process may have written in between", ErrUpgrade)
 	}
 	if err := m.nested(ctx); err != nil {
 		return nil, err
@@ -45,8 +44,8 @@ func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, err
 // wait right behind it. Within Do it is ErrNested. By hand, release the write hold first: a call to
 // read before that waits for it.
 func (m *RWMutex) AcquireRead(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
-	if in := m.inside(ctx); in != nil && in.to == toWrite {
-		return nil, fmt.Errorf("%w: %q: a write hold cannot become a read hold: release it and acquire to read, and read again: another process may have written in between", ErrNested, m.name)
+	if call := m.doCallOf(ctx); call != nil && call.to == toWrite {
+		return nil, m.handle.Errorf("acquire", "%w: a write hold cannot become a read hold: release it and acquire to read, and read again: another process may have written in between", ErrNested)
 	}
 	if err := m.nested(ctx); err != nil {
 		return nil, err

@@ -33,8 +33,8 @@ const maxSize = 10_000
 // not 1 to 10,000, is ErrInvalid from the first call.
 func NewSemaphore(cli *clientv3.Client, name string, size int, opts *SharedOptions) *Semaphore {
 	s := &Semaphore{newLock(cli, name, opts), size}
-	if s.bad == nil && (size < 1 || size > maxSize) {
-		s.bad = fmt.Errorf("%w: semaphore %q of %d: want 1 to %d", ErrInvalid, name, size, maxSize)
+	if size < 1 || size > maxSize {
+		s.handle.SetInvalid("the size of the semaphore is %d: want 1 to %d", size, maxSize)
 	}
 	return s
 }
@@ -69,8 +69,8 @@ func (s *Semaphore) TryAcquireN(ctx context.Context, n int) (*Hold, error) {
 }
 
 func (s *Semaphore) kind(n int) (queue.Kind, error) {
-	if s.bad == nil && (n < 1 || n > s.size) {
-		return queue.Kind{}, fmt.Errorf("%w: %d of the semaphore %q of %d: want 1 to %d", ErrInvalid, n, s.name, s.size, s.size)
+	if s.handle.Invalid == nil && (n < 1 || n > s.size) {
+		return queue.Kind{}, fmt.Errorf("%w: %d of the semaphore %q: want 1 to %d", ErrInvalid, n, s.handle.Name, s.size)
 	}
 	return queue.Kind{Weight: n, Size: s.size}, nil
 }

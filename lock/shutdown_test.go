@@ -169,7 +169,7 @@ func TestShutdownWaitsForNoAnswerToARelease(t *testing.T) {
 			t.Cleanup(func() { cli.Close() })
 			opts, limit := lock.Options{TTL: time.Minute}, within
 			if !own { // whose leases go on, so that the Release may succeed yet
-				opts.Keeper, limit = shortKeeper(t, cli, time.Minute), 300*time.Millisecond
+				opts, limit = lock.Options{Keeper: shortKeeper(t, cli, time.Minute)}, 300*time.Millisecond
 			}
 			m := withOptions(t, cli, prefix+"lock", opts)
 			h := acquire(t, m)

@@ -2,10 +2,10 @@ package mutants_test
 
 var lockMutants = []mutant{
 	{"an entry lingers though another one waits", "lock/local.go", []string{
-		"	if m.kept.idle {\n		m.remove()\n	}\n}\n\n// remove takes", "	if m.kept.idle && !company {\n		m.remove()\n	}\n}\n\n// remove takes",
+		"	if m.kept.idle {\n		m.removeKept()\n	}\n}\n\n// removeKept removes", "	if m.kept.idle && !others {\n		m.removeKept()\n	}\n}\n\n// removeKept removes",
 	}, "lock", "TestALingeringEntryIsGivenUpWhenSomebodyComes"},
-	{"who was within Do is so for good", "lock/hold.go", []string{
-		"	if in == nil || in.over.Load() || errors.Is(", "	if in == nil || errors.Is(",
+	{"a call within Do stays within it for good", "lock/do.go", []string{
+		"	if call == nil || call.returned.Load() || errors.Is(", "	if call == nil || errors.Is(",
 	}, "lock", "TestALockIsNotNestedOnceDoHasEndedOrTheHoldWasReleased"},
 	{"a list takes readers behind a writer for holders", "internal/queue/list.go", []string{
 		"			e.Turn = !exclusive\n", "			e.Turn = true\n",

@@ -1,0 +1,57 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
+
+// purpose is what a Do or DoRead is for.
+type purpose int
+
+const (
+	toWrite purpose = iota + 1
+	toRead
+)
+
+// doCall is a call of Do or DoRead. It is a value of the context that the caller's function gets.
+type doCall struct {
+	to       purpose
+	hold     *Hold
+	returned atomic.Bool // the caller's function
+}
+
+// contextKey is the key of a lock's doCall in contexts.
+type contextKey struct{ of *lock }
+
+// do calls f while the lock is held, and releases it.
+func (h *Hold) do(ctx context.Context, to purpose, f func(context.Context, *Hold) error) error {
+	call := &doCall{to: to, hold: h}
+	ctx = context.WithValue(ctx, contextKey{h.lock}, call)
+	lost, err := h.held.RunHeld(ctx, func(ctx context.Context) error {
+		defer call.returned.Store(true) // also when f panics: its context may live on
+		return f(ctx, h)
+	}, h.Release)
+	if lost != nil && !errors.Is(err, ErrUnknown) { // ErrLost says that nothing was written
+		err = errors.Join(err, lost)
+	}
+	return err
+}
+
+// doCallOf returns the call of Do or DoRead that ctx comes from, if its hold would keep an Acquire
+// waiting; or nil.
+func (l *lock) doCallOf(ctx context.Context) *doCall {
+	call, _ := ctx.Value(contextKey{l}).(*doCall)
+	if call == nil || call.returned.Load() || errors.Is(call.hold.Err(), ErrReleased) {
+		return nil
+	}
+	return call
+}
+
+// nested is ErrNested if the caller would wait for itself.
+func (l *lock) nested(ctx context.Context) error {
+	if l.doCallOf(ctx) == nil {
+		return nil
+	}
+	return l.handle.Errorf("acquire", "%w", ErrNested)
+}
