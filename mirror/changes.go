@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // ChangesOptions of Changes. The zero value and nil are the defaults.
@@ -137,7 +139,7 @@ func (r *reader) cost(b *Batch) int {
 func (m *Mirror) nextBatch(ctx context.Context, r *reader) (*Batch, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("mirror: changes of %q: %w", m.replica.prefix, err)
+			return nil, cause.Errorf("mirror: changes of %q: %w", m.replica.prefix, err)
 		}
 		queue, over := r.take()
 		switch {

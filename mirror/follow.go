@@ -7,6 +7,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 const (
@@ -151,9 +153,15 @@ func (m *replica) openWatch(life context.Context) (*stream, error) {
 	create := &pb.WatchCreateRequest{
 		Key: []byte(m.first), RangeEnd: []byte(m.end), StartRevision: m.Snapshot().revision + 1, Fragment: m.fragments(),
 	}
-	watch, err := race(ctx, 3, m.slow*smallStagger, func(ctx context.Context) (*stream, error) {
-		return openStream(ctx, life, m.cli, create)
-	}, (*stream).close)
+	hedge := ask.Hedge[*stream]{
+		Most:    mostTries,
+		Silence: func(int) time.Duration { return m.slow * smallStagger },
+		Try: func(ctx context.Context, _ int) (*stream, error) {
+			return openStream(ctx, life, m.cli, create)
+		},
+		Drop: (*stream).close,
+	}
+	watch, _, err := hedge.Run(ctx)
 	if m.inTime(life, err) != nil {
 		return nil, err
 	}

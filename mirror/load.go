@@ -10,8 +10,8 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 const (
@@ -27,6 +27,9 @@ const (
 
 	pageTimeout = 15 * time.Second
 	pageStagger = 5 * time.Second
+
+	// mostTries is how many members a request asks, one after the other while they are silent.
+	mostTries = 3
 )
 
 // reading is a complete copy of the prefix.
@@ -147,26 +150,20 @@ func (m *replica) get(ctx context.Context, timeout, stagger time.Duration, req *
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	kv := pb.NewKVClient(m.cli.ActiveConnection())
-	return race(ctx, 3, stagger, func(ctx context.Context) (*pb.RangeResponse, error) {
-		resp, err := kv.Range(ctx, req, grpc.MaxCallRecvMsgSize(math.MaxInt32))
-		return resp, rpctypes.Error(err)
-	}, func(*pb.RangeResponse) {})
+	hedge := ask.Hedge[*pb.RangeResponse]{
+		Most:    mostTries,
+		Silence: func(int) time.Duration { return stagger },
+		Try: func(ctx context.Context, _ int) (*pb.RangeResponse, error) {
+			resp, err := kv.Range(ctx, req, grpc.MaxCallRecvMsgSize(math.MaxInt32))
+			return resp, rpctypes.Error(err)
+		},
+	}
+	resp, _, err := hedge.Run(ctx)
+	return resp, err
 }
 
-// late tells whether a try ran out of its own time, not of the caller's.
-func late(ctx context.Context, err error) bool {
-	return ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded)
-}
+// late tells whether a request ran out of its own time, not of the caller's.
+func late(ctx context.Context, err error) bool { return ctx.Err() == nil && ask.TimeIsUp(err) }
 
 // denied tells whether asking again in the same way cannot help.
-func denied(err error) bool {
-	for _, target := range []error{
-		rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty,
-		rpctypes.ErrUserNotFound, rpctypes.ErrInvalidAuthMgmt,
-	} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return errors.Is(err, ErrDenied)
-}
+func denied(err error) bool { return ask.Unauthorised(err) || errors.Is(err, ErrDenied) }

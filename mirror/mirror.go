@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // Mirror is a copy of a prefix that follows etcd until it is closed.
@@ -45,7 +46,7 @@ func Open(ctx context.Context, cli *clientv3.Client, prefix string, opts *Option
 	r := acquire(cli, prefix, o)
 	if err := r.await(ctx, began); err != nil {
 		r.release()
-		return nil, fmt.Errorf("mirror: open %q: %w", prefix, err)
+		return nil, cause.Errorf("mirror: open %q: %w", prefix, err)
 	}
 	m := &Mirror{replica: r}
 	m.life, m.stop = context.WithCancelCause(r.ended)
@@ -164,12 +165,12 @@ func (m *Mirror) moved(revision int64) (<-chan struct{}, bool) {
 
 func (m *Mirror) waited(ctx context.Context, revision int64) error {
 	s := m.State()
-	cause := ask.Of(m.replica.cli).Outage() // where, and the latest reason
-	if cause == nil {
-		cause = s.Cause
+	why := ask.Of(m.replica.cli).Outage() // where, and the latest reason
+	if why == nil {
+		why = s.Cause
 	}
-	if cause != nil {
-		return fmt.Errorf("mirror: wait for revision %d of %q, at %d: %w; %w", revision, m.replica.prefix, s.Revision, ctx.Err(), cause)
+	if why != nil {
+		return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w; %w", revision, m.replica.prefix, s.Revision, ctx.Err(), why)
 	}
 	return fmt.Errorf("mirror: wait for revision %d of %q, at %d: %w", revision, m.replica.prefix, s.Revision, ctx.Err())
 }

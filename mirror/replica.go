@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,10 +13,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // errClient is why a mirror has ended that was not closed.
-var errClient = fmt.Errorf("%w: the etcd client was closed", ErrClosed)
+var errClient = cause.Errorf("%w: %w", ErrClosed, ask.ErrClosed)
 
 // replica is the copy behind mirrors of the same prefix, and what keeps it up to date.
 type replica struct {
@@ -133,14 +135,11 @@ func (m *replica) firstCopy(life context.Context) error {
 }
 
 // unreached is the error of an Open whose context has ended.
-func (m *replica) unreached(ctx context.Context, cause error) error {
-	if cause == nil {
-		return fmt.Errorf("no complete copy from %q: %w", m.cli.Endpoints(), ctx.Err())
+func (m *replica) unreached(ctx context.Context, trouble error) error {
+	if trouble == nil { // it is being read
+		return fmt.Errorf("no complete copy from %s: %w", strings.Join(m.cli.Endpoints(), ", "), context.Cause(ctx))
 	}
-	if known := ask.Of(m.cli).Explain(cause); ask.Certificate(known) {
-		return fmt.Errorf("no complete copy: %w: %w: %w", ctx.Err(), ask.ErrCertificate, known)
-	}
-	return fmt.Errorf("no complete copy from %q: %w: %w", m.cli.Endpoints(), ctx.Err(), cause)
+	return fmt.Errorf("no complete copy: %w", ask.Of(m.cli).GaveUp(ctx, trouble))
 }
 
 // backoff spaces attempts. In an outage they wait for the client's prober.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // lost is the error that says: only reading again helps.
@@ -18,7 +20,7 @@ type lost struct {
 func (e *lost) Error() string        { return fmt.Sprintf("%v: %s: %s", ErrGap, e.reason, e.detail) }
 func (e *lost) Is(target error) bool { return target == ErrGap }
 
-func refusal(err error) error { return fmt.Errorf("%w: %w", ErrDenied, err) }
+func refusal(err error) error { return cause.Errorf("%w: %w", ErrDenied, err) }
 
 // keepUp keeps the copy up to date until life ends.
 func (m *replica) keepUp(life context.Context) {
@@ -68,7 +70,7 @@ func (m *replica) reread(life context.Context, gap *lost) {
 		if denied(err) {
 			err, least = refusal(err), m.opts.ConfirmEvery
 		}
-		m.suffer(fmt.Errorf("%w; reading again: %w", gap, err))
+		m.suffer(cause.Errorf("%w; reading again: %w", gap, err))
 		_ = pause.WaitAtLeast(life, least)
 	}
 }

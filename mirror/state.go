@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // Reason is why the prefix was read again, in full.
@@ -93,7 +94,7 @@ func (m *replica) state() State {
 	case age > m.opts.staleAfter():
 		s.Cause = fmt.Errorf("%w for %v", ErrUnconfirmed, age.Round(time.Millisecond))
 		if m.record.trouble != nil {
-			s.Cause = fmt.Errorf("%w: %w", s.Cause, m.record.trouble)
+			s.Cause = cause.Errorf("%w: %w", s.Cause, m.record.trouble)
 		}
 	default:
 		s.Fresh, s.Since = true, m.record.freshSince

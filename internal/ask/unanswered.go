@@ -102,7 +102,14 @@ func (c *Client) GaveUp(ctx context.Context, cause error) error {
 	if err := c.Err(); err != nil {
 		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
-	return GaveUp(c.cli.Endpoints(), context.Cause(ctx), Latest(c, cause))
+	cause = Latest(c, cause)
+	c.gate.mu.Lock()
+	latest := c.gate.cause
+	c.gate.mu.Unlock()
+	if latest != nil && (Reason(cause) == nil || Certificate(latest) && !Answer(cause)) { // see because
+		cause = latest
+	}
+	return GaveUp(c.cli.Endpoints(), context.Cause(ctx), cause)
 }
 
 // GaveUp is the same of one that knows the endpoints, and the latest cause.
