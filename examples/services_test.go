@@ -92,7 +92,7 @@ func TestTheSameServiceTwiceIsToldWhoHasIt(t *testing.T) {
 	leaseOf(t, first)
 	second := start(t, "sr", "-endpoints", endpoints(cli), "-key", prefix+"web/node1", "-val", "localhost:2379")
 	second.exits(t, 1)
-	second.says(t, fmt.Sprintf("register %sweb/node1: registry: registered by another process: pid %d on host", prefix, first.cmd.Process.Pid))
+	second.says(t, fmt.Sprintf("register %sweb/node1: registered by another process: pid %d on host", prefix, first.cmd.Process.Pid))
 	if out := second.stdout.all(); out != "" {
 		t.Errorf("the second one printed %q, want nothing", out)
 	}

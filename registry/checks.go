@@ -11,28 +11,185 @@ import (
 
 	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // opensAtOnce bounds how many instances of a batch have their first probes at the same time.
 const opensAtOnce = 256
 
-// shown is the instance as consumers see it: with what its checks found, and in the worse of its
-// own status and theirs. Who is leaving, or out by intent, stays so.
-func (e *entry) shown() Instance {
+// checks runs the health checks of entries, and brings what they find into what is wanted.
+type checks struct {
+	table   *table
+	all     []health.Check
+	await   bool           // AwaitServing
+	running sync.WaitGroup // goroutines that run checks or apply results; added to under table.mu, until it is closing
+}
+
+// begin has Close wait for the caller, which is about to run checks, until it calls end.
+func (c *checks) begin() (end func(), err error) {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	if c.table.isClosing() || c.table.etcd.Err() != nil {
+		return nil, c.table.closedError()
+	}
+	c.running.Add(1)
+	return c.running.Done, nil
+}
+
+// openAll opens the checks of entries that are not in the table yet, and returns when each has run once;
+// with AwaitServing, when none is critical. On an error none is left running.
+func (c *checks) openAll(ctx context.Context, all []*entry) (err error) {
+	if len(c.all) == 0 {
+		return nil
+	}
+	end, err := c.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	defer func() {
+		if err != nil {
+			c.stop(all...)
+		}
+	}()
+	ctx, cancel := ask.Until(ctx, c.table.closing, ErrClosed)
+	defer cancel()
+	errs := make([]error, len(all))
+	var opening sync.WaitGroup
+	room := make(chan struct{}, opensAtOnce)
+	for n, e := range all {
+		room <- struct{}{}
+		if errs[n] = context.Cause(ctx); errs[n] != nil {
+			break
+		}
+		opening.Go(func() {
+			e.monitor, errs[n] = health.Open(ctx, e.instance.Addr, c.all...)
+			<-room
+		})
+	}
+	opening.Wait()
+	for n, e := range all { // those before the first error have been opened
+		err := errs[n]
+		if err == nil && c.await {
+			err = waitServing(ctx, e.monitor)
+		}
+		if err != nil {
+			return cause.Errorf("registry: register %s: %w", e.key, err)
+		}
+	}
+	return nil
+}
+
+// waitServing waits until no check is critical.
+func waitServing(ctx context.Context, m *health.Monitor) error {
+	for {
+		changed := m.Changed()
+		if health.Worst(m.Results()).Status != health.Critical {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("its checks do not let it serve: %s: %w", reasonOf(health.Worst(m.Results())), context.Cause(ctx))
+		}
+	}
+}
+
+// start applies what a monitor finds to an entry from now on, until the checks are stopped.
+// table.mu is held.
+func (c *checks) start(e *entry, m *health.Monitor) {
+	e.monitor = m
+	c.apply(e, m.Results())
+	c.running.Go(func() { c.follow(e, m) }) // ends when the monitor is closed
+}
+
+// follow applies changes of results, until the monitor is closed.
+func (c *checks) follow(e *entry, m *health.Monitor) {
+	for {
+		changed := m.Changed()
+		c.table.mu.Lock()
+		if e.monitor != m || e.checksStopped() {
+			c.table.mu.Unlock()
+			return
+		}
+		results := m.Results()
+		if !slices.EqualFunc(results, e.results, func(a, b health.Result) bool { return a.Status == b.Status }) {
+			c.apply(e, results)
+		}
+		c.table.mu.Unlock()
+		<-changed
+	}
+}
+
+// apply brings results into what is wanted. table.mu is held.
+func (c *checks) apply(e *entry, results []health.Result) {
+	was := e.withChecks()
+	e.results = results
+	e.encode()
+	if now := e.withChecks(); now.Status != was.Status {
+		level := slog.LevelInfo
+		if now.Status != Passing {
+			level = slog.LevelWarn
+		}
+		c.table.note(level, "status changed by checks", "key", e.key, "from", was.Status, "to", now.Status, "because", now.Reason)
+	}
+	e.notify()
+	c.table.markDirty(e)
+}
+
+// stop ends the checks of entries for good: no result is applied any more, and no check runs when it
+// returns, except one that ignores its context.
+func (c *checks) stop(entries ...*entry) {
+	var closing sync.WaitGroup
+	c.table.mu.Lock()
+	for _, e := range entries {
+		if !e.checksStopped() {
+			close(e.stopChecks)
+		}
+		if m := e.monitor; m != nil {
+			// Its error is of a check that ignores its context, as its results have told.
+			closing.Go(func() { _ = m.Close() })
+		}
+	}
+	c.table.mu.Unlock()
+	closing.Wait()
+}
+
+// checksStopped tells whether the entry's checks have been ended for good. table.mu is held.
+func (e *entry) checksStopped() bool {
+	select {
+	case <-e.stopChecks:
+		return true
+	default:
+		return false
+	}
+}
+
+// encode makes the value of the instance and of what the checks found. It fits: newEntry saw to it.
+func (e *entry) encode() {
+	i := e.withChecks()
+	if value, err := i.Encode(); err == nil {
+		e.wanted = record{value, i.Status}
+	}
+}
+
+// withChecks is the instance as consumers see it: with what its checks found, and in the worse of its
+// own status and theirs. One that is leaving, or out by intent, stays so.
+func (e *entry) withChecks() Instance {
 	i := e.instance
-	if e.checks == nil {
+	if e.results == nil {
 		return i
 	}
-	i.Checks = e.checks
-	worst := health.Worst(e.checks)
+	i.Checks = e.results
+	worst := health.Worst(e.results)
 	if i.Status == Passing && worst.Status != health.Passing || i.Status == Warning && worst.Status == health.Critical {
-		i.Status, i.Reason = Status(worst.Status), because(worst)
+		i.Status, i.Reason = Status(worst.Status), reasonOf(worst)
 	}
 	return i
 }
 
-// because is a result as the reason of a status.
-func because(r health.Result) string {
+// reasonOf is a result as the reason of a status.
+func reasonOf(r health.Result) string {
 	if r.Output == "" {
 		return r.Name
 	}
@@ -55,151 +212,4 @@ func (i Instance) fits(checks []health.Check) error {
 		return fmt.Errorf("%w, with what its checks may say", err)
 	}
 	return nil
-}
-
-// begin has Close wait for the caller, who is about to run checks, until end is called.
-func (r *Registrar) begin() (end func(), err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.isClosing() || r.etcd.Err() != nil {
-		return nil, r.closedError()
-	}
-	r.attending.Add(1)
-	return r.attending.Done, nil
-}
-
-// examine opens the checks of entries that nobody else knows yet, and returns when each has run
-// once; with AwaitServing, when none is critical. On an error none is left running.
-func (r *Registrar) examine(ctx context.Context, all []*Registration) (err error) {
-	if len(r.checks) == 0 {
-		return nil
-	}
-	end, err := r.begin()
-	if err != nil {
-		return err
-	}
-	defer end()
-	defer func() {
-		if err != nil {
-			r.dismiss(entries(all)...)
-		}
-	}()
-	ctx, cancel := ask.Until(ctx, r.closing, ErrClosed)
-	defer cancel()
-	errs := make([]error, len(all))
-	var opening sync.WaitGroup
-	room := make(chan struct{}, opensAtOnce)
-	for n, reg := range all {
-		room <- struct{}{}
-		if errs[n] = context.Cause(ctx); errs[n] != nil {
-			break
-		}
-		opening.Go(func() {
-			reg.entry.monitor, errs[n] = health.Open(ctx, reg.entry.instance.Addr, r.checks...)
-			<-room
-		})
-	}
-	opening.Wait()
-	for n, reg := range all { // those before the first error have been opened
-		err := errs[n]
-		if err == nil && r.await {
-			err = serving(ctx, reg.entry.monitor)
-		}
-		if err != nil {
-			return fmt.Errorf("registry: register %s: %w", reg.entry.key, err)
-		}
-	}
-	return nil
-}
-
-// serving waits until no check is critical.
-func serving(ctx context.Context, m *health.Monitor) error {
-	for {
-		changed := m.Changed()
-		if health.Worst(m.Results()).Status != health.Critical {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("its checks do not let it serve: %s: %w", because(health.Worst(m.Results())), context.Cause(ctx))
-		}
-	}
-}
-
-// heard brings what the checks found into the record. r.mu is held.
-func (r *Registrar) heard(e *entry, results []health.Result) {
-	was := e.shown()
-	e.checks = results
-	e.render()
-	if now := e.shown(); now.Status != was.Status {
-		level := slog.LevelInfo
-		if now.Status != Passing {
-			level = slog.LevelWarn
-		}
-		r.note(level, "status changed by checks", "key", e.key, "from", was.Status, "to", now.Status, "because", now.Reason)
-	}
-	e.tell()
-	r.touch(e)
-}
-
-// render makes the value of what is wished and what the checks found. It fits: newEntry saw to it.
-func (e *entry) render() {
-	i := e.shown()
-	if value, err := i.Encode(); err == nil {
-		e.wanted = record{value, i.Status}
-	}
-}
-
-// attend has a monitor heard from now on. r.mu is held.
-func (r *Registrar) attend(e *entry, m *health.Monitor) {
-	e.monitor = m
-	r.heard(e, m.Results())
-	r.attending.Go(func() { r.heed(e, m) }) // ends when the monitor is closed
-}
-
-// heed brings changes into the record, until the monitor is closed.
-func (r *Registrar) heed(e *entry, m *health.Monitor) {
-	for {
-		changed := m.Changed()
-		r.mu.Lock()
-		if e.monitor != m || e.dismissed() {
-			r.mu.Unlock()
-			return
-		}
-		results := m.Results()
-		if !slices.EqualFunc(results, e.checks, func(a, b health.Result) bool { return a.Status == b.Status }) {
-			r.heard(e, results)
-		}
-		r.mu.Unlock()
-		<-changed
-	}
-}
-
-// dismiss ends the checks of entries: none is heard any more, and none runs when it returns, but
-// for one that ignores its context.
-func (r *Registrar) dismiss(entries ...*entry) {
-	var closing sync.WaitGroup
-	r.mu.Lock()
-	for _, e := range entries {
-		if !e.dismissed() {
-			close(e.dismissal)
-		}
-		if m := e.monitor; m != nil {
-			// Its error is of a check that ignores its context, as its results have told.
-			closing.Go(func() { _ = m.Close() })
-		}
-	}
-	r.mu.Unlock()
-	closing.Wait()
-}
-
-// dismissed tells whether the entry's checks have been ended for good. r.mu is held.
-func (e *entry) dismissed() bool {
-	select {
-	case <-e.dismissal:
-		return true
-	default:
-		return false
-	}
 }

@@ -3,12 +3,10 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"sync/atomic"
 	"time"
 
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -52,11 +50,8 @@ func (g *Registration) Leave(ctx context.Context, finish func(context.Context) e
 // Leave is Registration.Leave for all instances of the Registrar, with one notice and one finish for
 // all; then the Registrar is closed. An instance that is registered meanwhile is closed without notice.
 func (r *Registrar) Leave(ctx context.Context, finish func(context.Context) error) error {
-	return r.departed.do(ctx, "leave", func() error {
-		r.mu.Lock()
-		all := slices.Collect(maps.Values(r.entries))
-		r.mu.Unlock()
-		return r.leaveGracefully(ctx, all, finish, r)
+	return r.left.do(ctx, "leave", func() error {
+		return r.leaveGracefully(ctx, r.table.all(), finish, r)
 	})
 }
 
@@ -94,14 +89,14 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 			}
 		})
 		if raw[e] && errs[e] == nil {
-			r.dismiss(e)
-			r.withdraw(e)
+			r.checks.stop(e)
+			r.table.startLeave(e)
 		}
 	}
 	var untold []string
 	for _, e := range all {
 		if errs[e] == nil {
-			errs[e] = r.settled(ctx, e, raw[e])
+			errs[e] = r.table.wait(ctx, e, raw[e])
 		}
 		if errors.Is(errs[e], ErrClosed) { // its withdrawal tells more
 			continue
@@ -116,7 +111,7 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 	}
 	if err != nil {
 		slices.Sort(untold)
-		err = fmt.Errorf("registry: say draining for %s: %w", quote.Joined(untold, 5), err)
+		err = cause.Errorf("registry: say draining for %s: %w", quote.Joined(untold, 5), err)
 	}
 	return announced, err
 }
@@ -126,28 +121,5 @@ func also(err, other error) error {
 	if err == nil || other == nil {
 		return errors.Join(err, other)
 	}
-	return fmt.Errorf("%w; %w", err, other)
-}
-
-// firstCall does something once. Further calls wait for the first one's result.
-type firstCall struct {
-	begun atomic.Bool
-	done  chan struct{} // closed when err is the result
-	err   error
-}
-
-func newFirstCall() *firstCall { return &firstCall{done: make(chan struct{})} }
-
-func (f *firstCall) do(ctx context.Context, what string, work func() error) error {
-	if f.begun.CompareAndSwap(false, true) {
-		f.err = work()
-		close(f.done)
-		return f.err
-	}
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		return fmt.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
-	}
+	return cause.Errorf("%w; %w", err, other)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // Registration is one instance that is kept registered. Its methods may be called from any
@@ -44,10 +45,10 @@ type State struct {
 
 // State returns the present state.
 func (g *Registration) State() State {
-	g.registrar.mu.Lock()
-	defer g.registrar.mu.Unlock()
-	e := g.entry
-	s := State{Status: e.status(), Registered: e.written, Since: e.since, LostBecause: e.reason, Losses: e.again, Key: e.key, Revision: e.revision}
+	t, e := g.registrar.table, g.entry
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := State{Status: e.status(), Registered: e.written, Since: e.since, LostBecause: e.lostBecause, Losses: e.lossCount, Key: e.key, Revision: e.revision}
 	if e.monitor != nil {
 		s.Checks = e.monitor.Results()
 	}
@@ -57,28 +58,24 @@ func (g *Registration) State() State {
 			s.Registered, s.Err = false, e.lease.Err()
 		}
 	}
-	if e.trouble != nil {
-		s.Err = ask.Latest(g.registrar.etcd, e.trouble)
+	if e.lastErr != nil {
+		s.Err = ask.Latest(t.etcd, e.lastErr)
 	}
-	if g.registrar.etcd.Err() != nil {
-		s.Registered, s.Err = false, g.registrar.closedError()
+	if t.etcd.Err() != nil {
+		s.Registered, s.Err = false, t.closedError()
 	}
 	return s
 }
 
 // Changed is closed when State next changes. Take it before State, so that nothing falls between.
 func (g *Registration) Changed() <-chan struct{} {
-	g.registrar.mu.Lock()
-	defer g.registrar.mu.Unlock()
+	g.registrar.table.mu.Lock()
+	defer g.registrar.table.mu.Unlock()
 	return g.entry.changed
 }
 
 // Instance is what is registered, as it was last asked for: without what the checks found.
-func (g *Registration) Instance() Instance {
-	g.registrar.mu.Lock()
-	defer g.registrar.mu.Unlock()
-	return g.entry.instance.clone()
-}
+func (g *Registration) Instance() Instance { return g.registrar.table.instance(g.entry) }
 
 // Update changes what consumers see and returns when it is in etcd. Updates come one after the
 // other: change is given what the one before has left. The lease and the key stay: a change of
@@ -88,12 +85,11 @@ func (g *Registration) Instance() Instance {
 // What the checks found is not in it, and is added to whatever it becomes. At a new Addr they run
 // once before that is written, and if ctx ends before they have, nothing is changed.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
-	e := g.entry
-	if err := g.registrar.propose(ctx, e, change); err != nil {
+	if err := g.registrar.propose(ctx, g.entry, change); err != nil {
 		return err
 	}
-	if err := g.registrar.settled(ctx, e, false); err != nil {
-		return fmt.Errorf("registry: update %s: %w", e.key, err)
+	if err := g.registrar.table.wait(ctx, g.entry, false); err != nil {
+		return cause.Errorf("registry: update %s: %w", g.entry.key, err)
 	}
 	return nil
 }
@@ -102,53 +98,51 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance)) error {
 	e.updating.Lock()
 	defer e.updating.Unlock()
-	r.mu.Lock()
-	next := e.instance.clone()
-	r.mu.Unlock()
+	next := r.table.instance(e)
 	was := next
 	change(&next)
 	next.Host, next.PID, next.process = was.Host, was.PID, was.process
-	fresh, err := newEntry(r.prefix, next, r.checks)
+	fresh, err := newEntry(r.prefix, next, r.checks.all)
 	if err != nil {
 		return err
 	}
 	if fresh.key != e.key {
 		return fmt.Errorf("%w: update of %s to %s: close it and register anew", ErrInvalid, e.key, fresh.key)
 	}
-	if len(r.checks) > 0 && fresh.instance.Addr != was.Addr {
-		end, err := r.begin()
+	if len(r.checks.all) > 0 && fresh.instance.Addr != was.Addr {
+		end, err := r.checks.begin()
 		if err != nil {
 			return err
 		}
 		defer end()
-		ctx, cancel := ask.Until(ctx, e.dismissal, ErrClosed)
+		ctx, cancel := ask.Until(ctx, e.stopChecks, ErrClosed)
 		defer cancel()
-		if fresh.monitor, err = health.Open(ctx, fresh.instance.Addr, r.checks...); err != nil {
-			return fmt.Errorf("registry: update %s: %w", e.key, err)
+		if fresh.monitor, err = health.Open(ctx, fresh.instance.Addr, r.checks.all...); err != nil {
+			return cause.Errorf("registry: update %s: %w", e.key, err)
 		}
 	}
-	unused, err := r.accept(e, fresh)
+	unused, err := r.applyUpdate(e, fresh)
 	if unused != nil {
 		_ = unused.Close() // its results have told of a check that ignores its context
 	}
 	return err
 }
 
-// accept takes over what an entry shall be from a fresh one, and returns the monitor that is of
+// applyUpdate takes over what an entry shall be from a fresh one, and returns the monitor that is of
 // no use any more, if there is one.
-func (r *Registrar) accept(e, fresh *entry) (unused *health.Monitor, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e.leaving || e.dismissed() {
+func (r *Registrar) applyUpdate(e, fresh *entry) (unused *health.Monitor, err error) {
+	r.table.mu.Lock()
+	defer r.table.mu.Unlock()
+	if e.leaving || e.checksStopped() {
 		return fresh.monitor, ErrClosed
 	}
-	e.instance, e.trouble, e.verdict = fresh.instance, nil, nil
-	e.render()
-	e.tell()
-	r.touch(e)
+	e.instance, e.lastErr, e.finalErr = fresh.instance, nil, nil
+	e.encode()
+	e.notify()
+	r.table.markDirty(e)
 	if fresh.monitor != nil {
 		unused = e.monitor
-		r.attend(e, fresh.monitor)
+		r.checks.start(e, fresh.monitor)
 	}
 	return unused, nil
 }
@@ -160,28 +154,26 @@ func (g *Registration) Drain(ctx context.Context, reason string) error {
 
 // Close withdraws the instance: its checks end, it says draining, then its key is deleted. It is
 // idempotent, and bounded as Registrar.Close is. The error tells that the key is still in etcd, and
-// until when: it is tried again while the Registrar is open, and ends with its lease.
+// until when: the Registrar goes on trying while it is open, and the key ends with its lease.
 func (g *Registration) Close() error {
 	if g.alone {
 		return g.registrar.Close()
 	}
-	ctx, done := g.registrar.etcd.Farewell(context.Background())
+	ctx, done := g.registrar.table.etcd.Farewell(context.Background())
 	defer done()
 	return g.Shutdown(ctx)
 }
 
 // Shutdown is Close that waits for etcd until ctx ends, and no longer.
 func (g *Registration) Shutdown(ctx context.Context) error {
-	if g.alone {
-		return g.registrar.Shutdown(ctx)
-	}
 	r := g.registrar
-	r.dismiss(g.entry)
-	r.withdraw(g.entry)
-	if err := r.settled(ctx, g.entry, true); err != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return fmt.Errorf("registry: withdraw %s: %w; %s", g.entry.key, err, r.until(g.entry))
+	if g.alone {
+		return r.Shutdown(ctx)
+	}
+	r.checks.stop(g.entry)
+	r.table.startLeave(g.entry)
+	if err := r.table.wait(ctx, g.entry, true); err != nil {
+		return r.closer.remainingError([]*entry{g.entry}, err)
 	}
 	return nil
 }

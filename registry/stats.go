@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"maps"
-	"strings"
-)
+import "maps"
 
 // Loss is why a registration was lost, in a word.
 type Loss string
@@ -14,25 +11,18 @@ const (
 	LossTaken   Loss = "taken"   // another process wrote its key
 )
 
-// The same for people, as State and the log say it.
-const (
-	leaseEnded = "its lease ended"
-	keyDeleted = "its key was deleted"
-	keyTaken   = "its key was taken by another process"
-	keyChanged = "its key was changed by another process"
-
-	clientClosed = "the etcd client was closed"
-)
-
-func lossOf(reason string) Loss {
-	switch {
-	case strings.HasPrefix(reason, leaseEnded):
-		return LossLease
-	case reason == keyDeleted:
-		return LossDeleted
-	}
-	return LossTaken
+// loss is the same for State and the log, which people read.
+type loss struct {
+	kind Loss
+	text string
 }
+
+var (
+	leaseEnded = loss{LossLease, "its lease ended"}
+	keyDeleted = loss{LossDeleted, "its key was deleted"}
+	keyTaken   = loss{LossTaken, "its key was taken by another process"}
+	keyChanged = loss{LossTaken, "its key was changed by another process"}
+)
 
 // Stats counts registrations: all of a Registrar, or one.
 type Stats struct {
@@ -52,29 +42,29 @@ type Group struct {
 // Stats counts the Registrar's registrations. Lost includes those that were withdrawn since. It asks
 // nothing of etcd.
 func (r *Registrar) Stats() Stats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(r.losses)}
-	for _, e := range r.entries {
-		r.count(e, &s)
+	t := r.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(t.losses)}
+	for _, e := range t.entries {
+		s.add(e, t.etcd.Err() == nil)
 	}
 	return s
 }
 
 // Stats counts this registration: Registrations is empty once it is withdrawn. It asks nothing of etcd.
 func (g *Registration) Stats() Stats {
-	r, e := g.registrar, g.entry
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(e.losses)}
-	r.count(e, &s)
+	t := g.registrar.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := Stats{Registrations: make(map[Group]int), Lost: maps.Clone(g.entry.losses)}
+	s.add(g.entry, t.etcd.Err() == nil)
 	return s
 }
 
-// count adds an entry, unless it is withdrawn. r.mu is held.
-func (r *Registrar) count(e *entry, s *Stats) {
+// add counts an entry, unless it is withdrawn. table.mu is held.
+func (s *Stats) add(e *entry, open bool) {
 	if !e.leaving {
-		there := e.written && e.lease.Err() == nil && r.etcd.Err() == nil
-		s.Registrations[Group{e.instance.Service, e.status(), there}]++
+		s.Registrations[Group{e.instance.Service, e.status(), open && e.written && e.lease.Err() == nil}]++
 	}
 }

@@ -13,27 +13,34 @@ import (
 // fewKeys is how many keys of a service are watched one by one; of more, the service is.
 const fewKeys = 8
 
-// watcher tells the registrar of what others do to its keys, and of leases that end.
-// Registrar.mu guards its fields.
+// watcher tells the table what others do to its keys, and of leases that end. It calls the table without
+// its lock.
 type watcher struct {
-	r       *Registrar
+	table  *table
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	keys    map[string]*target // by key
 	targets map[string]*target // by key, or by a service's prefix
 	leases  map[*lease.Lease]bool
-	ctx     context.Context
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
 }
 
-// target is what one watch is about.
+// target is what one watch is about. watcher.mu guards it.
 type target struct {
-	entries int   // that rely on it
-	from    int64 // the revision from which on it misses nothing
-	stop    context.CancelFunc
+	name string // a key, or a service's prefix
+	keys int    // that rely on it
+	from int64  // the revision from which on it misses nothing
+	stop context.CancelFunc
 }
 
-func newWatcher(r *Registrar) *watcher {
-	ctx, cancel := r.etcd.While(context.Background())
-	return &watcher{r: r, targets: make(map[string]*target), leases: make(map[*lease.Lease]bool), ctx: ctx, cancel: cancel}
+func newWatcher(t *table) *watcher {
+	ctx, cancel := t.etcd.While(context.Background())
+	return &watcher{
+		table: t, ctx: ctx, cancel: cancel,
+		keys: make(map[string]*target), targets: make(map[string]*target), leases: make(map[*lease.Lease]bool),
+	}
 }
 
 func (w *watcher) close() {
@@ -41,8 +48,10 @@ func (w *watcher) close() {
 	w.wg.Wait()
 }
 
-// mourn has the entries of a lease looked at when it ends. r.mu is held.
-func (w *watcher) mourn(l *lease.Lease) {
+// watchLease tells the table when a lease ends.
+func (w *watcher) watchLease(l *lease.Lease) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.leases[l] {
 		return
 	}
@@ -50,84 +59,82 @@ func (w *watcher) mourn(l *lease.Lease) {
 	w.wg.Go(func() { // ends with the lease or the watcher
 		select {
 		case <-l.Done():
-			w.r.bereave(l)
 		case <-w.ctx.Done():
+			return
 		}
+		w.mu.Lock()
+		delete(w.leases, l)
+		w.mu.Unlock()
+		w.table.onLeaseEnd(l)
 	})
 }
 
-// bereave has the entries of a lease that ended written anew.
-func (r *Registrar) bereave(l *lease.Lease) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.watcher.leases, l)
-	for _, e := range r.entries {
-		if e.lease == l {
-			r.touch(e)
+// watchKey has a key watched that was just written, from the revision after that: nothing can happen in
+// between, and the write need not wait for a watch. of is how many keys the service has. It returns true
+// if something may have been missed: the watch was opened, or broke, meanwhile.
+func (w *watcher) watchKey(key, service string, of int, from int64) (missed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.keys[key]
+	if t == nil {
+		name := key
+		if w.targets[service] != nil || of > fewKeys {
+			name = service
 		}
+		if t = w.targets[name]; t == nil {
+			t = w.open(name, from)
+		}
+		w.keys[key] = t
+		t.keys++
 	}
+	return from < t.from
 }
 
-// cover sees to it that an entry which was just written is watched, from that revision on:
-// nothing can happen in between, and the write need not wait for a watch. r.mu is held.
-func (w *watcher) cover(e *entry) {
-	from := e.revision + 1
-	if e.watch == "" {
-		e.watch = e.key
-		if service := e.service(); w.targets[service] != nil || w.r.services[service] > fewKeys {
-			e.watch = service
-		}
-		if w.targets[e.watch] == nil {
-			w.open(e.watch, from)
-		}
-		w.targets[e.watch].entries++
-	}
-	if from < w.targets[e.watch].from { // the watch was opened, or broke, meanwhile
-		e.doubted = true
-		w.r.touch(e)
-	}
-}
-
-func (w *watcher) open(name string, from int64) {
+// open starts a watch. w.mu is held.
+func (w *watcher) open(name string, from int64) *target {
 	ctx, stop := context.WithCancel(w.ctx)
-	w.targets[name] = &target{from: from, stop: stop}
-	w.wg.Go(func() { w.follow(ctx, name, from) }) // ends with uncover or the watcher
+	t := &target{name: name, from: from, stop: stop}
+	w.targets[name] = t
+	w.wg.Go(func() { w.run(ctx, t, from) }) // ends with unwatch or the watcher
+	return t
 }
 
-// uncover ends the watch that nobody relies on any longer. r.mu is held.
-func (w *watcher) uncover(e *entry) {
-	t := w.targets[e.watch]
+// unwatch ends the watch of a key, if no other key relies on it.
+func (w *watcher) unwatch(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.keys[key]
 	if t == nil {
 		return
 	}
-	if t.entries--; t.entries == 0 {
+	delete(w.keys, key)
+	if t.keys--; t.keys == 0 {
 		t.stop()
-		delete(w.targets, e.watch)
+		delete(w.targets, t.name)
 	}
-	e.watch = ""
 }
 
-// follow watches a target from a revision on; whenever the watch ends, from now on again.
-func (w *watcher) follow(ctx context.Context, name string, from int64) {
+// run watches a target from a revision on; whenever the watch ends, from now on again.
+func (w *watcher) run(ctx context.Context, t *target, from int64) {
 	opts := []clientv3.OpOption{clientv3.WithCreatedNotify()}
-	if strings.HasSuffix(name, "/") {
+	if strings.HasSuffix(t.name, "/") {
 		opts = append(opts, clientv3.WithPrefix())
 	}
-	again := w.r.etcd.Backoff(firstPause, maxPause)
+	again := w.table.etcd.Backoff(firstPause, maxPause)
 	for first := true; ctx.Err() == nil; first = false {
 		watchCtx, end := context.WithCancel(clientv3.WithRequireLeader(ctx))
 		start := opts
 		if first {
 			start = append(opts[:len(opts):len(opts)], clientv3.WithRev(from))
 		}
-		for resp := range w.r.cli.Watch(watchCtx, name, start...) {
+		for resp := range w.table.cli.Watch(watchCtx, t.name, start...) {
 			if resp.Created && !resp.Canceled {
 				again.Reset()
 				if !first { // what happened in between is not known
-					w.reopened(name, resp.Header.Revision+1)
+					w.reopened(t, resp.Header.Revision+1)
 				}
 			}
-			w.r.observe(resp.Events)
+			w.table.applyEvents(resp.Events)
 		}
 		end()
 		_ = again.Wait(ctx) // it ends early with the client, and then ctx ends
@@ -135,52 +142,11 @@ func (w *watcher) follow(ctx context.Context, name string, from int64) {
 }
 
 // reopened records that a watch may have missed what happened before a revision.
-func (w *watcher) reopened(name string, from int64) {
-	w.r.mu.Lock()
-	defer w.r.mu.Unlock()
-	if t := w.targets[name]; t != nil {
-		t.from = from
-	}
-	w.r.doubt(name)
-}
-
-// doubt has the entries below a key or prefix looked at again. r.mu is held.
-func (r *Registrar) doubt(below string) {
-	for key, e := range r.entries {
-		if e.written && !e.leaving && strings.HasPrefix(key, below) {
-			e.doubted = true
-			r.touch(e)
-		}
-	}
-}
-
-// observe records what happened to keys.
-func (r *Registrar) observe(events []*clientv3.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, ev := range events {
-		e := r.entries[string(ev.Kv.Key)]
-		if e == nil || ev.Kv.ModRevision <= e.revision {
-			continue
-		}
-		put := ev.Type == clientv3.EventTypePut
-		if put && e.owned(ev.Kv) {
-			// Ours, and its answer is still on its way; or one that was given up for lost.
-			e.doubted = e.written
-			r.touch(e)
-			continue
-		}
-		e.foreign = max(e.foreign, ev.Kv.ModRevision)
-		if e.leaving {
-			continue
-		}
-		switch {
-		case !put:
-			r.lose(keyDeleted, e)
-			r.touch(e)
-		case e.written:
-			r.lose(keyTaken, e)
-			r.touch(e)
-		}
-	}
+func (w *watcher) reopened(t *target, from int64) {
+	w.mu.Lock()
+	t.from = from
+	w.mu.Unlock()
+	w.table.mu.Lock()
+	defer w.table.mu.Unlock()
+	w.table.markUnverified(t.name)
 }

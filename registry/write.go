@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -17,8 +16,30 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// want is what a transaction does for an entry, decided under the lock.
-type want struct {
+const (
+	// rpcTimeout bounds a request; etcd itself gives up after 7 s.
+	rpcTimeout = 5 * time.Second
+	// A request that has no answer within hedgeAfter is made again, by another member; see transact.
+	hedgeAfter  = 500 * time.Millisecond
+	hedgePerKey = 5 * time.Millisecond // a hundred times what a key costs: a busy member is not a silent one
+	mostTries   = 5
+	// reserveTimeout bounds the wait for a lease, which has tries of its own: it must be longer than
+	// an election of etcd's takes.
+	reserveTimeout = 10 * time.Second
+)
+
+// writer writes entries, and records in the table what etcd answered.
+type writer struct {
+	cli    *clientv3.Client
+	keeper *lease.Keeper
+	own    bool // the Keeper's leases end with the registrar
+	table  *table
+	late   *lateWrites
+	owners *ownerCheck
+}
+
+// operation is what a transaction does for an entry, decided under the lock.
+type operation struct {
 	entry *entry
 	cmp   clientv3.Cmp
 	put   record
@@ -28,35 +49,22 @@ type want struct {
 	stays bool // if it holds, the key is on the entry's lease
 }
 
-// write does one transaction for a chunk and records what it learnt.
-func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
-	if err := r.reserve(ctx, chunk); err != nil {
+// write does one transaction for a batch and records the result.
+func (w *writer) write(ctx context.Context, batch []*entry) error {
+	if err := w.reserve(ctx, batch); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
 	defer cancel()
-	wants := r.wants(chunk)
-	if len(wants) == 0 {
+	ops := w.plan(batch)
+	if len(ops) == 0 {
 		return nil
 	}
-	cmps := make([]clientv3.Cmp, 0, len(wants))
-	then, otherwise := make([]clientv3.Op, 0, len(wants)), make([]clientv3.Op, 0, len(wants))
-	for _, w := range wants {
-		cmps = append(cmps, w.cmp)
-		switch {
-		case w.look:
-		case w.del:
-			then = append(then, clientv3.OpDelete(w.entry.key))
-		default:
-			then = append(then, clientv3.OpPut(w.entry.key, w.put.value, r.onLease(w)))
-		}
-		otherwise = append(otherwise, clientv3.OpGet(w.entry.key))
-	}
-	resp, open, err := transact(ctx, r.cli, len(wants), clientv3.OpTxn(cmps, then, otherwise))
+	resp, open, err := transact(ctx, w.cli, len(ops), w.txn(ops))
 	if open {
-		r.unheard(wants)
+		w.recordUnanswered(ops)
 	}
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) && ended(ctx, wants) {
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) && leaseEnds(ctx, ops) {
 		return nil // with this known the next round goes on another one, at once
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -66,11 +74,100 @@ func (r *Registrar) write(ctx context.Context, chunk []*entry) error {
 		return err
 	}
 	if resp.Succeeded {
-		r.done(wants, resp.Header.Revision)
+		w.applied(ops, resp.Header.Revision)
 		return nil
 	}
-	r.learn(ctx, wants, resp)
+	w.applyConflict(ctx, ops, resp)
 	return nil
+}
+
+// reserve finds room on a live lease for the entries that have none.
+func (w *writer) reserve(ctx context.Context, batch []*entry) error {
+	t := w.table
+	var without []*entry
+	t.mu.Lock()
+	for _, e := range batch {
+		if !e.leaving && (e.lease == nil || e.lease.Err() != nil) {
+			without = append(without, e)
+		}
+	}
+	t.mu.Unlock()
+	if len(without) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
+	defer cancel()
+	l, err := w.keeper.Reserve(ctx, len(without))
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range without {
+		e.reserved(l)
+	}
+	t.watcher.watchLease(l)
+	return nil
+}
+
+// plan decides what to do for each entry. Those that need nothing written any more end here.
+func (w *writer) plan(batch []*entry) []operation {
+	w.table.mu.Lock()
+	defer w.table.mu.Unlock()
+	all := make([]operation, 0, len(batch))
+	for _, e := range batch {
+		if e.neverWritten() {
+			w.table.remove(e)
+			continue
+		}
+		// A write that etcd answered late, or twice, fails the comparison: no revision comes back.
+		op := operation{entry: e, put: e.wanted}
+		switch {
+		case e.written:
+			op.cmp, op.stays = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.writtenOn == e.lease
+			op.look = op.stays && e.stored.value == e.wanted.value
+		case e.replace != 0:
+			op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
+		case e.leaving: // and perhaps written
+			op.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
+		default:
+			op.cmp, op.first = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
+		}
+		if e.leaving {
+			last, say := e.drainingRecord()
+			op.put, op.del, op.look = last, !say, false
+		}
+		all = append(all, op)
+	}
+	return all
+}
+
+// txn is the transaction that does all operations, or reads all keys.
+func (w *writer) txn(ops []operation) clientv3.Op {
+	cmps := make([]clientv3.Cmp, 0, len(ops))
+	then, otherwise := make([]clientv3.Op, 0, len(ops)), make([]clientv3.Op, 0, len(ops))
+	for _, op := range ops {
+		cmps = append(cmps, op.cmp)
+		switch {
+		case op.look:
+		case op.del:
+			then = append(then, clientv3.OpDelete(op.entry.key))
+		default:
+			then = append(then, clientv3.OpPut(op.entry.key, op.put.value, w.onLease(op)))
+		}
+		otherwise = append(otherwise, clientv3.OpGet(op.entry.key))
+	}
+	return clientv3.OpTxn(cmps, then, otherwise)
+}
+
+// onLease is the option that puts a key on its lease. One that is there already stays on it: with
+// authentication on, etcd checks a Put that names a lease against every key of that lease, 5 µs each.
+// Without it, to leave the lease as it is costs a little more than to name it.
+func (w *writer) onLease(op operation) clientv3.OpOption {
+	if op.stays && w.cli.Username != "" {
+		return clientv3.WithIgnoreLease()
+	}
+	return clientv3.WithLease(op.entry.lease.ID())
 }
 
 // transact makes a transaction that may be carried out twice: each of this package compares revisions,
@@ -91,21 +188,11 @@ func transact(ctx context.Context, cli *clientv3.Client, keys int, txn clientv3.
 	return answer.Txn(), open, err
 }
 
-// onLease is the option that puts a key on its lease. One that is there already stays on it: with
-// authentication on, etcd checks a Put that names a lease against every key of that lease, 5 µs each.
-// Without it, to leave the lease as it is costs a little more than to name it.
-func (r *Registrar) onLease(w want) clientv3.OpOption {
-	if w.stays && r.cli.Username != "" {
-		return clientv3.WithIgnoreLease()
-	}
-	return clientv3.WithLease(w.entry.lease.ID())
-}
-
-// ended asks whether the leases of a transaction live, and tells whether one does not.
-func ended(ctx context.Context, wants []want) bool {
+// leaseEnds asks whether the leases of a transaction live, and tells whether one does not.
+func leaseEnds(ctx context.Context, ops []operation) bool {
 	asked, ended := make(map[*lease.Lease]bool), false
-	for _, w := range wants {
-		if l := w.entry.lease; !asked[l] {
+	for _, op := range ops {
+		if l := op.entry.lease; !asked[l] {
 			asked[l] = true
 			_ = l.Confirm(ctx) // its end is what matters, and Err tells
 			ended = ended || l.Err() != nil
@@ -114,233 +201,139 @@ func ended(ctx context.Context, wants []want) bool {
 	return ended
 }
 
-func (r *Registrar) wants(chunk []*entry) []want {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := make([]want, 0, len(chunk))
-	for _, e := range chunk {
-		if e.unwritten() {
-			r.forget(e)
+// recordUnanswered records that a try of a transaction has no answer.
+func (w *writer) recordUnanswered(ops []operation) {
+	w.table.mu.Lock()
+	defer w.table.mu.Unlock()
+	for _, op := range ops {
+		if op.look || op.del {
 			continue
 		}
-		// A write that etcd answered late, or twice, fails the comparison: no revision comes back.
-		w := want{entry: e, put: e.wanted}
-		switch {
-		case e.written:
-			w.cmp, w.stays = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.on == e.lease
-			w.look = w.stays && e.there.value == e.wanted.value
-		case e.replace != 0:
-			w.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
-		case e.leaving: // and perhaps written
-			w.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
-		default:
-			w.cmp, w.first = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
+		if !slices.Contains(op.entry.unansweredOn, op.entry.lease) {
+			op.entry.unansweredOn = append(op.entry.unansweredOn, op.entry.lease)
 		}
-		if e.leaving {
-			last, say := e.goodbye()
-			w.put, w.del, w.look = last, !say, false
-		}
-		all = append(all, w)
-	}
-	return all
-}
-
-// unheard records that a try of a transaction has no answer.
-func (r *Registrar) unheard(wants []want) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range wants {
-		if w.look || w.del {
-			continue
-		}
-		if !slices.Contains(w.entry.untold, w.entry.lease) {
-			w.entry.untold = append(w.entry.untold, w.entry.lease)
-		}
-		if w.first {
-			w.entry.late = time.Now().Add(lateness)
+		if op.first {
+			op.entry.lateUntil = time.Now().Add(lateWriteFor)
 		}
 	}
 }
 
-// done records a transaction that went through.
-func (r *Registrar) done(wants []want, revision int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// applied records a transaction that etcd has applied.
+func (w *writer) applied(ops []operation, revision int64) {
+	t := w.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var back []*entry
 	var away time.Duration
 	var late lateKeys
-	defer func() { r.undoLate(late, revision) }()
-	for _, w := range wants {
-		e := w.entry
+	defer func() { w.deleteLateWrites(late, revision) }()
+	for _, op := range ops {
+		e := op.entry
 		switch {
-		case w.del:
+		case op.del:
 			late.add(e)
-			r.forget(e)
+			t.remove(e)
 			continue
-		case w.look:
-			e.holds(e.there, e.revision)
+		case op.look:
+			t.setStored(e, e.stored, e.revision)
 			continue
 		}
-		if e.again > 0 && !e.written {
+		if e.lossCount > 0 && !e.written {
 			back = append(back, e)
 			away = max(away, time.Since(e.since))
 		}
-		e.holds(w.put, revision)
-		r.watcher.cover(e)
+		t.setStored(e, op.put, revision)
+		t.watch(e)
 	}
 	if len(back) > 0 {
-		r.note(slog.LevelInfo, "registered again", about("after", away.Round(time.Millisecond), back)...)
+		t.noteEntries(slog.LevelInfo, "registered again", back, "after", away.Round(time.Millisecond))
 	}
 }
 
-// forget ends an entry. r.mu is held.
-func (r *Registrar) forget(e *entry) {
-	if e.lease != nil {
-		e.lease.Unreserve(1)
-		e.lease = nil
-	}
-	e.written, e.gone = false, true
-	if r.entries[e.key] == e {
-		delete(r.entries, e.key)
-		e.unclaim()
-		if service := e.service(); r.services[service] > 1 {
-			r.services[service]--
-		} else {
-			delete(r.services, service)
+// applyConflict records what stands under the keys of a transaction that was not applied: one key that
+// is not as it was thought to be is enough for that.
+func (w *writer) applyConflict(ctx context.Context, ops []operation, resp *clientv3.TxnResponse) {
+	t := w.table
+	var found conflict
+	t.mu.Lock()
+	for i, op := range ops {
+		var kv *mvccpb.KeyValue
+		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
+			kv = kvs[0]
 		}
+		w.applyFound(op.entry, kv, &found)
 	}
-	r.watcher.uncover(e)
-	e.tell()
-	if r.closed {
-		r.urge() // it may have been the last
+	w.deleteLateWrites(found.late, resp.Header.Revision)
+	if len(found.takenOver) > 0 {
+		t.noteEntries(slog.LevelInfo, "taking over the key of a process that is gone", found.takenOver, "owner", found.from)
+	}
+	t.mu.Unlock()
+	for _, other := range found.others {
+		w.owners.inspect(ctx, other.kv, other.owner)
 	}
 }
 
-// learn records what stands under the keys of a transaction that did not go through: one
-// key that is otherwise than thought is enough for that.
-func (r *Registrar) learn(ctx context.Context, wants []want, resp *clientv3.TxnResponse) {
-	type stranger struct {
-		kv *mvccpb.KeyValue
-		owner
-	}
-	var strangers []stranger
-	var inherited []*entry
-	var from string
-	var late lateKeys
-	r.mu.Lock()
-	for i, w := range wants {
-		e := w.entry
-		got := resp.Responses[i].GetResponseRange()
-		switch {
-		case len(got.Kvs) == 0 && e.leaving:
-			late.add(e)
-			r.forget(e)
-		case len(got.Kvs) == 0:
-			r.lose(keyDeleted, e)
+// conflict is what a transaction that was not applied leaves to do.
+type conflict struct {
+	others    []ownedKey // of processes that may live
+	takenOver []*entry   // of one that does not
+	from      string     // that process
+	late      lateKeys
+}
+
+type ownedKey struct {
+	kv *mvccpb.KeyValue
+	owner
+}
+
+// applyFound records what stands under an entry's key; nil: nothing. table.mu is held.
+func (w *writer) applyFound(e *entry, kv *mvccpb.KeyValue, found *conflict) {
+	t := w.table
+	switch {
+	case kv == nil && e.leaving:
+		found.late.add(e)
+		t.remove(e)
+	case kv == nil:
+		t.markLost(keyDeleted, e)
+		e.replace = 0
+	case e.lease != nil && kv.Lease == int64(e.lease.ID()):
+		t.setStored(e, w.recordOf(e, string(kv.Value)), kv.ModRevision)
+		t.watch(e)
+	case e.onOurLease(kv):
+		t.markLost(leaseEnded, e)
+		e.replace = kv.ModRevision
+	case e.leaving:
+		t.remove(e) // another process has it now
+	default:
+		t.markLost(keyTaken, e)
+		o := w.owners.ownerOf(kv)
+		if !o.gone || kv.Lease == 0 {
 			e.replace = 0
-		case e.lease != nil && got.Kvs[0].Lease == int64(e.lease.ID()):
-			e.holds(r.recorded(e, string(got.Kvs[0].Value)), got.Kvs[0].ModRevision)
-			r.watcher.cover(e)
-		case e.owned(got.Kvs[0]):
-			r.lose(leaseEnded, e)
-			e.replace = got.Kvs[0].ModRevision
-		case e.leaving:
-			r.forget(e) // another process has it now
-		default:
-			r.lose(keyTaken, e)
-			kv := got.Kvs[0]
-			o := ownerOf(r.prefix, kv)
-			if !o.gone || kv.Lease == 0 {
-				e.replace = 0
-				strangers = append(strangers, stranger{kv, o})
-				continue
-			}
-			// The next transaction compares this revision: consumers see the key change and never go.
-			e.replace, from = kv.ModRevision, o.who
-			inherited = append(inherited, e)
+			found.others = append(found.others, ownedKey{kv, o})
+			return
 		}
-	}
-	r.undoLate(late, resp.Header.Revision)
-	if len(inherited) > 0 {
-		r.note(slog.LevelInfo, "taking over the key of a process that is gone", about("owner", from, inherited)...)
-	}
-	r.mu.Unlock()
-	for _, s := range strangers {
-		r.face(ctx, s.kv, s.owner)
+		// The next transaction compares this revision: consumers see the key change and never go.
+		e.replace, found.from = kv.ModRevision, o.who
+		found.takenOver = append(found.takenOver, e)
 	}
 }
 
-// recorded is a value of ours that was found in etcd.
-func (r *Registrar) recorded(e *entry, value string) record {
+// recordOf is a value of ours that was found in etcd.
+func (w *writer) recordOf(e *entry, value string) record {
 	if value == e.wanted.value {
 		return e.wanted
 	}
-	i, err := Decode(r.prefix, e.key, value)
+	i, err := Decode(w.owners.prefix, e.key, value)
 	if err != nil {
 		return record{value, e.wanted.status}
 	}
 	return record{value, i.Status}
 }
 
-// face looks at another process's lease on a key of ours. A registration that was never
-// complete is refused as soon as the owner is known to live; one that was waits for the key.
-func (r *Registrar) face(ctx context.Context, kv *mvccpb.KeyValue, o owner) {
-	look, ends, err := r.look(ctx, kv.Lease)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e := r.entries[string(kv.Key)]
-	if e == nil {
-		return
+// deleteLateWrites has keys deleted that a late try writes after a revision, unless their leases are
+// about to be revoked. table.mu is held.
+func (w *writer) deleteLateWrites(keys lateKeys, after int64) {
+	if !w.own || !w.table.closed {
+		w.late.delete(keys, after)
 	}
-	if err != nil {
-		e.fails(fmt.Errorf("ask for the lease of its owner: %w", err), rand.N(rivalPause), false)
-		return
-	}
-	lives, established := kv.Lease == 0 || e.rival.renewed(look), e.revision > 0
-	pause := rivalPause
-	switch {
-	case e.foreign > kv.ModRevision:
-		pause = 0 // it has changed meanwhile
-	case ends:
-		pause = firstPause
-	case lives && established:
-		pause = slowPause // and its watch tells when the key becomes free
-	}
-	if e.trouble == nil && !lives {
-		r.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.who,
-			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(look.remaining, 0), "because", o.why)
-	}
-	e.fails(occupied(kv.Lease, lives, o, look.remaining), pause, lives && !established)
-	if lives || !e.rival.comparable(look) {
-		e.rival = look
-	}
-}
-
-// occupied says who keeps the key from being ours, and what can be done about it.
-func occupied(on int64, lives bool, o owner, remaining time.Duration) error {
-	switch {
-	case on == 0:
-		return fmt.Errorf("%w: by %s, on no lease, so that it stays; choose another ID, or delete the key", ErrExists, o.who)
-	case lives:
-		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.who)
-	}
-	return fmt.Errorf("waiting for lease %016x of the key's owner to end, which has %v left and was not seen renewed yet: %s; that it is gone is not proven: %s",
-		on, max(remaining, 0), o.who, o.why)
-}
-
-// look asks how long a lease has left, and whether it ends just now.
-func (r *Registrar) look(ctx context.Context, id int64) (look rival, ends bool, err error) {
-	look = rival{lease: id, asked: time.Now()}
-	if id == 0 {
-		return look, false, nil
-	}
-	ttl, err := r.cli.TimeToLive(ctx, clientv3.LeaseID(id))
-	if err != nil {
-		return look, false, err
-	}
-	look.answered, look.remaining = time.Now(), time.Duration(ttl.TTL)*time.Second
-	if ttl.TTL <= ttl.GrantedTTL { // otherwise the leader has not begun to count
-		look.term = ttl.RaftTerm
-	}
-	return look, ttl.TTL < 0, nil
 }

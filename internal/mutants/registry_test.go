@@ -1,20 +1,20 @@
 package mutants_test
 
 var registryMutants = []mutant{
-	{"a registry watch that was opened again does not doubt", "registry/watcher.go", []string{
-		"	w.r.doubt(name)\n", "",
+	{"a registry watch that was opened again looks at nothing", "registry/watcher.go", []string{
+		"	w.table.markUnverified(t.name)\n", "",
 	}, "registry", "TestWhatHappenedWhileAWatchWasBrokenIsLookedForWhenItIsOpenAgain"},
-	{"a registry watch of a service that was opened again does not doubt", "registry/watcher.go", []string{
+	{"a registry watch of a service that was opened again looks at one key", "registry/table.go", []string{
 		"strings.HasPrefix(key, below)", "key == below",
 	}, "registry", "TestABrokenWatchOfAWholeServiceIsNoGapEither"},
 	{"registered keys are not looked at every 30 s", "registry/worker.go", []string{
-		"			r.doubt(\"\")\n", "",
+		"			w.table.markUnverified(\"\")\n", "",
 	}, "registry", "TestKeysAreLookedAtThoughTheirWatchIsSilent"},
 	{"a registry watch begins when it is open", "registry/watcher.go", []string{
 		"			start = append(opts[:len(opts):len(opts)], clientv3.WithRev(from))\n", "",
 	}, "registry", "TestADeletionBeforeTheWatchIsOpenIsNotMissed"},
 	{"a key that was written before its watch began is not looked at", "registry/watcher.go", []string{
-		"	if from < w.targets[e.watch].from {", "	if from < 0 {",
+		"	return from < t.from", "	return from < 0",
 	}, "registry", "TestAKeyThatIsDeletedBeforeItsServicesWatchBeginsIsLookedAt"},
 	{"a registry watch that ends is opened again without a pause", "registry/watcher.go", []string{
 		"		_ = again.Wait(ctx)", "		_ = again",
@@ -29,16 +29,16 @@ var registryMutants = []mutant{
 		"	case p.scope != self.scope:\n", "	case p.scope == \"\":\n",
 	}, "registry", "TestWhatIsNotProvenIsWaitedFor"},
 	{"a take-over does not compare what was read", "registry/write.go", []string{
-		`w.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)`, `w.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), ">", 0)`,
+		`op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)`, `op.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), ">", 0)`,
 	}, "registry", "TestATakeOverThatComesTooLateLeavesTheKeyAlone"},
-	{"Close is nil though keys are still there", "registry/registrar.go", []string{
-		"		if len(left) == 0 {\n			return closed\n		}\n", "		if closed == nil || len(left) == 0 {\n			return closed\n		}\n",
+	{"Close is nil though keys are still there", "registry/close.go", []string{
+		"	if len(left) == 0 {\n		return closed\n	}\n", "	if closed == nil || len(left) == 0 {\n		return closed\n	}\n",
 	}, "registry", "TestCloseTellsWhichKeysAreStillThereAndUntilWhen"},
 	{"a transaction without an answer is not sent again", "registry/write.go", []string{
 		"		Most:    mostTries,", "		Most:    1,",
 	}, "registry", "TestATransactionWithoutAnAnswerIsSentAgainBeforeItIsGivenUp"},
-	{"refused chunks are not halved", "registry/worker.go", []string{
-		"half > 0 && divisible(err)", "half > 128 && divisible(err)",
+	{"refused batches are not halved", "registry/worker.go", []string{
+		"half > 0 && isolatesRefusal(err)", "half > 128 && isolatesRefusal(err)",
 	}, "registry", "TestOneRegistrationThatIsRefusedKeepsNoOtherOut"},
 	{"a member's refusal is what closing waits for", "registry/worker.go", []string{
 		"class == ask.Final && ask.Answer(err):", "ask.Answer(err):",
@@ -50,15 +50,15 @@ var registryMutants = []mutant{
 		"		Most:    mostTries,", "		Most:    mostTries, Failed: func(int, error) bool { return false },",
 	}, "registry", "TestARefusalIsNotWaitedOutForASilentMember"},
 	{"a try that is carried out after Close stays", "registry/write.go", []string{
-		"	defer func() { r.undoLate(late, revision) }()\n", "",
+		"	defer func() { w.deleteLateWrites(late, revision) }()\n", "",
 	}, "registry", "TestATryThatIsCarriedOutAfterCloseIsUndone"},
 	{"a try that is carried out after Register was given up stays", "registry/write.go", []string{
-		"		case len(got.Kvs) == 0 && e.leaving:\n			late.add(e)\n", "		case len(got.Kvs) == 0 && e.leaving:\n",
+		"	case kv == nil && e.leaving:\n		found.late.add(e)\n", "	case kv == nil && e.leaving:\n",
 	}, "registry", "TestATryThatIsCarriedOutAfterRegisterWasGivenUpIsUndone"},
 	{"a late try is undone though its key is registered anew", "registry/late.go", []string{
-		"	if !ok {\n		return true // it is", "	if !ok {\n		release = func() {}\n	}\n	if false {\n		return true // it is",
+		"	if !ok {\n		return true // it", "	if !ok {\n		unclaim = func() {}\n	}\n	if false {\n		return true // it",
 	}, "registry", "TestATryThatIsCarriedOutAfterCloseIsUndone"},
 	{"a key is revoked with one of the leases that it can be on", "registry/entry.go", []string{
-		"append([]*lease.Lease{e.lease, e.on}, e.untold...)", "[]*lease.Lease{e.lease, e.on}",
+		"append([]*lease.Lease{e.lease, e.writtenOn}, e.unansweredOn...)", "[]*lease.Lease{e.lease, e.writtenOn}",
 	}, "registry", "TestCloseTellsOfAKeyThatALostAnswerHasPutOnAnotherLease"},
 }

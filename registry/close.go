@@ -1,0 +1,162 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/quote"
+	"github.com/etcdkit/etcdkit/lease"
+)
+
+// Close withdraws all instances: they say draining first, then their keys are deleted. Checks end
+// before that, within a moment; Close waits 1 s for one that ignores its context. Then Close takes as
+// long as etcd answers, and 2 s at most while it does not, together with all that is closed on the
+// same client. It is idempotent. Shutdown is Close with a bound of the caller's.
+//
+// The error tells which keys are still in etcd and until when: a key that could not be deleted ends
+// with its lease. On a shared Keeper, whose leases live on, the registrar goes on trying in the
+// background until they are gone or the leases are.
+func (r *Registrar) Close() error {
+	ctx, done := r.table.etcd.Farewell(context.Background())
+	defer done()
+	return r.Shutdown(ctx)
+}
+
+// Shutdown is Close that waits for etcd until ctx ends, and no longer. Of several calls of the two the
+// first one's bound counts; the others return what it returns, or with their ctx.
+func (r *Registrar) Shutdown(ctx context.Context) error {
+	return r.closer.once.do(ctx, "close", func() error { return r.closer.shutdown(ctx) })
+}
+
+// closer ends a Registrar: checks, then entries, then the worker, then a Keeper of its own.
+type closer struct {
+	table  *table
+	checks *checks
+	worker *worker
+	keeper *lease.Keeper
+	own    bool          // the Keeper's leases end with the registrar
+	ttl    time.Duration // of its leases, if it is our own
+	once   *firstCall
+}
+
+func (c *closer) shutdown(ctx context.Context) error {
+	c.stopChecks()
+	left, err := c.withdrawAll(ctx)
+	if c.own {
+		return c.closeKeeper(ctx, left, err)
+	}
+	c.table.mu.Lock()
+	c.table.left = true
+	c.table.mu.Unlock()
+	if len(left) > 0 {
+		c.table.wakeWorker()
+		return c.remainingError(left, err)
+	}
+	c.worker.end()
+	return nil
+}
+
+// stopChecks ends all checks; from here on nothing can be added.
+func (c *closer) stopChecks() {
+	c.table.mu.Lock()
+	close(c.table.closing)
+	c.table.mu.Unlock()
+	c.checks.stop(c.table.all()...)
+	c.checks.running.Wait()
+}
+
+// withdrawAll withdraws all entries. It returns those that it could not, and why.
+func (c *closer) withdrawAll(ctx context.Context) (left []*entry, err error) {
+	t := c.table
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	all := t.all()
+	t.startLeave(all...)
+	t.wakeWorker()          // without entries nothing else tells it
+	for _, e := range all { // once ctx has ended the rest takes no time
+		if failed := t.wait(ctx, e, true); failed != nil {
+			left, err = append(left, e), cmp.Or(err, failed)
+		}
+	}
+	return left, err
+}
+
+// closeKeeper ends the worker and the leases, and with them the keys of entries that are left.
+func (c *closer) closeKeeper(ctx context.Context, left []*entry, err error) error {
+	t := c.table
+	c.worker.end()
+	closed := c.keeper.Shutdown(ctx)
+	t.mu.Lock()
+	left = slices.DeleteFunc(left, func(e *entry) bool {
+		return e.neverWritten() || t.etcd.Err() == nil && closed == nil && e.leasesRevoked()
+	})
+	t.mu.Unlock()
+	if len(left) == 0 {
+		return closed
+	}
+	if closed != nil && ctx.Err() == nil { // otherwise it says the same
+		err = cause.Errorf("%w; %w", err, closed)
+	}
+	return c.remainingError(left, err)
+}
+
+// remainingError is the error of keys that were not withdrawn: which, why, and how long they can stay.
+func (c *closer) remainingError(left []*entry, err error) error {
+	slices.SortFunc(left, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
+	var keys []string
+	for _, e := range left {
+		keys = append(keys, e.key)
+	}
+	return cause.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.staysUntil(left[0]))
+}
+
+// staysUntil tells how long a key that was not deleted can stay.
+func (c *closer) staysUntil(e *entry) string {
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	ttl := "a TTL"
+	if c.own {
+		ttl = c.ttl.String()
+	}
+	l := cmp.Or(e.writtenOn, e.lease)
+	if n := len(e.unansweredOn); n > 0 {
+		l = e.unansweredOn[n-1]
+	}
+	switch {
+	case l == nil:
+		return "it may stay in etcd"
+	case c.own || l.Err() != nil:
+		return fmt.Sprintf("in etcd it stays until its lease %016x ends, %s after etcd is back at the latest", int64(l.ID()), ttl)
+	}
+	return fmt.Sprintf("in etcd it stays until a further try succeeds, or its Keeper's lease %016x ends", int64(l.ID()))
+}
+
+// firstCall does something once. Further calls wait for the first one's result.
+type firstCall struct {
+	begun atomic.Bool
+	done  chan struct{} // closed when err is the result
+	err   error
+}
+
+func newFirstCall() *firstCall { return &firstCall{done: make(chan struct{})} }
+
+func (f *firstCall) do(ctx context.Context, what string, work func() error) error {
+	if f.begun.CompareAndSwap(false, true) {
+		f.err = work()
+		close(f.done)
+		return f.err
+	}
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return fmt.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
+	}
+}

@@ -1,0 +1,141 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/quote"
+)
+
+// ownerPause is between looks at the lease of another process that has a key of ours.
+const ownerPause = 500 * time.Millisecond
+
+// ownerCheck finds out whether another process that has a key lives.
+type ownerCheck struct {
+	cli    *clientv3.Client
+	prefix string
+	table  *table
+}
+
+// inspect looks at another process's lease on a key of ours. A registration that was never complete is
+// refused as soon as the owner is known to live; one that was waits for the key.
+func (c *ownerCheck) inspect(ctx context.Context, kv *mvccpb.KeyValue, o owner) {
+	look, ends, err := c.readLease(ctx, kv.Lease)
+	t := c.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.entries[string(kv.Key)]
+	if e == nil {
+		return
+	}
+	if err != nil {
+		e.failed(fmt.Errorf("ask for the lease of its owner: %w", err), rand.N(ownerPause))
+		return
+	}
+	lives, established := kv.Lease == 0 || e.ownerLease.renewed(look), e.revision > 0
+	pause := ownerPause
+	switch {
+	case e.othersRevision > kv.ModRevision:
+		pause = 0 // it has changed meanwhile
+	case ends:
+		pause = firstPause
+	case lives && established:
+		pause = slowPause // and its watch tells when the key becomes free
+	}
+	if e.lastErr == nil && !lives {
+		t.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.who,
+			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(look.remaining, 0), "because", o.why)
+	}
+	held := heldByOther(kv.Lease, lives, o, look.remaining)
+	if lives && !established {
+		e.refused(held, pause)
+	} else {
+		e.failed(held, pause)
+	}
+	if lives || !e.ownerLease.comparable(look) {
+		e.ownerLease = look
+	}
+}
+
+// errOwned: another process has the key, and it is not known whether that lives.
+var errOwned = errors.New("registry: the key has an owner")
+
+// heldByOther says which process has the key, and what can be done about it.
+func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
+	switch {
+	case on == 0:
+		return fmt.Errorf("%w: by %s, on no lease, so that it stays; choose another ID, or delete the key", ErrExists, o.who)
+	case lives:
+		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.who)
+	}
+	return cause.New(fmt.Sprintf("waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s; that it is gone is not proven: %s",
+		on, max(remaining, 0), o.who, o.why), errOwned)
+}
+
+// readLease asks how long a lease has left, and whether it ends just now.
+func (c *ownerCheck) readLease(ctx context.Context, id int64) (look ownerLease, ends bool, err error) {
+	look = ownerLease{lease: id, asked: time.Now()}
+	if id == 0 {
+		return look, false, nil
+	}
+	ttl, err := c.cli.TimeToLive(ctx, clientv3.LeaseID(id))
+	if err != nil {
+		return look, false, err
+	}
+	look.answered, look.remaining = time.Now(), time.Duration(ttl.TTL)*time.Second
+	if ttl.TTL <= ttl.GrantedTTL { // otherwise the leader has not begun to count
+		look.term = ttl.RaftTerm
+	}
+	return look, ttl.TTL < 0, nil
+}
+
+// ownerLease is a look at the lease of another process that has a key of ours.
+type ownerLease struct {
+	lease           int64
+	remaining       time.Duration // at some time between the two
+	asked, answered time.Time
+	term            uint64 // of raft: a new leader starts every lease's time anew; 0: it has not yet
+}
+
+// comparable tells whether two looks can say anything about the owner.
+func (l ownerLease) comparable(later ownerLease) bool {
+	return l.lease == later.lease && l.term == later.term && l.term != 0
+}
+
+// renewed tells from two looks whether the owner lives. etcd rounds to seconds.
+func (l ownerLease) renewed(later ownerLease) bool {
+	return l.comparable(later) && later.remaining > l.remaining-later.asked.Sub(l.answered)+1500*time.Millisecond
+}
+
+// owner is the process that has a key, as its value says. It is for people: any client can write anything there.
+type owner struct {
+	who  string
+	gone bool   // provably
+	why  string // not
+}
+
+// ownerOf reads a value, and looks whether the process is gone.
+func (c *ownerCheck) ownerOf(kv *mvccpb.KeyValue) owner {
+	i, err := Decode(c.prefix, string(kv.Key), string(kv.Value))
+	if err != nil || i.PID == 0 {
+		return owner{
+			who: "a process that does not identify itself, with the value " + quote.Cut(string(kv.Value), 40),
+			why: "its record does not tell which process it is",
+		}
+	}
+	o := owner{who: fmt.Sprintf("pid %d on host %s", i.PID, quote.Word(i.Host))}
+	p := recordedProcess(string(kv.Value))
+	if p != nil {
+		o.who += ", since " + time.Unix(p.since, 0).UTC().Format(time.RFC3339)
+	}
+	o.gone, o.why = p.gone(i.PID)
+	return o
+}

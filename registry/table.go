@@ -1,0 +1,300 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/logbook"
+	"github.com/etcdkit/etcdkit/internal/quote"
+	"github.com/etcdkit/etcdkit/lease"
+)
+
+// table has the entries of a Registrar. The parts of the Registrar meet here and nowhere else: callers
+// change what is wanted and wait, the worker writes, and the watcher tells what others did.
+//
+// Lock order: entry.updating, table.mu, then the watcher's, the logbook's and the Keeper's.
+type table struct {
+	cli     *clientv3.Client
+	etcd    *ask.Client
+	keeper  *lease.Keeper
+	log     *logbook.Book
+	watcher *watcher
+	wake    chan struct{} // there is work for the worker
+	closing chan struct{} // closed when nothing may be added any more
+	ended   chan struct{} // closed when the worker has ended, so that nothing is written any more
+
+	mu       sync.Mutex
+	entries  map[string]*entry // by key
+	services map[string]int    // the number of entries, by the prefix of a service
+	dirty    map[*entry]bool   // entries that may need work
+	losses   map[Loss]uint64   // of all entries, also of those that were withdrawn
+	closed   bool              // all entries are leaving
+	left     bool              // Close has returned: no caller waits for keys any longer
+}
+
+func newTable(cli *clientv3.Client, keeper *lease.Keeper, log *slog.Logger) *table {
+	return &table{
+		cli: cli, etcd: ask.Of(cli), keeper: keeper, log: logbook.New(log),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
+		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool), losses: make(map[Loss]uint64),
+	}
+}
+
+// isClosing tells whether nothing may be added any more. t.mu is held.
+func (t *table) isClosing() bool {
+	select {
+	case <-t.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// closedError is ErrClosed, with what was closed if that is not the registrar.
+func (t *table) closedError() error {
+	if err := t.etcd.Err(); err != nil {
+		return cause.Errorf("%w: %w", ErrClosed, err)
+	}
+	return ErrClosed
+}
+
+// add adds entries, all or none, and calls added for each before the worker sees it. If one of their keys
+// is still being withdrawn it adds none, and returns that key's entry.
+func (t *table) add(all []*entry, added func(*entry)) (leaving *entry, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.isClosing() || t.etcd.Err() != nil {
+		return nil, cause.Errorf("registry: register %s: %w", all[0].key, t.closedError())
+	}
+	for _, e := range all {
+		if e := t.entries[e.key]; e != nil && e.leaving {
+			return e, nil
+		}
+	}
+	for i, e := range all {
+		unclaim, ok := t.keeper.Claim(e.key)
+		if ok {
+			e.unclaim = unclaim
+			continue
+		}
+		for _, e := range all[:i] {
+			e.unclaim()
+		}
+		return nil, cause.New(fmt.Sprintf("registry: register %s: this process (pid %d) has registered it already", e.key, os.Getpid()), ErrExists)
+	}
+	for _, e := range all {
+		t.entries[e.key] = e
+		t.services[e.service()]++
+		t.markDirty(e)
+		added(e)
+	}
+	return nil, nil
+}
+
+// remove ends an entry whose key is not ours any more. t.mu is held.
+func (t *table) remove(e *entry) {
+	if e.lease != nil {
+		e.lease.Unreserve(1)
+		e.lease = nil
+	}
+	e.written, e.gone = false, true
+	if t.entries[e.key] == e {
+		delete(t.entries, e.key)
+		e.unclaim()
+		if service := e.service(); t.services[service] > 1 {
+			t.services[service]--
+		} else {
+			delete(t.services, service)
+		}
+		t.watcher.unwatch(e.key)
+	}
+	e.notify()
+	if t.closed {
+		t.wakeWorker() // it may have been the last
+	}
+}
+
+// markDirty has the worker look at an entry now. t.mu is held.
+func (t *table) markDirty(e *entry) {
+	t.dirty[e] = true
+	e.nextTry = time.Time{}
+	t.wakeWorker()
+}
+
+func (t *table) wakeWorker() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// note keeps a line for the log, which the worker writes.
+func (t *table) note(level slog.Level, text string, attrs ...any) {
+	t.log.Add(level, text, attrs...)
+	t.wakeWorker()
+}
+
+// noteEntries is note for entries that have something in common: a lease takes up to 1,000 with it.
+func (t *table) noteEntries(level slog.Level, text string, entries []*entry, name string, value any) {
+	attrs := []any{"key", entries[0].key}
+	if more := len(entries) - 1; more > 0 {
+		attrs = append(attrs, "more", more)
+	}
+	t.note(level, text, append(attrs, name, value)...)
+}
+
+// wait returns when the entry is in etcd as it should be; with gone, when it is not there any more.
+func (t *table) wait(ctx context.Context, e *entry, gone bool) error {
+	for {
+		t.mu.Lock()
+		done, err, changed := e.settled(), e.finalErr, e.changed
+		if e.leaving && !gone {
+			err = ErrClosed // by another call meanwhile
+		}
+		t.mu.Unlock()
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-t.ended:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if e.settled() {
+				return nil
+			}
+			return t.closedError()
+		case <-ctx.Done():
+			return t.gaveUp(ctx, e)
+		}
+	}
+}
+
+// gaveUp is the error of a caller that does not wait any longer.
+func (t *table) gaveUp(ctx context.Context, e *entry) error {
+	t.mu.Lock()
+	last := e.lastErr
+	t.mu.Unlock()
+	if last == nil {
+		last = t.keeper.Stats().GrantErr
+	}
+	if last != nil && ask.Answer(last) || errors.Is(last, errOwned) || errors.Is(last, ErrExists) {
+		return cause.Errorf("%w; at %s: %w", context.Cause(ctx), quote.Joined(t.cli.Endpoints(), 10), last)
+	}
+	return t.etcd.GaveUp(ctx, last)
+}
+
+// startLeave asks for the end of entries.
+func (t *table) startLeave(all ...*entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range all {
+		e.leaving, e.lastErr, e.finalErr, e.notBefore = true, nil, nil, time.Time{}
+		e.notify()
+		t.markDirty(e)
+	}
+}
+
+// instance is what is wanted of an entry, without what its checks found.
+func (t *table) instance(e *entry) Instance {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return e.instance.clone()
+}
+
+// all are the present entries.
+func (t *table) all() []*entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Values(t.entries))
+}
+
+// setStored records that an entry's value is in etcd. t.mu is held.
+func (t *table) setStored(e *entry, value record, revision int64) {
+	if changed := e.setStored(value, revision); changed {
+		t.markLost(keyChanged, e)
+	}
+}
+
+// watch has an entry watched that was just written. t.mu is held.
+func (t *table) watch(e *entry) {
+	missed := t.watcher.watchKey(e.key, e.service(), t.services[e.service()], e.revision+1)
+	if missed && e.written {
+		e.unverified = true
+		t.markDirty(e)
+	}
+}
+
+// markLost records that keys are not ours any more. t.mu is held.
+func (t *table) markLost(l loss, entries ...*entry) {
+	entries = slices.DeleteFunc(entries, func(e *entry) bool { return !e.setLost(l) })
+	if len(entries) == 0 {
+		return
+	}
+	t.losses[l.kind] += uint64(len(entries))
+	t.noteEntries(slog.LevelWarn, "registration lost", entries, "because", l.text)
+}
+
+// markUnverified has the entries below a key or prefix looked at. t.mu is held.
+func (t *table) markUnverified(below string) {
+	for key, e := range t.entries {
+		if e.written && !e.leaving && strings.HasPrefix(key, below) {
+			e.unverified = true
+			t.markDirty(e)
+		}
+	}
+}
+
+// onLeaseEnd has the entries of a lease that ended written on another one.
+func (t *table) onLeaseEnd(l *lease.Lease) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.entries {
+		if e.lease == l {
+			t.markDirty(e)
+		}
+	}
+}
+
+// applyEvents records what happened to keys.
+func (t *table) applyEvents(events []*clientv3.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, ev := range events {
+		e := t.entries[string(ev.Kv.Key)]
+		if e == nil || ev.Kv.ModRevision <= e.revision {
+			continue
+		}
+		put := ev.Type == clientv3.EventTypePut
+		if put && e.onOurLease(ev.Kv) {
+			// A write of ours whose answer is still on its way, or one that was given up.
+			e.unverified = e.written
+			t.markDirty(e)
+			continue
+		}
+		e.othersRevision = max(e.othersRevision, ev.Kv.ModRevision)
+		if e.leaving {
+			continue
+		}
+		switch {
+		case !put:
+			t.markLost(keyDeleted, e)
+			t.markDirty(e)
+		case e.written:
+			t.markLost(keyTaken, e)
+			t.markDirty(e)
+		}
+	}
+}
