@@ -48,7 +48,7 @@ var arrows = map[string][]string{
 	"cmd/etcdkit/internal/place":   {"client", "cluster"},
 	"cmd/etcdkit/internal/child":   {"internal/procgroup"},
 	"cmd/etcdkit/internal/devctl":  {"cluster", "internal/devdir", "internal/wholefile", "cmd/etcdkit/internal/out"},
-	"cmd/etcdkit/internal/tour":    {"internal/procgroup", "cmd/etcdkit/internal/place"},
+	"cmd/etcdkit/internal/tour":    {"lock", "internal/procgroup", "cmd/etcdkit/internal/place"},
 	"cmd/etcdkit/internal/compare": {"lease", "lock", "internal/plot", "cmd/etcdkit/internal/out"},
 
 	"discovery/grpcresolver":  {"discovery", "registry", "internal/quote", "internal/cause"},

@@ -101,7 +101,7 @@ func TestOnATerminalTheRaceIsDrawnAsItHappensAndItsResultStays(t *testing.T) {
 		if !entered || !left || !strings.Contains(picture, "Ctrl-C ends it") || strings.Contains(result, "Ctrl-C ends it") {
 			t.Errorf("want a picture on the other screen and the result on this one: %q", drawn)
 		}
-		if !strings.Contains(colours.ReplaceAllString(result, ""), "\r\netcdkit         0       0 of 300 ") {
+		if !strings.Contains(colours.ReplaceAllString(result, ""), "\r\netcdkit        0 of 300          0 ") {
 			t.Errorf("the result does not stay: %q", result)
 		}
 		if got := colours.MatchString(drawn); got == noColour {
@@ -123,8 +123,12 @@ func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
 	if code != exitInterrupted {
 		t.Errorf("exit code %d, want %d", code, exitInterrupted)
 	}
-	if !strings.HasSuffix(drawn, out.LeaveScreen) || strings.Count(drawn, out.EnterScreen) != 1 {
+	_, stays, left := strings.Cut(drawn, out.LeaveScreen)
+	if !left || strings.Count(drawn, out.EnterScreen) != 1 {
 		t.Errorf("the terminal is not given back: %q", drawn)
+	}
+	if plain := colours.ReplaceAllString(stays, ""); !strings.Contains(plain, "\r\netcdkit ") || !strings.HasSuffix(plain, "etcdkit: interrupted\r\n") {
+		t.Errorf("the last picture does not stay: %q", stays)
 	}
 	nothingLeft(t, cli)
 }

@@ -3,13 +3,17 @@ package cli
 import (
 	"bytes"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
+
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -147,5 +151,31 @@ func TestDevRefusesADeviceAsItsReadyFileBeforeItStartsACluster(t *testing.T) {
 	stdout, stderr, code := run(t, "dev", "--members", "2", "--ready-file", os.DevNull)
 	if reason := "is not a regular file: name another one"; code != 1 || !strings.Contains(stderr, reason) {
 		t.Errorf("got %q, exit code %d, want 1 and that it %s", stdout+stderr, code, reason)
+	}
+}
+
+// A terminal of 80 columns shows the help of each command without breaking a line.
+func TestNoLineOfTheHelpIsWiderThan80Columns(t *testing.T) {
+	var calls [][]string
+	var walk func(cmd *cobra.Command, path []string)
+	walk = func(cmd *cobra.Command, path []string) {
+		calls = append(calls, path)
+		for _, c := range cmd.Commands() {
+			if c.GroupID != groupUpstream {
+				walk(c, append(slices.Clone(path), c.Name()))
+			}
+		}
+	}
+	walk(newRoot(&env{out: out.New(io.Discard, io.Discard)}), nil)
+	if len(calls) < 20 {
+		t.Fatalf("%d commands: want more than 20", len(calls))
+	}
+	for _, call := range calls {
+		stdout, stderr, _ := run(t, append(call, "--help")...)
+		for line := range strings.Lines(stdout + stderr) {
+			if n := out.Width(strings.TrimSuffix(line, "\n")); n > helpWidth {
+				t.Errorf("%v --help: %d columns: %s", call, n, line)
+			}
+		}
 	}
 }

@@ -31,9 +31,9 @@ type devFlags struct {
 
 func (f *devFlags) cluster(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.members, "members", 3, "1, 3 or 5")
-	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "keep the data here, and use it again (default: temporary, removed at exit)")
+	cmd.Flags().StringVar(&f.dataDir, "data-dir", "", "keep the data here and use it again (default: a temporary directory)")
 	cmd.Flags().BoolVar(&f.anyPort, "any-port", false, "take free ports instead of 2379/2380, 22379/22380, 32379/32380")
-	cmd.Flags().BoolVar(&f.gateway, "gateway", false, "serve etcd's JSON API below /v3/, too; web pages that are open on this machine can then write keys")
+	cmd.Flags().BoolVar(&f.gateway, "gateway", false, "serve etcd's JSON API below /v3/, too (web pages that are open on this machine can then write keys)")
 }
 
 func newDev(e *env) *cobra.Command {
@@ -42,10 +42,9 @@ func newDev(e *env) *cobra.Command {
 		Use:     "dev",
 		Short:   "a real local etcd cluster, and faults to try on it",
 		GroupID: groupMain,
-		Long: `Starts a cluster of real etcd processes on 127.0.0.1 and runs until Ctrl-C (a second
-Ctrl-C ends it at once). From another terminal, the fault commands break it and print what
-that did, as measured. Use "leader" for whichever member leads now, "follower" for one that does
-not, and "all" for all of them. While it runs, etcdkit ctl finds it without being told where it is.`,
+		Long: paragraphs(
+			`Starts a cluster of real etcd processes on 127.0.0.1 and runs until Ctrl-C (a second Ctrl-C ends it at once). From another terminal, the fault commands break it and print what that did, as measured.`,
+			`MEMBER is a name (etcd1). Use "leader" for the member that leads at that moment, "follower" for one that does not, and "all" for all of them. While the cluster runs, etcdkit ctl and client.Dial find it by themselves.`),
 		Example: "  etcdkit dev\n  etcdkit dev kill leader\n  etcdkit dev run -- go test ./...",
 		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return e.dev(cmd.Context(), f) },

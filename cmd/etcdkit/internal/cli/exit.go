@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
@@ -42,6 +43,22 @@ func interrupted(ctx context.Context, err error) error {
 		return exitError(ExitInterrupted)
 	}
 	return err
+}
+
+// oneLine is the text of an error that may have several causes.
+func oneLine(err error) string {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return describe(err)
+	}
+	var texts []string
+	for _, e := range several.Unwrap() {
+		texts = append(texts, describe(e))
+	}
+	if text := err.Error(); text != errors.Join(several.Unwrap()...).Error() {
+		return text
+	}
+	return strings.Join(texts, "; ")
 }
 
 // describe adds the nearest name to an unknown one.

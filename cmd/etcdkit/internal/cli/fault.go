@@ -49,7 +49,7 @@ func newFault(e *env, f devctl.Fault) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: strings.TrimSpace(f.Verb + " " + f.Args), Short: f.Short, GroupID: groupFaults,
 		Args: usageArgs(func(_ *cobra.Command, args []string) error { return f.Check(args) }),
-		Long: strings.ToUpper(f.Short[:1]) + f.Short[1:] + ".\n" + f.More, Example: calls(f),
+		Long: paragraphs(strings.ToUpper(f.Short[:1])+f.Short[1:]+".", f.More), Example: calls(f),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.fault(cmd.Context(), r, f.Verb, args) },
 	}
 	r.flags(cmd)

@@ -22,12 +22,13 @@ const (
 type env struct {
 	out   *out.Printer
 	stdin io.Reader
+	self  string // how a person calls this program
 }
 
 // Run is the command without the process: it returns the exit code. ctx ends with a signal, or with
 // out.ErrUnread.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	e := &env{out: out.New(stdout, stderr), stdin: stdin}
+	e := &env{out: out.New(stdout, stderr), stdin: stdin, self: self()}
 	root := newRoot(e)
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -49,7 +50,7 @@ func (e *env) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	e.out.Talkf("etcdkit: %s", strings.TrimPrefix(describe(err), "cluster: "))
+	e.out.Talkf("etcdkit: %s", strings.TrimPrefix(oneLine(err), "cluster: "))
 	if isUsage(err) {
 		line := cmd.UseLine()
 		if cmd == cmd.Root() {
@@ -65,7 +66,7 @@ func newRoot(e *env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "etcdkit",
 		Short: "Coordination for Go services on etcd",
-		Long:  "Coordination for Go services on etcd: a tour of it, and clusters to develop on and to break.\n\nStart with 'etcdkit tour': a real three-member cluster and six examples, checked.",
+		Long:  paragraphs("Coordination for Go services on etcd: a tour of it, and clusters to develop on and to break.", "Start with 'etcdkit tour': a real three-member cluster and six examples, checked."),
 
 		DisableFlagsInUseLine: true,
 		Version:               versions(),
@@ -79,6 +80,7 @@ func newRoot(e *env) *cobra.Command {
 	root.SetHelpCommandGroupID(groupMain)
 	root.SetCompletionCommandGroupID(groupMain)
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageTemplate(wrapFlags(root.UsageTemplate()))
 	root.AddCommand(newTour(e), newRace(e), newDev(e), newVersion(e))
 	root.AddCommand(upstreamCommands()...)
 	return root

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -19,24 +20,18 @@ func newTour(e *env) *cobra.Command {
 	var shop bool
 	cmd := &cobra.Command{
 		Use:     "tour",
-		Short:   "a three-member cluster and the six examples on it, checked",
+		Short:   "a three-member cluster, six examples and a failover, checked",
 		GroupID: groupMain,
-		Long: `Checks a cluster the way an operator does, runs the six examples against it one after
-another, and checks what each of them did. It uses the cluster that ETCDKIT_ENDPOINTS or
-ETCDCTL_ENDPOINTS names, and otherwise starts one of its own with three members, on free ports
-if the usual ones are taken. Takes about 20 s, most of it waiting for leases to end. The exit
-code is 1 if any expectation failed.
-
-With --shop there is a seventh part, of some 15 s: three services under load, whose instances
-are killed, with a member of etcd.
-
-The examples are Go programs, and the tour compiles them: it needs the Go toolchain, and to be run
-in a checkout of etcdkit, or in a module that requires it, or to be a released version.`,
+		Long: paragraphs(
+			`Checks a cluster as an operator does, runs the six examples against it, checks what each of them did, and then kills the leader of etcd while a lock is held and services are called.`,
+			`It uses the cluster that ETCDKIT_ENDPOINTS or ETCDCTL_ENDPOINTS names, whose leader it leaves alone. Otherwise it starts one of its own with three members, on free ports if the usual ones are taken. It takes about 35 s, most of it waiting for leases to expire. The exit code is 1 if a check failed.`,
+			`--shop adds a part of 15 s: three services under load while instances and an etcd member are killed.`,
+			`The tour compiles the examples, which are Go programs. It needs the Go toolchain, and either an etcdkit checkout, a module that requires etcdkit, or a released build.`),
 		Args: usageArgs(needs("", 0, 0)),
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.tour(cmd.Context(), output, shop) },
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object, when it is over; its progress goes to stderr)")
-	cmd.Flags().BoolVar(&shop, "shop", false, "the seventh part, too: examples/shop, with instances and a member killed")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object at the end; progress goes to stderr)")
+	cmd.Flags().BoolVar(&shop, "shop", false, "examples/shop under load, too, while its instances are killed")
 	return cmd
 }
 
@@ -53,24 +48,32 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 	if shop {
 		lessons = append(lessons, tour.Shop())
 	}
+	if output == "text" {
+		e.out.Printf("%s\n", e.out.Palette.Paint(tourTitle(), out.Bold))
+	}
 	programs, err := tour.StartBuild(ctx, tour.Programs(lessons))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, programs.Close()) }()
+	found := func() {}
+	if output == "text" {
+		found = e.out.Waiting("until its members answer")
+	}
 	p, err := place.Open(ctx, &place.Options{Logger: e.out.Logger(slog.LevelError)})
+	found()
 	if err != nil {
 		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 	opts := &tour.Options{
 		Place: p, Programs: programs, Environ: os.Environ(), Data: output == "json",
-		Etcdctl: []string{self, "ctl"}, Called: "etcdkit ctl",
+		Etcdctl: []string{self, "ctl"}, Called: e.self + " ctl",
 	}
 	tell := func(ev tour.Event) { e.progress(ev) }
 	if output == "text" {
 		tell = (&guide{env: e}).tell
-		e.out.Printf("etcdkit tour on %s\n", p)
+		e.out.Linef(2, "It is at %s.", strings.Join(p.Endpoints, ","))
 	}
 	report, err := tour.Run(ctx, opts, lessons, tell)
 	if err != nil {
@@ -85,6 +88,14 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 		err = exitError(ExitFailed)
 	}
 	return err
+}
+
+// tourTitle is printed before there is a cluster: a compiler and an election take their time.
+func tourTitle() string {
+	if v := place.Variable(); v != "" {
+		return "etcdkit tour on the cluster of " + v
+	}
+	return "etcdkit tour on a new cluster of three members"
 }
 
 // progress says on stderr which lesson it is.
@@ -105,7 +116,7 @@ func (g *guide) tell(ev tour.Event) {
 	switch ev.Kind {
 	case tour.Begins, tour.Skipped:
 		title := ev.Lesson.Title
-		g.out.Printf("\n%s %s %s\n", p.Paint("──", out.Faint), p.Paint(title, out.Bold), p.Paint(strings.Repeat("─", max(2, 76-len(title))), out.Faint))
+		g.out.Printf("\n%s %s %s\n", p.Paint("──", out.Faint), p.Paint(title, out.Bold), p.Paint(strings.Repeat("─", max(2, 75-out.Width(title))), out.Faint))
 		g.out.Linef(0, "%s", ev.Text)
 		if ev.Kind == tour.Begins {
 			g.out.Printf("\n")
@@ -113,7 +124,7 @@ func (g *guide) tell(ev tour.Event) {
 	case tour.Command:
 		g.out.Printf("%s %s\n", p.Paint("$", out.Faint), p.Paint(ev.Text, out.Bold))
 	case tour.Does:
-		g.out.Linef(2, "  %s", ev.Text)
+		g.out.Linef(2, "%s %s", p.Paint("→", out.Orange), ev.Text)
 	case tour.Line:
 		g.out.Linef(2, "  %s", ev.Text)
 	case tour.Waiting:
@@ -132,19 +143,40 @@ func (g *guide) tell(ev tour.Event) {
 
 func (e *env) summary(r *tour.Report) {
 	checks, failed := r.Checks()
+	p := e.out.Palette
 	if failed > 0 {
-		e.out.Printf("\n%d of %d checks FAILED in %.1fs.\n", failed, checks, r.Took)
+		e.out.Printf("\n%s in %.1fs.\n", p.Paint(fmt.Sprintf("%d of %d checks FAILED", failed, checks), out.Red), r.Took)
 		return
 	}
-	e.out.Printf("\nAll %d checks passed in %.1fs.\n\n", checks, r.Took)
-	e.out.Printf("What next:\n")
-	for _, next := range [][2]string{
-		{"etcdkit race", "the sixth example live, with as many clients as you like"},
-		{"etcdkit dev", "a cluster that stays; the examples find it at localhost:2379"},
-		{"etcdkit dev kill leader", "in another terminal: watch it elect another, timed"},
-		{"etcdkit dev run -- go test ./...", "your own tests on a cluster of their own"},
-		{"examples/", "six programs under 80 lines, made to be copied"},
-	} {
-		e.out.Printf("  %-34s %s\n", next[0], next[1])
+	e.out.Printf("\n%s in %.1fs.\n\nWhat next:\n", p.Paint(fmt.Sprintf("All %d checks passed", checks), out.Green), r.Took)
+	next := [][2]string{
+		{e.self + " race", "the sixth example live, with any number of clients"},
+		{e.self + " dev", "a cluster that stays; the examples find it"},
+		{e.self + " dev kill leader", "in another terminal: a new leader is elected, timed"},
+		{e.self + " dev run -- go test ./...", "your own tests on a cluster of their own"},
+	}
+	if e.self == runFromCheckout {
+		next = append(next, [2]string{"make install", "puts etcdkit on your PATH, next to go's other tools"})
+	}
+	next = append(next, [2]string{"examples/", "each is one file that can be copied"})
+	e.steps(next)
+}
+
+// steps prints commands and what they do: in one line each, if all of them fit.
+func (e *env) steps(steps [][2]string) {
+	widest, oneLine := 0, true
+	for _, s := range steps {
+		widest = max(widest, out.Width(s[0]))
+	}
+	for _, s := range steps {
+		oneLine = oneLine && 2+widest+2+out.Width(s[1]) <= e.out.Width()
+	}
+	for _, s := range steps {
+		command := e.out.Palette.Paint(s[0], out.Bold)
+		if oneLine {
+			e.out.Printf("  %s%s  %s\n", command, strings.Repeat(" ", widest-out.Width(s[0])), s[1])
+		} else {
+			e.out.Printf("  %s\n      %s\n", command, s[1])
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
 )
 
 // flagError suggests the nearest flag for an unknown one.
@@ -64,6 +66,17 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// paragraphs is the long help of a command.
+func paragraphs(texts ...string) string { return out.Wrap(strings.Join(texts, "\n\n"), helpWidth, 0) }
+
+// helpWidth is that of the smallest usual terminal.
+const helpWidth = 80
+
+// wrapFlags is a usage template whose flags fit helpWidth, too.
+func wrapFlags(template string) string {
+	return strings.ReplaceAll(template, "Flags.FlagUsages", fmt.Sprintf("Flags.FlagUsagesWrapped %d", helpWidth))
 }
 
 // nearest is the known name that was probably meant: the one with the fewest letters to change, two at most,

@@ -84,9 +84,10 @@ func (j *Job) Run(ctx context.Context, w Way) (r *Result, err error) {
 
 	updates := make([][]Update, len(changes))
 	var workers sync.WaitGroup
-	start := time.Now()
+	ready, start := make(chan struct{}), time.Time{}
 	for i, change := range changes {
 		workers.Go(func() {
+			<-ready // so that the first has not updated the counter before the last has begun
 			for range j.Rounds {
 				u, err := j.once(ctx, i, change, start)
 				if err != nil {
@@ -97,6 +98,8 @@ func (j *Job) Run(ctx context.Context, w Way) (r *Result, err error) {
 			}
 		})
 	}
+	start = time.Now()
+	close(ready)
 	workers.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

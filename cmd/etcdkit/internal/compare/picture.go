@@ -10,7 +10,14 @@ import (
 )
 
 // around is what stands above and below the curves, with what an interactive shell adds.
-const around = 16
+const (
+	around = 16
+
+	// tall is a screen with room for the curves over time and over updates; below is what stands with the
+	// second ones.
+	tall  = 36
+	below = 6
+)
 
 // Picture is the race in width columns and, where the arms are not too many for it, height rows.
 func (s *Standing) Picture(width, height int, p out.Palette) []string {
@@ -24,17 +31,23 @@ func (s *Standing) Picture(width, height int, p out.Palette) []string {
 		times = "once"
 	}
 	lines := []string{"etcdkit race on " + s.Cluster, who + ", " + times + " each", ""}
-	lines = append(lines, s.curves(width, min(max(height-around, 4), 20), p)...)
+	if height < tall {
+		lines = append(lines, s.curves(s.x, width, max(height-around, 4), p)...)
+	} else {
+		each := min((height-around-below)/2, 20)
+		lines = append(append(lines, s.curves(s.x, width, each, p)...), "")
+		lines = append(lines, s.curves(s.x.other(), width, each, p)...)
+	}
 	lines = append(lines, "")
 	return append(lines, s.table(p)...)
 }
 
 // curves draws the arms beside one another, on one scale.
-func (s *Standing) curves(width, height int, p out.Palette) []string {
+func (s *Standing) curves(x Axis, width, height int, p out.Palette) []string {
 	const gap = "  "
 	var charts []plot.Chart
 	for _, a := range s.Arms {
-		charts = append(charts, a.chart(s))
+		charts = append(charts, a.chart(s, x))
 	}
 	each := (width - len(gap)*(len(charts)-1)) / len(charts)
 	panels := plot.Panels(each, height, charts...)
@@ -55,18 +68,20 @@ func (s *Standing) curves(width, height int, p out.Palette) []string {
 }
 
 // columns of the table: the first to the left, the figures to the right.
-const tableRow = "%-8s  %7s  %13s  %9s  %9s  %10s  %10s"
+const tableRow = "%-8s  %13s  %9s  %9s  %9s  %10s  %10s"
 
 func (s *Standing) table(p out.Palette) []string {
-	lines := []string{fmt.Sprintf(tableRow, "ARM", "COUNTER", "LOST", "MS/UPDATE", "× ONE PUT", "HAND-OVERS", "WORST WAIT")}
+	lines := []string{fmt.Sprintf(tableRow, "ARM", "LOST", "COUNTER", "MS/UPDATE", "× ONE PUT", "HAND-OVERS", "WORST WAIT")}
 	for _, a := range s.Arms {
 		cells := []any{a.Arm, "-", "-", "-", "-", "-", "-"}
 		if a.Updates > 0 {
-			cells[1] = fmt.Sprint(a.Counter)
-			if a.over && a.Counter != 0 {
-				cells[1] = fmt.Sprintf("%d ≠ 0", a.Counter)
+			cells[1], cells[2] = fmt.Sprintf("%d of %d", a.Lost, a.Updates), fmt.Sprint(a.Counter)
+			switch {
+			case a.over && a.Counter != 0:
+				cells[2] = fmt.Sprintf("%d ≠ 0", a.Counter)
+			case a.over && a.Lost > 0:
+				cells[2] = "0 by luck"
 			}
-			cells[2] = fmt.Sprintf("%d of %d", a.Lost, a.Updates)
 			cells[3], cells[4] = decimal(a.Each), decimal(a.Puts)
 			if a.HandOvers != nil {
 				cells[5] = fmt.Sprint(*a.HandOvers)
@@ -101,7 +116,7 @@ func curveIn(p out.Palette, line string, how out.Colour) string {
 func (s *Standing) SVG() ([]byte, error) {
 	var charts []plot.Chart
 	for _, a := range s.Arms {
-		chart := a.chart(s)
+		chart := a.chart(s, s.x)
 		chart.Title = fmt.Sprintf("%s: %d of %d lost, %s ms an update, %s × one Put", a.title, a.Lost, a.Updates, decimal(a.Each), decimal(a.Puts))
 		chart.YLabel = "counter"
 		charts = append(charts, chart)

@@ -50,7 +50,7 @@ func halfway() *Race {
 		if i == 0 || i == 5 {
 			read = 0
 		}
-		c.arms[0].result.Updates = append(c.arms[0].result.Updates, Update{Side: i % 2, Read: read, Wrote: int64(i + 2), Value: value, Waited: 3 * time.Millisecond})
+		c.arms[0].result.Updates = append(c.arms[0].result.Updates, Update{Side: i % 2, Read: read, Wrote: int64(i + 2), Value: value, At: time.Duration(i+1) * 2 * time.Millisecond, Waited: 3 * time.Millisecond})
 	}
 	for i, ms := range []time.Duration{50, 103, 151} {
 		u := Update{Side: i % 2, Read: int64(i*3 + 11), Wrote: int64(i*3 + 14), Value: 1 - i%2, At: ms * time.Millisecond, Waited: 98 * time.Millisecond}
@@ -86,7 +86,7 @@ func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if got := strings.Join(s.Picture(80, 24, out.Palette{}), "\n"); !strings.Contains(got, "\nclientv3    1 ≠ 0         5 of 8 ") {
+	if got := strings.Join(s.Picture(80, 24, out.Palette{}), "\n"); !strings.Contains(got, "\nclientv3         5 of 8      1 ≠ 0 ") {
 		t.Errorf("the result is not told:\n%s", got)
 	}
 }

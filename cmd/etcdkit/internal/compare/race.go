@@ -26,6 +26,22 @@ type Options struct {
 	Clients int      // an even number
 	Rounds  int      // updates made by each
 	Only    []string // of Implementations, in this order
+	X       Axis     // of the curves; "" is Time
+}
+
+// Axis is what the curves are drawn over.
+type Axis string
+
+const (
+	Time    Axis = "seconds" // one scale for all: a slow lock has a long curve
+	Updates Axis = "updates" // all curves are of one length
+)
+
+func (x Axis) other() Axis {
+	if x == Time {
+		return Updates
+	}
+	return Time
 }
 
 // arm is one way of the comparison, on its way.
@@ -43,6 +59,7 @@ type Race struct {
 	mu    sync.Mutex // guards what follows
 	arms  []*arm
 	now   string // what is going on
+	at    *arm   // the one that is under way, or nil
 	puts  int
 	spent time.Duration // on puts
 }
@@ -70,7 +87,7 @@ func (r *Race) Run(ctx context.Context) error {
 		return err
 	}
 	for _, a := range r.arms {
-		r.does(a.Name())
+		r.does(a.Name(), a)
 		job := Job{Dial: r.Dial, Sides: r.Clients, Rounds: r.Rounds, Seen: func(u Update) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -92,7 +109,7 @@ func (r *Race) Run(ctx context.Context) error {
 
 // measure adds some Puts to the floor.
 func (r *Race) measure(ctx context.Context) error {
-	r.does("one Put at a time, to compare with")
+	r.does("one Put at a time, to compare with", nil)
 	job := Job{Dial: r.Dial, Sides: 1, Rounds: putsAtATime}
 	result, err := job.Run(ctx, Way{Impl: "put", Join: onePut})
 	if err != nil {
@@ -105,10 +122,10 @@ func (r *Race) measure(ctx context.Context) error {
 	return nil
 }
 
-func (r *Race) does(what string) {
+func (r *Race) does(what string, at *arm) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now = what
+	r.now, r.at = what, at
 }
 
 // Unsafe is an error for each lock that did not protect the counter.

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -17,7 +18,10 @@ type Standing struct {
 	Arms    []*ArmStanding `json:"arms"`
 	OK      bool           `json:"ok"` // no lock let an update be lost
 
-	now string
+	x    Axis
+	now  string
+	done int           // updates of the arm that is under way; 0 if none is
+	left time.Duration // until that one is over, if it goes on at its pace
 }
 
 type ArmStanding struct {
@@ -59,19 +63,29 @@ func rounded(f float64) Millis { return Millis(math.Round(f*1000) / 1000) }
 
 // Standing copies what is known under the lock, and computes outside of it: the clients wait for it.
 func (r *Race) Standing() *Standing {
-	s := &Standing{Cluster: r.Where, Clients: r.Clients, Rounds: r.Rounds, OK: true}
+	s := &Standing{Cluster: r.Where, Clients: r.Clients, Rounds: r.Rounds, OK: true, x: r.X}
+	if s.x == "" {
+		s.x = Time
+	}
 	r.mu.Lock()
 	s.now = r.now
 	floor := r.spent / time.Duration(max(1, r.puts))
-	arms := make([]arm, len(r.arms))
+	arms, current := make([]arm, len(r.arms)), -1
 	for i, a := range r.arms {
+		if a == r.at {
+			current = i
+		}
 		arms[i] = arm{Way: a.Way, seen: slices.Clone(a.seen), result: a.result}
 	}
 	r.mu.Unlock()
 
 	s.Put = millis(floor)
-	for _, a := range arms {
+	for i, a := range arms {
 		stands := a.stands(floor)
+		if i == current {
+			s.done = stands.Updates
+			s.left = time.Duration(float64(stands.Each) * float64(time.Millisecond) * float64(s.Clients*s.Rounds-s.done))
+		}
 		s.Arms = append(s.Arms, stands)
 		s.OK = s.OK && (!stands.locked || stands.safe())
 	}
@@ -101,22 +115,49 @@ func (a *arm) stands(floor time.Duration) *ArmStanding {
 	return s
 }
 
-// Now is what is going on.
-func (s *Standing) Now() string { return s.now }
+// Now is what is going on, and how long that takes yet.
+func (s *Standing) Now() string {
+	if s.done == 0 {
+		return s.now
+	}
+	now := fmt.Sprintf("%s: %d of %d updates", s.now, s.done, s.Clients*s.Rounds)
+	if s.left >= time.Second {
+		now += fmt.Sprintf(", about %d s left", int(s.left.Seconds()+0.5))
+	}
+	return now
+}
 
 // safe tells whether the counter is what the updates have made of it.
 func (a *ArmStanding) safe() bool { return a.Counter == 0 && a.Lost == 0 }
 
-// chart is the counter after each update. The x axis counts updates and not seconds, which one arm needs
-// many more of than another: that way the picture of a race that goes on grows at a known scale, and
-// says how far it is.
-func (a *ArmStanding) chart(s *Standing) plot.Chart {
+// chart is the counter after each update.
+func (a *ArmStanding) chart(s *Standing, axis Axis) plot.Chart {
 	points := []plot.Point{{}} // zero at the start
+	last := 0.0
 	for i, u := range a.Course {
-		points = append(points, plot.Point{X: float64(i + 1), Y: float64(u.Value)})
+		x := float64(i + 1)
+		if axis == Time {
+			x = max(last, float64(u.At)/1000) // answers can overtake one another
+		}
+		points = append(points, plot.Point{X: x, Y: float64(u.Value)})
+		last = x
 	}
-	return plot.Chart{
-		Title: a.title, XLabel: "updates", XTo: float64(s.Clients * s.Rounds), Steps: true,
-		Series: []plot.Series{{Name: a.title, Points: points}},
+	title := a.title
+	if a.Updates > 0 {
+		title = fmt.Sprintf("%s: %d lost", a.title, a.Lost)
 	}
+	return plot.Chart{Title: title, XLabel: string(axis), XTo: s.longest(axis), Steps: true, Series: []plot.Series{{Name: a.title, Points: points}}}
+}
+
+// longest is where the x axis of all curves ends. That of the updates is known from the beginning; that of
+// the time grows.
+func (s *Standing) longest(x Axis) float64 {
+	if x == Updates {
+		return float64(s.Clients * s.Rounds)
+	}
+	longest := 0.0
+	for _, a := range s.Arms {
+		longest = max(longest, float64(a.Took))
+	}
+	return longest
 }

@@ -45,6 +45,9 @@ func New(stdout, stderr io.Writer) *Printer {
 // Rewrites tells whether stdout is a terminal whose lines may be replaced.
 func (p *Printer) Rewrites() bool { return p.rewrites }
 
+// Width is that of lines for people.
+func (p *Printer) Width() int { return p.width }
+
 // Size is that of the terminal that stdout is, or else 80 by 24.
 func (p *Printer) Size() (width, height int) {
 	if f := terminal(p.stdout); f != nil {

@@ -14,6 +14,19 @@ func Count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
+// Width is how many columns a text takes, without what a Palette put around it.
+func Width(text string) int {
+	n := 0
+	for {
+		plain, painted, ok := strings.Cut(text, "\033[")
+		n += utf8.RuneCountInString(plain)
+		if !ok {
+			return n
+		}
+		_, text, _ = strings.Cut(painted, "m")
+	}
+}
+
 // Wrap breaks each line of a text that is longer than width columns between words. What follows is
 // indented as the line is, and by hang columns more. A word that is too long stays whole: it may be an
 // address or a command to copy.
@@ -26,17 +39,20 @@ func Wrap(text string, width, hang int) string {
 }
 
 func wrapLine(line string, width, hang int) string {
-	if utf8.RuneCountInString(line) <= width {
+	if Width(line) <= width {
 		return line
 	}
-	indent := len(line) - len(strings.TrimLeft(line, " "))
+	text := strings.TrimLeft(line, " ")
+	indent := len(line) - len(text)
 	next := "\n" + strings.Repeat(" ", indent+hang)
 	var b strings.Builder
-	column := 0
-	for word := range strings.SplitSeq(line, " ") { // several spaces are kept as they are
-		n := utf8.RuneCountInString(word)
+	b.WriteString(line[:indent])
+	column, begins := indent, true
+	for word := range strings.SplitSeq(text, " ") { // several spaces are kept as they are
+		n := Width(word)
 		switch {
-		case b.Len() == 0:
+		case begins:
+			begins = false
 		case word != "" && column > indent+hang && column+1+n > width:
 			wrapped := strings.TrimRight(b.String(), " ")
 			b.Reset()

@@ -21,7 +21,7 @@ func walkLock(ctx context.Context, s *stage) error {
 	}
 	s.check(ends[0][3] != "0", "without a lock updates are lost: %s of 100", ends[0][3])
 	for _, end := range ends[1:] {
-		s.check(end[2] == "0" && end[3] == "0", "with the %s none is, and the counter ends at 0, after %s ms an update", end[1], end[4])
+		s.check(end[2] == "0" && end[3] == "0", "with the %s none is: the counter ends at 0, %s ms an update", end[1], end[4])
 	}
 	return nil
 }

@@ -12,88 +12,115 @@ import (
 // shopServices are those of examples/shop.
 func shopServices() []string { return []string{"catalog", "stock", "front"} }
 
-func walkShop(ctx context.Context, s *stage) error {
-	instances := make(map[string]*program)
+// shop is the running services of examples/shop, and a load generator that calls them.
+type shop struct {
+	*stage
+	instances map[string]*program
+	load      *program
+	lines     int // of the load generator that have been seen
+}
+
+// openShop starts instances, which are called SERVICE or "SERVICE 2", and the load generator.
+func openShop(ctx context.Context, s *stage, names ...string) (b *shop, err error) {
+	b = &shop{stage: s, instances: make(map[string]*program)}
 	defer func() {
-		for _, p := range instances {
-			p.kill()
+		if err != nil {
+			b.close()
 		}
 	}()
-	for _, name := range []string{"catalog", "catalog 2", "stock", "stock 2", "front", "front 2"} {
+	for _, name := range names {
 		service, _, _ := strings.Cut(name, " ")
 		p, err := s.start("shop", service)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		instances[name] = p
+		b.instances[name] = p
 		if _, err := p.says(ctx, 0, "is registered"); err != nil {
+			return nil, err
+		}
+	}
+	if b.load, err = s.start("shop", "buy"); err != nil {
+		return nil, err
+	}
+	return b, b.answers(ctx, 1)
+}
+
+func (b *shop) close() {
+	for _, p := range b.instances {
+		p.kill()
+	}
+	if b.load != nil {
+		b.load.kill()
+	}
+}
+
+// answers waits for more lines of the load generator: it prints one each second.
+func (b *shop) answers(ctx context.Context, lines int) error {
+	for range lines {
+		var err error
+		if b.lines, err = b.load.says(ctx, b.lines, " answers"); err != nil {
 			return err
 		}
 	}
-	customer, err := s.start("shop", "buy")
-	if err != nil {
-		return err
-	}
-	defer customer.kill()
-	told, err := customer.says(ctx, 0, " answers")
-	if err != nil {
-		return err
-	}
-	s.check(true, "each is registered once its health check has passed, and the customer is served")
+	return nil
+}
 
-	instances["catalog"].kill()
-	instances["stock"].kill()
-	if told, err = s.meanwhile(ctx, customer, told, "kill -9: one catalog and one stock"); err != nil {
+// sum ends the load generator. It is how many requests were answered, and how many failed.
+func (b *shop) sum(ctx context.Context) (answered, failed int, err error) {
+	if err := b.answers(ctx, 1); err != nil {
+		return 0, 0, err
+	}
+	if err := b.load.interrupt(); err != nil {
+		return 0, 0, err
+	}
+	text, err := b.load.wait(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	end := regexp.MustCompile(`in all (\d+) answers, (\d+) failed`).FindStringSubmatch(text)
+	if end == nil {
+		return 0, 0, fmt.Errorf("no sum in the output of %s", b.load.name)
+	}
+	answered, _ = strconv.Atoi(end[1]) // they are digits
+	failed, _ = strconv.Atoi(end[2])
+	return answered, failed, nil
+}
+
+func walkShop(ctx context.Context, s *stage) error {
+	b, err := openShop(ctx, s, "catalog", "catalog 2", "stock", "stock 2", "front", "front 2")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	s.check(true, "each instance is registered once its health check has passed, and requests are answered")
+
+	s.does("kill -9: one catalog and one stock")
+	b.instances["catalog"].kill()
+	b.instances["stock"].kill()
+	if err := b.answers(ctx, 3); err != nil {
 		return err
 	}
 	s.does("SIGTERM: one front")
-	_ = instances["front"].cmd.Process.Signal(syscall.SIGTERM)
-	if _, err := instances["front"].says(ctx, 0, "has left"); err != nil {
+	_ = b.instances["front"].cmd.Process.Signal(syscall.SIGTERM)
+	if _, err := b.instances["front"].says(ctx, 0, "has left"); err != nil {
 		return err
 	}
 	s.check(true, "the front that was told to stop said that it drains, and left")
 	if s.Place.Own != nil {
-		leader := s.Place.Own.Leader()
-		if _, err := s.Place.Own.Kill(ctx, leader); err != nil {
-			return err
-		}
-		if told, err = s.meanwhile(ctx, customer, told, "kill -9: "+leader+", etcd's leader"); err != nil {
-			return err
-		}
-		if _, err := s.Place.Own.Start(ctx, leader); err != nil {
+		if err := s.withoutLeader(ctx, func() error { return b.answers(ctx, 3) }); err != nil {
 			return err
 		}
 	}
-	if _, err := customer.says(ctx, told, " answers"); err != nil {
+	answered, failed, err := b.sum(ctx)
+	if err != nil {
 		return err
 	}
-	if err := customer.interrupt(); err != nil {
-		return err
-	}
-	out, _ := customer.wait(ctx)
-	end := regexp.MustCompile(`in all (\d+) answers, (\d+) failed`).FindStringSubmatch(out)
-	if end == nil {
-		return fmt.Errorf("no sum in the output of %s", customer.name)
-	}
-	answers, _ := strconv.Atoi(end[1]) // they are digits
-	s.check(answers > 500 && end[2] == "0", "of %s requests %s failed", end[1], end[2])
+	s.check(answered > 500 && failed == 0, "of %d requests %d failed", answered, failed)
 	for _, name := range []string{"catalog 2", "stock 2", "front 2"} {
-		if err := instances[name].interrupt(); err != nil {
+		if err := b.instances[name].interrupt(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	s.check(true, "Ctrl-C ends the others")
 	return nil
-}
-
-// meanwhile lets the customer go on for some seconds after a fault.
-func (s *stage) meanwhile(ctx context.Context, customer *program, told int, fault string) (int, error) {
-	s.does("%s", fault)
-	for range 3 {
-		var err error
-		if told, err = customer.says(ctx, told, " answers"); err != nil {
-			return told, err
-		}
-	}
-	return told, nil
 }
