@@ -55,10 +55,11 @@ var arrows = map[string][]string{
 	"discovery/httptransport": {"discovery", "internal/quote", "internal/cause"},
 	"metrics":                 {"lease", "lock", "election", "mirror", "registry", "discovery", "discovery/httptransport"},
 
-	"internal/means":   {},                                                    // for tests
-	"internal/safety":  {},                                                    // a test
-	"internal/mutants": {},                                                    // a test of tests
-	"internal/matrix":  {"discovery/grpcresolver", "discovery/httptransport"}, // a test
+	"internal/means":     {},                                                    // for tests
+	"internal/queuetest": {},                                                    // for tests
+	"internal/safety":    {},                                                    // a test
+	"internal/mutants":   {},                                                    // a test of tests
+	"internal/matrix":    {"discovery/grpcresolver", "discovery/httptransport"}, // a test
 
 	"examples/basic":    {"client"},
 	"examples/watch":    {"client"},
@@ -105,7 +106,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 			return nil
 		}
 		if isTest {
-			allowed = append(slices.Clone(allowed), "internal/means", "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", "election", pkg)
+			allowed = append(slices.Clone(allowed), "internal/means", "internal/queuetest", "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", "election", pkg)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/queuetest"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -129,14 +130,7 @@ func TestLeadingAndWaitingCostNoRequests(t *testing.T) {
 		}()
 	}
 	candidates(t, shared, prefix+"one", many+1)
-	for ctx, was := bounded(t), int64(-1); sent.requests.Load() != was; { // what is watched from a second on is
-		was = sent.requests.Load()
-		select {
-		case <-time.After(2 * time.Second):
-		case <-ctx.Done():
-			t.Fatal("requests are made all the time")
-		}
-	}
+	queuetest.AwaitQuiet(t, &sent.requests)
 	sent.reset()
 	began := time.Now()
 	<-time.After(5 * time.Second) // in which all are idle

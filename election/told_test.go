@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"testing"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/queuetest"
 )
 
 // ways are how others end a term.
@@ -32,6 +31,7 @@ var ways = map[string]func(ctx context.Context, cli *clientv3.Client, key string
 }
 
 func TestATermThatSomebodyEndsIsToldAtOnce(t *testing.T) {
+	t.Parallel()
 	for way, end := range ways {
 		for _, age := range []time.Duration{0, 1500 * time.Millisecond} { // before and after its key is watched
 			t.Run(way+" after "+age.String(), func(t *testing.T) {
@@ -58,74 +58,31 @@ func TestATermThatSomebodyEndsIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// The figure of how soon a loss is told, beside a Put.
 func TestALossIsToldWithinTwoPuts(t *testing.T) {
 	if race {
 		t.Skip("a figure")
 	}
 	cli, prefix := etcdtest.New(t)
 	other, _ := counting(t, cli.Endpoints())
-	const rounds, n = 3, 9
-	type led struct {
-		*election.Term
-		on clientv3.LeaseID
-	}
-	losses := make(map[string][]led)
+	losses := make(map[string][]queuetest.Held)
 	for way := range ways {
-		for i := range rounds * n {
+		for i := range queuetest.MeasureHolds {
 			term := campaign(t, newElection(t, cli, fmt.Sprint(prefix, way, i)), "x")
 			resp, err := other.Get(bounded(t), term.Key())
 			if err != nil {
 				t.Fatal(err)
 			}
-			losses[way] = append(losses[way], led{term, clientv3.LeaseID(resp.Kvs[0].Lease)})
-			term.Done()
+			losses[way] = append(losses[way], queuetest.Held{Key: term.Key(), Lease: clientv3.LeaseID(resp.Kvs[0].Lease), Done: term.Done()})
 		}
 	}
-	<-time.After(1500 * time.Millisecond) // their keys are watched from a second on; nothing tells
+	<-time.After(1500 * time.Millisecond) // their keys are watched from a second on, and nothing shows when
 	for way, terms := range losses {
-		t.Run(way, func(t *testing.T) {
-			best := math.Inf(1)
-			for round := range slices.Chunk(terms, n) { // the best one counts: the machine has other work
-				var puts, tolds []time.Duration
-				for _, term := range round {
-					began := time.Now()
-					if _, err := other.Put(bounded(t), prefix+"put", "x"); err != nil {
-						t.Fatal(err)
-					}
-					puts = append(puts, time.Since(began))
-					began = time.Now()
-					var err error
-					if way == "deleted" {
-						_, err = other.Delete(bounded(t), term.Key())
-					} else {
-						_, err = other.Revoke(bounded(t), term.on)
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-					answered := time.Since(began)
-					<-term.Done()
-					told := time.Since(began)
-					if way != "deleted" { // that itself takes etcd about two Puts; it counts as one
-						told += puts[len(puts)-1] - answered
-					}
-					tolds = append(tolds, told)
-				}
-				slices.Sort(puts)
-				slices.Sort(tolds)
-				put, told := puts[n/2], tolds[n/2]
-				t.Logf("told within %v, %.2f × a Put (%v)", told, float64(told)/float64(put), put)
-				best = min(best, float64(told)/float64(put))
-			}
-			if best > 2 {
-				t.Errorf("%.2f × a Put, want 2", best)
-			}
-		})
+		t.Run(way, func(t *testing.T) { queuetest.ToldWithinTwoPuts(t, other, prefix, way == "revoked", terms) })
 	}
 }
 
 func TestRunIsToldOfADeletion(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	e := election.New(cli, prefix+"election", nil)
 	defer e.Close()

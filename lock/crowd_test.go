@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/queuetest"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
 )
@@ -213,20 +214,6 @@ func TestACrowdHasItsTurnsInOrderAndLosesNoLease(t *testing.T) {
 	t.Run("each its own lease", func(t *testing.T) { handOvers(t, "each its own Mutex", smallCrowd/4, true) })
 }
 
-// settled waits until nothing has been counted for more than a second: a second after it began to wait
-// an entry opens a watch of its own, and may look.
-func settled(t *testing.T, counted *atomic.Int64) {
-	t.Helper()
-	for ctx, was := bounded(t), int64(-1); counted.Load() != was; {
-		was = counted.Load()
-		select {
-		case <-time.After(2 * time.Second):
-		case <-ctx.Done():
-			t.Fatal("requests are made all the time")
-		}
-	}
-}
-
 // idle returns how many requests a crowd makes that waits.
 func idle(t *testing.T, kind string, n int, asks time.Duration) {
 	t.Helper()
@@ -235,7 +222,7 @@ func idle(t *testing.T, kind string, n int, asks time.Duration) {
 	keeper := lease.NewKeeper(cli, nil)
 	t.Cleanup(func() { keeper.Close() })
 	leave, turns, done := gather(t, cli, prefix+"lock", kind, n, keeper)
-	settled(t, requests) // whoever looks because it waits for long has done so
+	queuetest.AwaitQuiet(t, requests)
 	requests.Store(0)
 	watches.Store(0)
 	began := time.Now()
@@ -258,6 +245,7 @@ func idle(t *testing.T, kind string, n int, asks time.Duration) {
 }
 
 func TestWaitingCostsNoRequests(t *testing.T) {
+	t.Parallel()
 	var all sync.WaitGroup // side by side, as they do nothing
 	defer all.Wait()
 	run := func(name string, f func(t *testing.T)) { all.Go(func() { t.Run(name, f) }) }
@@ -397,6 +385,7 @@ func TestACrowdOfWhichEveryOtherOneGivesUpGoesOn(t *testing.T) {
 
 // A writer reads who is ahead, and while the answer is under way the watch tells that all of them are gone.
 func TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	other := another(t, cli)
 	name := prefix + "lock"

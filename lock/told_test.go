@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/queuetest"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
 )
@@ -96,6 +96,7 @@ var ways = map[string]func(t testing.TB, cli *clientv3.Client, key string){
 }
 
 func TestAHoldThatSomebodyEndsIsToldAtOnce(t *testing.T) {
+	t.Parallel()
 	for way, end := range ways {
 		for _, kind := range kindsOfHolds {
 			t.Run(way+"/"+kind.name, func(t *testing.T) {
@@ -139,6 +140,7 @@ func another(t testing.TB, cli *clientv3.Client) *clientv3.Client {
 
 // The first second needs no request; what happened in it is found out when it is over.
 func TestAHoldThatWasDeletedInItsFirstSecondIsToldAfterIt(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	h := acquire(t, mutex(t, cli, prefix+"lock"))
 	if _, err := cli.Delete(bounded(t), h.Key()); err != nil {
@@ -163,6 +165,7 @@ func isOver(t *testing.T, h *lock.Hold) {
 
 // After a second etcd is asked to write since when it is held, and with that whether it is there.
 func TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld(t *testing.T) {
+	t.Parallel()
 	for what, test := range map[string]struct {
 		says  error
 		early bool // it is deleted before
@@ -200,6 +203,7 @@ func TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld(t *test
 }
 
 func TestDoIsToldOfADeletion(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	err := mutex(t, cli, prefix+"lock").Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
 		watched(t, cli, h)
@@ -255,6 +259,7 @@ func TestAReleaseIsNotTakenForALoss(t *testing.T) {
 }
 
 func TestAWaiterWhoseEntryIsDeletedIsToldAtOnce(t *testing.T) {
+	t.Parallel()
 	for what, ahead := range map[string]int{"next": 1, "far from its turn": 6} {
 		t.Run(what, func(t *testing.T) {
 			cli, prefix := etcdtest.New(t)
@@ -287,19 +292,14 @@ func TestAWaiterWhoseEntryIsDeletedIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// The figure of how soon a loss is told, beside a Put.
 func TestALossIsToldWithinTwoPuts(t *testing.T) {
 	if race {
 		t.Skip("a figure")
 	}
 	cli, prefix := etcdtest.New(t)
 	other := another(t, cli)
-	const rounds, n = 3, 9
-	type held struct {
-		*lock.Hold
-		on clientv3.LeaseID
-	}
-	losses := make(map[string][]held) // by how and what
+	losses := make(map[string][]queuetest.Held) // by way and kind
+	var mu sync.Mutex
 	var done sync.WaitGroup
 	for _, kind := range kindsOfHolds {
 		if !slices.Contains([]string{"Mutex", "RWMutex to read", "Semaphore"}, kind.name) {
@@ -307,58 +307,29 @@ func TestALossIsToldWithinTwoPuts(t *testing.T) {
 		}
 		for _, way := range []string{"deleted", "revoked"} {
 			what := way + " " + kind.name
-			for i := range rounds * n {
+			for i := range queuetest.MeasureHolds {
 				h := kind.acquire(t, cli, fmt.Sprint(prefix, what, i))
-				losses[what] = append(losses[what], held{h, clientv3.LeaseID(leaseOf(t, other, h.Key()))})
-				done.Go(func() { watched(t, other, h); h.Done() })
+				on := clientv3.LeaseID(leaseOf(t, other, h.Key()))
+				done.Go(func() {
+					watched(t, other, h)
+					mu.Lock()
+					defer mu.Unlock()
+					losses[what] = append(losses[what], queuetest.Held{Key: h.Key(), Lease: on, Done: h.Done()})
+				})
 			}
 		}
 	}
 	done.Wait()
 	for what, holds := range losses {
 		t.Run(what, func(t *testing.T) {
-			best := math.Inf(1)
-			for round := range slices.Chunk(holds, n) { // the best one counts: the machine has other work
-				var puts, tolds []time.Duration
-				for _, h := range round {
-					began := time.Now()
-					if _, err := other.Put(bounded(t), prefix+"put", "x"); err != nil {
-						t.Fatal(err)
-					}
-					puts = append(puts, time.Since(began))
-					began = time.Now()
-					var err error
-					if strings.HasPrefix(what, "deleted") {
-						_, err = other.Delete(bounded(t), h.Key())
-					} else {
-						_, err = other.Revoke(bounded(t), h.on)
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
-					answered := time.Since(began)
-					<-h.Done()
-					told := time.Since(began)
-					if !strings.HasPrefix(what, "deleted") { // that itself takes etcd about two Puts; it counts as one
-						told += puts[len(puts)-1] - answered
-					}
-					tolds = append(tolds, told)
-				}
-				slices.Sort(puts)
-				slices.Sort(tolds)
-				put, told := puts[n/2], tolds[n/2]
-				t.Logf("told within %v, %.2f × a Put (%v)", told, float64(told)/float64(put), put)
-				best = min(best, float64(told)/float64(put))
-			}
-			if best > 2 {
-				t.Errorf("%.2f × a Put, want 2", best)
-			}
+			queuetest.ToldWithinTwoPuts(t, other, prefix, strings.HasPrefix(what, "revoked"), holds)
 		})
 	}
 }
 
 // The entry is gone, and another client has made a key of the same name, before the removal comes.
 func TestAnEntryIsNotRemovedByItsName(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	other := another(t, cli)
 	name := prefix + "lock"
