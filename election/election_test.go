@@ -3,6 +3,7 @@ package election_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"iter"
 	"os"
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(leaderEnv); endpoints != "" {
 		os.Exit(lead(strings.Split(endpoints, ",")))
 	}
+	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 
@@ -218,7 +220,7 @@ func TestObserveYieldsEachLeaderAndVacancies(t *testing.T) {
 	}
 }
 
-// Fault 8, waiting: the lease of a candidate dies, and then the leader goes.
+// The lease of a waiting candidate is revoked, and then the leader resigns.
 func TestACandidateWhoseLeaseDiedIsNeverElected(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs"
@@ -240,8 +242,8 @@ func TestACandidateWhoseLeaseDiedIsNeverElected(t *testing.T) {
 	candidates(t, cli, name, 0)
 }
 
-// Fault 8, leading.
 func TestALeaderWhoseLeaseIsRevokedIsTold(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	e := newElection(t, cli, prefix+"jobs")
 	term := campaign(t, e, "a")
@@ -279,7 +281,6 @@ func TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites(t *testing.T) {
 	candidates(t, cli, prefix+"jobs", 0)
 }
 
-// Fault 10.
 func TestWhoGivesUpWaitingIsNoCandidate(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs"
@@ -332,6 +333,7 @@ func (r refused) Else(...clientv3.Op) clientv3.Txn       { return r }
 func (r refused) Commit() (*clientv3.TxnResponse, error) { return nil, rpctypes.ErrNoSpace }
 
 func TestRunOutlivesThatEtcdIsFull(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	kv := &full{KV: cli.KV}
 	cli.KV = kv
@@ -363,7 +365,6 @@ func TestBadNamesAreRefusedBeforeAnythingIsSent(t *testing.T) {
 	}
 }
 
-// Fault 35.
 func TestAThousandRoundsLeaveNothingBehind(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	before, err := cli.Leases(bounded(t))

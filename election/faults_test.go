@@ -65,6 +65,7 @@ func process(t *testing.T, endpoints []string) *exec.Cmd {
 }
 
 func TestAnotherOneIsElectedWhenTheLeadersProcessIsKilled(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	leader := process(t, c.Endpoints())
@@ -86,9 +87,10 @@ func TestAnotherOneIsElectedWhenTheLeadersProcessIsKilled(t *testing.T) {
 	resign(t, r.term)
 }
 
-// Fault 9: etcd's leader is killed again and again. Terms increase, and of two leaders that may
-// believe to be one etcd accepts the writes of one.
+// etcd's leader is killed again and again. Tokens increase with each term, and of two processes that
+// both believe that they lead, etcd accepts the writes of only one.
 func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	ctx, stop := context.WithCancel(t.Context())
@@ -184,8 +186,9 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 	}
 }
 
-// Fault 11: the observer is cut off, the leader changes twice, and history is compacted away.
+// The observer is cut off, the leader changes twice, and history is compacted away.
 func TestAnObserverThatMissedEverythingShowsTheNewLeaderAndNoOldOne(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	gate := etcdtest.NewGate(t, c.Endpoints()[0])
 	seen, err := clientv3.New(clientv3.Config{Endpoints: []string{gate.Addr()}, Logger: zap.NewNop()})

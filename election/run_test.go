@@ -28,6 +28,7 @@ func TestRunEndsWithItsFunctionsErrorWhateverItIs(t *testing.T) {
 }
 
 func TestRunCampaignsAgainAndNeverCallsTwiceAtOnce(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	e := newElection(t, cli, prefix+"jobs")
 	var calls, at atomic.Int32
@@ -67,6 +68,7 @@ func TestRunCampaignsAgainAndNeverCallsTwiceAtOnce(t *testing.T) {
 }
 
 func TestACallbackThatHangsSeesItsContextEndAndNobodyIsCalledBesideIt(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	e, other := newElection(t, cli, prefix+"jobs"), newElection(t, cli, prefix+"jobs")
 	told, free := make(chan struct{}), make(chan struct{})

@@ -22,8 +22,9 @@ type outcome struct {
 	err      error
 }
 
-// Fault 25: a member is killed amid Commits. What one says of itself is true: done is there, once, at
-// that revision; lost and failed is not there; only ErrUnknown may be either.
+// Members are killed while Commits are under way. What a Commit returns is true: after a success its
+// write is there, once, at that revision; after ErrLost or another error it is not there; only after
+// ErrUnknown it may be either.
 func TestWhatCommitsSayIsTrueThoughMembersAreKilled(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)

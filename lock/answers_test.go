@@ -204,6 +204,7 @@ func (deaf) Watch(ctx context.Context, _ string, _ ...clientv3.OpOption) clientv
 }
 
 func TestACommitWhoseFateCannotBeFoundOutIsUnknown(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	r := rig(cli)
 	cli.Watcher = deaf{cli.Watcher}
@@ -272,6 +273,7 @@ func TestACommitIsNotRefusedForWhoWaits(t *testing.T) {
 
 // A key that is given back twice is two holders'.
 func TestAKeyIsGivenBackOnce(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	keeper := lease.NewKeeper(cli, nil)
 	defer keeper.Close()
@@ -379,6 +381,7 @@ func (l lagging) Watch(_ context.Context, key string, _ ...clientv3.OpOption) cl
 // Keys are used again: a member that lags behind still tells of the end of an entry before, and
 // does not have those of now.
 func TestWhatAMemberSaysThatLagsBehindEndsNoWait(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	a := mutex(t, cli, name)

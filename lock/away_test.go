@@ -15,6 +15,7 @@ import (
 
 // It has no lease yet, and must not wait for one as long as the outage lasts.
 func TestTryAcquireDoesNotWaitForALeaseWhileEtcdIsAway(t *testing.T) {
+	t.Parallel()
 	addr := etcdtest.Addr(t)
 	cli, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, Logger: zap.NewNop()})
 	if err != nil {

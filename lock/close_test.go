@@ -77,6 +77,7 @@ func TestCloseWaitsForWhatIsBeingRemoved(t *testing.T) {
 }
 
 func TestAcquireEndsWithItsContextWhileTheReleaseBeforeItIsUnderWay(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	gate, through := gated(t, cli)
 	m := mutex(t, through, prefix+"lock")

@@ -228,6 +228,7 @@ func TestATryOnALeaseThatWasRevokedTakesAnotherOne(t *testing.T) {
 
 // What Do's context ends with is not what its Commit came to.
 func TestAnUnknownOutcomeWithinDoIsNoLoss(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	kv := cli.KV
 	r := rig(cli)
@@ -258,6 +259,7 @@ func TestAnUnknownOutcomeWithinDoIsNoLoss(t *testing.T) {
 
 // A hold that is lost is its owner's until it is released: the Mutex waits for that.
 func TestALostHoldThatWasNotReleasedIsSaidToBeInTheWay(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	m := mutex(t, cli, prefix+"lock")
 	h := acquire(t, m)

@@ -168,6 +168,7 @@ func TestAReaderCostsNoMoreThanItsOwnEntry(t *testing.T) {
 }
 
 func TestManyReadersAreWaitedForByOneWriter(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	m := rwmutex(t, cli, name)
@@ -315,7 +316,7 @@ func TestWhoGivesUpWaitingLeavesTheOthersTheirTurn(t *testing.T) {
 	}
 }
 
-// Fault 8, with the kinds that have no line in this process.
+// The kinds whose calls wait in etcd by themselves.
 func TestAWaiterWhoseLeaseIsRevokedIsLost(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	sem := semaphore(t, cli, prefix+"sem", 1)
@@ -347,7 +348,6 @@ func TestAWaiterWhoseLeaseIsRevokedIsLost(t *testing.T) {
 	}
 }
 
-// Fault 35.
 func TestAThousandRoundsLeaveNothingBehind(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	before, err := cli.Leases(bounded(t))

@@ -78,6 +78,7 @@ func sameTexts(t testing.TB, got, want []string) {
 }
 
 func TestEntriesSayWhoHoldsAndWhoWaits(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs/nightly"
 	m := withOptions(t, cli, name, lock.Options{TTL: 5 * time.Second, Data: "job <7> \x00 of é"})
@@ -158,6 +159,7 @@ func TestEntriesOfAResumedHoldAreKnown(t *testing.T) {
 
 // What a list says of an entry is what the entry's owner sees.
 func TestTheStateOfAnEntryIsWhetherItIsHeld(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	check := func(t *testing.T, name string, all []*waiter, want []string) {
 		t.Helper()

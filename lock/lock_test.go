@@ -243,6 +243,7 @@ func TestTryAcquireWritesNothingWhereItIsTaken(t *testing.T) {
 }
 
 func TestAHoldThatLastsTellsSinceWhen(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	m := mutex(t, cli, prefix+"lock")
 	h := acquire(t, m)

@@ -12,7 +12,6 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-// Fault 8.
 func TestARevokedLeaseEndsHoldAndWaiter(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	a, b := mutex(t, cli, prefix+"lock"), mutex(t, cli, prefix+"lock")
@@ -60,6 +59,7 @@ func TestARevokedLeaseEndsHoldAndWaiter(t *testing.T) {
 }
 
 func TestDoEndsItsContextWhenTheLockIsLost(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	m := mutex(t, cli, prefix+"lock")
 	err := m.Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {

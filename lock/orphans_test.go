@@ -100,6 +100,7 @@ func TestAResumeWithoutAnAnswerKeepsNobodyOut(t *testing.T) {
 
 // The earlier process's word on its hold comes when another one has resumed it.
 func TestALateNoteDoesNotUndoAResume(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	elsewhere, _ := etcdtest.New(t)
 	name := prefix + "lock"

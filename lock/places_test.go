@@ -246,6 +246,7 @@ func (w *waiter) isLost(t *testing.T) {
 // All watches of a client end, and are opened again. Before those of the last waiter are open, another
 // one reads the queue for all: then the last has another one before it, whose watch is not open.
 func TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	cli := another(t, shared)
@@ -287,6 +288,7 @@ func TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing(t *testing.T) 
 
 // The one before a waiter is deleted, and then it is heard that one ahead of both was deleted earlier.
 func TestAWaiterThatTakesOverAPlaceHearsOfEarlierDeletions(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	cli := another(t, shared)
@@ -306,6 +308,7 @@ func TestAWaiterThatTakesOverAPlaceHearsOfEarlierDeletions(t *testing.T) {
 // While a waiter reads whether the one before it is there, that is deleted. What was read is not of the
 // one that is before it then.
 func TestAWaiterThatTakesOverAPlaceWhileItReadsHearsOfEarlierDeletions(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	cli := another(t, shared)

@@ -58,6 +58,7 @@ func TestSizesThatCannotBeAreRefused(t *testing.T) {
 
 // The smallest size among those who are in, and who comes, counts.
 func TestASizeIsChangedByThoseWhoComeWithAnotherOne(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	for what, sizes := range map[string]struct{ old, now int }{"larger": {2, 4}, "smaller": {4, 2}} {
 		t.Run(what, func(t *testing.T) {
@@ -135,6 +136,7 @@ func TestAWrongSizeHasNobodyRefused(t *testing.T) {
 
 // Whoever can write a key below the name can keep others out, and cannot let them in.
 func TestAKeyThatCannotBeRightTakesAllOfASemaphore(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	for _, key := range []string{
 		"0.-1000of3", "0-0.-1000of3", "0-0.0of3", "0-0.4of3", "0-0.1of0", "0-0.+1of3", "0-0.01of3", "0-0.1of99999", "0-0.1of3x", "0-0.1of3.1of3",
@@ -170,6 +172,7 @@ func TestTwoKeysThatTakeAllOfASemaphoreTakeAllOfIt(t *testing.T) {
 }
 
 func TestReadersWaitForKeysThatAreNotReaders(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	for _, key := range []string{"0", "by-hand", "r", "r-0", "rx-0", "running", "s", "zz", "~"} {
 		name := prefix + "lock" + key

@@ -147,6 +147,7 @@ func closeWhatTried(t *testing.T, cli *clientv3.Client) {
 // The next in line has given up, so that its turn, which comes with the answer to a Release, ends in the
 // background. etcd does not answer the Release.
 func TestShutdownWaitsForNoAnswerToARelease(t *testing.T) {
+	t.Parallel()
 	for what, own := range map[string]bool{"with leases of its own": true, "beside a shared Keeper": false} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

@@ -36,6 +36,7 @@ func follower(t testing.TB, c *cluster.Cluster) (name, endpoint string, others [
 // The watch is open, on a member that then says nothing any more, or is cut off from the others and still
 // answers what it is asked.
 func TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing(t *testing.T) {
+	t.Parallel()
 	for what, fault := range map[string]func(*cluster.Cluster, context.Context, string) (*cluster.Change, error){
 		"paused": (*cluster.Cluster).Pause, "blackholed": (*cluster.Cluster).Blackhole, "isolated": (*cluster.Cluster).Isolate,
 	} {

@@ -52,6 +52,7 @@ func (w *slowWatch) Watch(ctx context.Context, key string, opts ...clientv3.OpOp
 
 // Two turns end before a waiter hears that it waits: what it reads is not older than the last.
 func TestWhatIsReadIsAsNewAsAllThatWasAhead(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name, counter := prefix+"lock", prefix+"counter"
 	c, err := clientv3.New(clientv3.Config{Endpoints: cli.Endpoints(), Logger: zap.NewNop()})
@@ -179,6 +180,7 @@ func (d *unheeding) Watch(ctx context.Context, key string, opts ...clientv3.OpOp
 }
 
 func TestALingeringEntryIsGivenUpThoughItsWatchIsSilent(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	other, err := clientv3.New(clientv3.Config{Endpoints: cli.Endpoints(), Logger: zap.NewNop()})
 	if err != nil {
