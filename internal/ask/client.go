@@ -20,6 +20,7 @@ type Client struct {
 	conns    conns
 	gate     gate
 	farewell farewell
+	values   sync.Map // see Value
 }
 
 // clients has the state of each client that is not closed. See docs/adr/0005.

@@ -2,43 +2,43 @@ package mutants_test
 
 var queueMutants = []mutant{
 	{"nobody looks at the lease when the entry has come", "internal/queue/wait.go", []string{
-		"	if q.turn(e) && e.Lease.Err() == nil {", "	if q.turn(e) {",
+		"	if q.takeTurn(e) && e.Lease.Err() == nil {", "	if q.takeTurn(e) {",
 	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
 	{"nobody looks at the lease after waking", "internal/queue/wait.go", []string{
-		"	held, cancel := lifetime(ctx, e.Lease)\n", "	held, cancel := context.WithCancel(ctx)\n",
+		"	leased, cancel := ask.Until(ctx, e.Lease.Done(), nil)\n", "	leased, cancel := context.WithCancel(ctx)\n",
 		"	if lost := e.Lease.Err(); lost != nil {", "	if lost := e.Lease.Err(); lost != nil && err != nil {",
 	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
-	{"few wait without looking once the watch is open", "internal/queue/wait.go", []string{
-		"		missed := e.at < from\n", "		missed := from < 0\n",
+	{"few wait without sharedRead once the watch is open", "internal/queue/wait.go", []string{
+		"		missed := e.ahead.at < from\n", "		missed := from < 0\n",
 	}, "lock", "TestADeletionBeforeTheWatchOpensIsNotMissed"},
-	{"a member that lags behind ends a wait", "internal/queue/view.go", []string{
-		"ok && !e.held && revision > e.at {", "ok && !e.held && revision > 0 {",
+	{"a member that lags behind ends a wait", "internal/queue/deletions.go", []string{
+		"ok && !e.guarded && revision > a.at {", "ok && !e.guarded && revision > 0 {",
 	}, "lock", "TestWhatAMemberSaysThatLagsBehindEndsNoWait"},
-	{"readers do not wait for writers", "internal/queue/queue.go", []string{
-		"	return len(e.ahead) == 0 || ", "	return len(e.ahead) == 0 || e.Kind.Shared || ",
+	{"readers do not wait for writers", "internal/queue/ahead.go", []string{
+		"	return len(a.entries) == 0 || ", "	return len(a.entries) == 0 || k.Shared || ",
 	}, "lock", "TestReadersShareAndAWriterIsNotStarved"},
 	{"writers do not wait for readers", "internal/queue/kind.go", []string{
 		"append(opts, clientv3.WithPrefix())...)}", "append(opts, clientv3.WithRange(prefix+sharedMark))...)}",
 	}, "lock", "TestReadersShareAndAWriterIsNotStarved"},
-	{"the semaphore lets in one too many", "internal/queue/queue.go", []string{
-		"int64(e.Kind.Weight) <= int64(limit)", "int64(e.Kind.Weight) <= int64(limit)+1",
+	{"the semaphore lets in one too many", "internal/queue/ahead.go", []string{
+		"int64(k.Weight) <= int64(limit)", "int64(k.Weight) <= int64(limit)+1",
 	}, "lock", "TestASemaphoreLetsSoManyIn"},
 	{"a semaphore knows only the newest who are ahead", "internal/queue/kind.go", []string{
 		"	if k.Size == 0 {\n		opts = append(opts, clientv3.WithSort(", "	if k.Size >= 0 {\n		opts = append(opts, clientv3.WithSort(",
 	}, "lock", "TestASemaphoreKnowsAllWhoAreAhead"},
 	{"the newest who are ahead are taken for all", "internal/queue/kind.go", []string{
-		"clientv3.WithLimit(few+2))", "clientv3.WithLimit(few+1))",
+		"clientv3.WithLimit(knownAhead+2))", "clientv3.WithLimit(knownAhead+1))",
 	}, "lock", "TestManyReadersAreWaitedForByOneWriter"},
 	{"the token is of when the turn came", "internal/queue/hold.go", []string{
-		"func (h *Hold) Token() int64 { return h.entry.Revision }", "func (h *Hold) Token() int64 { return h.entry.at }",
+		"func (h *Hold) Token() int64 { return h.entry.Revision }", "func (h *Hold) Token() int64 { return h.entry.ahead.at }",
 	}, "lock", "TestATokenIsTheRevisionAtWhichItsEntryCame"},
-	{"the guard is a key by its name", "internal/queue/queue.go", []string{
+	{"the guard is a key by its name", "internal/queue/entry.go", []string{
 		`	return clientv3.Compare(clientv3.CreateRevision(e.Key), "=", e.Revision)`, `	return clientv3.Compare(clientv3.CreateRevision(e.Key), ">", 0)`,
 	}, "lock", "TestTokensIncreaseAndAReleasedHoldWritesNothing"},
 	{"an entry leaves, and writes, whosoever it is", "internal/queue/leave.go", []string{
 		"	cmps := []clientv3.Cmp{e.Guard()}\n", "	cmps := []clientv3.Cmp{}\n",
 	}, "lock", "TestARevokedLeaseEndsHoldAndWaiter"},
-	{"two resume one hold", "internal/queue/keep.go", []string{
+	{"two resume one hold", "internal/queue/resume.go", []string{
 		`clientv3.Compare(clientv3.ModRevision(e.Key), "=", found)`, `e.Guard()`,
 	}, "lock", "TestOfTwoThatResumeAtOnceOneHasIt"},
 	{"a hold to read is resumed as one that excludes", "internal/queue/kind.go", []string{
@@ -47,29 +47,29 @@ var queueMutants = []mutant{
 	{"a leader proclaims without its guard", "internal/queue/hold.go", []string{
 		"	resp, err := h.Txn(ctx).Then(", "	resp, err := h.q.cli.Txn(ctx).Then(",
 	}, "election", "TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites"},
-	{"an entry that was deleted with the one ahead has its turn", "internal/queue/view.go", []string{
-		"	e.gone = e.gone || key == e.Key && revision > e.Revision\n", "	e.gone = e.gone || key == e.Key && revision > e.at\n",
+	{"an entry that was deleted with the one ahead has its turn", "internal/queue/deletions.go", []string{
+		"	e.deleted = e.deleted || key == e.Key && revision > e.Revision\n", "	e.deleted = e.deleted || key == e.Key && revision > e.ahead.at\n",
 	}, "lock", "TestAWaiterThatIsDeletedWithTheOneAheadIsLost"},
-	{"a deletion that was forgotten is missed", "internal/queue/view.go", []string{
-		"max(other.from, forgotten)", "min(other.from, forgotten)",
+	{"a deletion that was forgotten is missed", "internal/queue/deletions.go", []string{
+		"max(other.from.Load(), forgotten)", "min(other.from.Load(), forgotten)",
 	}, "lock", "TestADeletionThatWasForgottenIsNotMissed"},
-	{"what is read may be older than the last turn", "internal/queue/view.go", []string{
-		"		e.heard = max(e.heard, revision) //", "		e.heard = revision //",
+	{"what is read may be older than the last turn", "internal/queue/deletions.go", []string{
+		"		a.lastDeletion = max(a.lastDeletion, revision) //", "		a.lastDeletion = revision //",
 	}, "lock", "TestWhatIsReadIsAsNewAsAllThatWasAhead"},
 	{"an entry that was not answered, and is not wanted, stays", "internal/queue/leave.go", []string{
-		"		next.sent = true\n", "",
+		"		next.late.mayExist = true\n", "",
 	}, "lock", "TestAnEntryThatNobodyWantsAnyMoreIsRemoved"},
 	{"a try that comes late stays", "internal/queue/leave.go", []string{
-		"	q.retire(e)\n	if next != nil {", "	q.free(e)\n	if next != nil {",
+		"	q.finish(e)\n	if next != nil {", "	q.releaseKey(e)\n	if next != nil {",
 	}, "lock", "TestATryThatComesLateKeepsNobodyOut"},
-	{"an entry that was not answered is put once more", "internal/queue/queue.go", []string{
+	{"an entry that was not answered is put once more", "internal/queue/enter.go", []string{
 		`		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).`, `		If(clientv3.Compare(clientv3.CreateRevision(e.Key), ">", -1)).`,
 	}, "lock", "TestAnEntryWhoseAnswerGotLostKeepsItsPlace"},
-	{"an entry that was not answered is not known by its nonce", "internal/queue/queue.go", []string{
+	{"an entry that was not answered is not known by its nonce", "internal/queue/enter.go", []string{
 		"	if e.Kind.Unique || string(found.Value) == e.Value {", "	if e.Kind.Unique {",
 	}, "lock", "TestAnEntryWhoseAnswerGotLostKeepsItsPlace"},
 	{"a Commit that was not answered did not happen", "internal/queue/leave.go", []string{
-		"	unknown, bad := !Refused(cause), hopeless(cause)", "	unknown, bad := false, hopeless(cause)",
+		"	unknown := !ask.NotApplied(cause) //", "	unknown := false //",
 	}, "lock", "TestWhatACommitSaysIsTrueWhateverBecomesOfItsTries"},
 	{"a key that takes less than nothing turns a semaphore off", "internal/queue/kind.go", []string{
 		"	if s == \"\" || len(s) > 5 || s[0] == '0' {\n", "	if n, err := strconv.Atoi(s); err == nil {\n		return n, true\n	}\n	if s == \"\" || len(s) > 5 || s[0] == '0' {\n",
@@ -78,88 +78,88 @@ var queueMutants = []mutant{
 	{"readers see only what sorts before them", "internal/queue/kind.go", []string{
 		"		{mark + \"g\", clientv3.GetPrefixRangeEnd(prefix)},", "		{mark + \"g\", mark + \"h\"},",
 	}, "lock", "TestReadersWaitForKeysThatAreNotReaders"},
-	{"a larger size counts while a smaller one stands", "internal/queue/queue.go", []string{
+	{"a larger size counts while a smaller one stands", "internal/queue/ahead.go", []string{
 		"		limit = min(limit, size)\n", "		limit = max(limit, size)\n",
 	}, "lock", "TestASizeIsChangedByThoseWhoComeWithAnotherOne"},
 	{"a holder is not told of a deletion", "internal/queue/guard.go", []string{
 		"			h.deleted()\n", "			_ = h\n",
 	}, "lock", "TestAHoldThatSomebodyEndsIsToldAtOnce"},
-	{"a holder looks once and does not watch", "internal/queue/view.go", []string{
-		"	e.gone = e.gone || key == e.Key && revision > e.Revision\n", "	e.gone = e.gone || !e.held && key == e.Key && revision > e.Revision\n",
+	{"a holder looks once and does not watch", "internal/queue/deletions.go", []string{
+		"	e.deleted = e.deleted || key == e.Key && revision > e.Revision\n", "	e.deleted = e.deleted || !e.guarded && key == e.Key && revision > e.Revision\n",
 	}, "lock", "TestAHoldThatSomebodyEndsIsToldAtOnce"},
 	{"a holder watches and does not look", "internal/queue/guard.go", []string{
-		"		e.gone = e.gone || !there\n", "		_ = there\n",
+		"		e.deleted = e.deleted || !exists\n", "		_ = exists\n",
 	}, "lock", "TestAHoldThatWasDeletedInItsFirstSecondIsToldAfterIt"},
 	{"a release is taken for a loss", "internal/queue/hold.go", []string{
-		"	if !going {\n", "	if going || !going {\n",
+		"	if !ending {\n", "	if ending || !ending {\n",
 	}, "lock", "TestAReleaseIsNotTakenForALoss"},
-	{"the queue removes by name", "internal/queue/queue.go", []string{
+	{"the queue removes by name", "internal/queue/remove.go", []string{
 		"	case e.Revision != 0:\n		own = e.Guard()\n", "	case e.Revision != 0:\n		own = clientv3.Compare(clientv3.CreateRevision(e.Key), \">\", 0)\n",
 	}, "lock", "TestAnEntryIsNotRemovedByItsName"},
-	{"nobody asks whether the watches are alive", "internal/queue/hub.go", []string{
-		"		time.AfterFunc(wait, func() { h.judge(asked) })\n", "		_ = asked\n",
+	{"nobody asks whether the watches are alive", "internal/queue/watches.go", []string{
+		"		time.AfterFunc(wait, func() { ws.closeSilent(asked) })\n", "		_ = asked\n",
 	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing"},
-	{"silent watches are opened on the same stream", "internal/queue/hub.go", []string{
-		"		h.stream++\n", "",
+	{"silent watches are opened on the same stream", "internal/queue/watches.go", []string{
+		"		ws.stream++\n", "",
 	}, "lock", "TestASilentWatchIsOpenedOnAnotherStream"},
-	{"watches without a leader go on", "internal/queue/hub.go", []string{
+	{"watches without a leader go on", "internal/queue/watches.go", []string{
 		"clientv3.WithRequireLeader(ctx)", "ctx",
 	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing"},
-	{"a watch that does not open is waited for", "internal/queue/hub.go", []string{
-		"	time.AfterFunc(h.silence, func() { h.judgeOpening(w) })\n", "",
+	{"a watch that does not open is waited for", "internal/queue/watches.go", []string{
+		"	time.AfterFunc(ws.silence, func() { ws.closeUnopened(w) })\n", "",
 	}, "lock", "TestALingeringEntryIsGivenUpThoughItsWatchIsSilent"},
-	{"a request without an answer is not sent again", "internal/queue/hub.go", []string{
-		"			case h.hedges <- struct{}{}:\n", "			case h.hedges <- struct{}{}:\n				<-h.hedges\n				continue\n",
+	{"a request without an answer is not sent again", "internal/queue/client.go", []string{
+		"	hedgeAfter = 400 * time.Millisecond //", "	hedgeAfter = time.Minute //",
 	}, "lock", "TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut"},
-	{"a read that comes after events forgets them", "internal/queue/queue.go", []string{
-		"	e.settled = false // what was heard already may be later\n", "",
+	{"a read that comes after events forgets them", "internal/queue/entry.go", []string{
+		"	e.caughtUp = false // deletions that were reported already may be later\n", "",
 	}, "lock", "TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten"},
-	{"a request goes on when its caller's context has ended", "internal/queue/hub.go", []string{
+	{"a request goes on when its caller's context has ended", "internal/queue/client.go", []string{
 		"	ctx, cancel := context.WithTimeout(ctx, tryTimeout)\n", "	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTimeout)\n",
 	}, "lock", "TestAcquireEndsWithItsContextAndSaysWhere"},
-	{"a hold is watched from its first moment on", "internal/queue/hold.go", []string{
-		"const long = time.Second\n", "const long = time.Nanosecond\n",
+	{"a hold is watched from its first moment on", "internal/queue/guard.go", []string{
+		"const guardAfter = time.Second\n", "const guardAfter = time.Nanosecond\n",
 	}, "lock", "TestAShortHoldCostsTwoRequests"},
-	{"watches are asked ten times as often", "internal/queue/hub.go", []string{
+	{"watches are asked ten times as often", "internal/queue/watches.go", []string{
 		"	askEvery = 2 * time.Second\n", "	askEvery = 200 * time.Millisecond\n",
 	}, "election", "TestLeadingAndWaitingCostNoRequests"},
 	{"what Do releases does not hurry when its context has ended", "internal/queue/hold.go", []string{
-		"h.q.leaving(ctx)", "h.q.leaving(context.WithoutCancel(ctx))",
+		"h.q.releaseContext(ctx)", "h.q.releaseContext(context.WithoutCancel(ctx))",
 	}, "internal/matrix", "TestAProcessLeavesWithinTwoSeconds"},
-	{"Close leaves what is held", "internal/queue/calls.go", []string{
-		"	if !q.own {\n		q.giveUp()\n	}\n", "",
+	{"Close leaves what is held", "internal/queue/lifetime.go", []string{
+		"		q.loseHolds()\n", "",
 	}, "lock", "TestCloseBesideASharedKeeperReleasesWhatIsHeld"},
 	{"a waiter that was placed anew waits for the watches that it had", "internal/queue/wait.go", []string{
-		"		if !slices.Equal(e.on, watches) {", "		if slices.Equal(e.on, nil) {",
+		"		if !slices.Equal(e.watches, watches) {", "		if slices.Equal(e.watches, nil) {",
 	}, "lock", "TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing"},
-	{"a waiter that takes over a place takes what it heard for all", "internal/queue/view.go", []string{
-		"		e.at, e.fresh = p.at, false //", "		e.at, e.fresh = e.heard-1, false //",
+	{"a waiter that takes over a place takes what it heard for all", "internal/queue/deletions.go", []string{
+		"		a.at, e.readsCurrent = p.ahead.at, false //", "		a.at, e.readsCurrent = a.lastDeletion-1, false //",
 	}, "lock", "TestAWaiterThatTakesOverAPlaceHearsOfEarlierDeletions"},
-	{"what was read of the one before is taken for the next one's", "internal/queue/wait.go", []string{
-		"		if e.last == last {", "		if last.key != \"\" {",
+	{"what was read of the one before is taken for the next one's", "internal/queue/read.go", []string{
+		"	case e.ahead.last == last:", "	case last.key != \"\":",
 	}, "lock", "TestAWaiterThatTakesOverAPlaceWhileItReadsHearsOfEarlierDeletions"},
-	{"a read forgets that the entry was deleted", "internal/queue/queue.go", []string{
-		"		e.gone = e.gone || len(own) == 0 ||", "		e.gone = len(own) == 0 ||",
+	{"a read forgets that the entry was deleted", "internal/queue/read.go", []string{
+		"	e.deleted = e.deleted || !has(", "	e.deleted = !has(",
 	}, "lock", "TestAWaiterThatHearsOfItsDeletionWhileItReadsIsLost"},
-	{"a try that failed beside another one is forgotten", "internal/queue/hub.go", []string{
-		"			unsure = unsure || !Refused(r.err)", "			unsure = unsure && !Refused(r.err)",
+	{"a try that failed beside another one is forgotten", "internal/ask/hedge.go", []string{
+		"	r.open = r.open || !NotApplied(res.err)", "	r.open = r.open && !NotApplied(res.err)",
 	}, "lock", "TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut"},
-	{"a try that failed beside a refused one is forgotten", "internal/queue/hub.go", []string{
-		"			unsure = unsure || !Refused(r.err)", "			unsure = unsure && !Refused(r.err)",
+	{"a try that failed beside a refused one is forgotten", "internal/ask/hedge.go", []string{
+		"	r.open = r.open || !NotApplied(res.err)", "	r.open = r.open && !NotApplied(res.err)",
 	}, "lock", "TestATryThatIsCarriedOutBesideARefusedOneKeepsNobodyOut"},
-	{"a key is given back twice", "internal/queue/queue.go", []string{
-		"	e.freed = e.freed || late //", "	e.freed = e.freed && late //",
+	{"a key is given back twice", "internal/queue/slots.go", []string{
+		"	e.unclaim = nil\n	return late\n", "	return late\n",
 	}, "lock", "TestAKeyIsGivenBackOnceThoughATryMayComeLate"},
-	{"Shutdown waits for an answer to a Release", "internal/queue/calls.go", []string{
-		"		q.disown() //", "		//",
+	{"Shutdown waits for an answer to a Release", "internal/queue/lifetime.go", []string{
+		"		q.endLeases() //", "		//",
 	}, "lock", "TestShutdownWaitsForNoAnswerToARelease"},
-	{"Shutdown waits for the background beyond its context", "internal/queue/calls.go", []string{
-		"	case <-quiet:\n	case <-ctx.Done():\n", "	case <-quiet:\n",
+	{"Shutdown waits for the background beyond its context", "internal/queue/workers.go", []string{
+		"		case <-idle:\n		case <-ctx.Done():\n", "		case <-idle:\n",
 	}, "lock", "TestShutdownWaitsForNoAnswerToARelease"},
 	{"a refused note is written again and again", "internal/queue/guard.go", []string{
-		"					first = nil //", "					_ = first //",
+		"				first = nil //", "				_ = first //",
 	}, "lock", "TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
 	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/guard.go", []string{
-		"				if gone {\n					return true\n				}\n				p.wait(ctx)\n", "				_ = gone\n				p.wait(ctx)\n",
+		"			if err != nil && !q.Deleted(e) {", "			if err != nil {",
 	}, "lock", "TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
 }

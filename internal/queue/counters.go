@@ -31,7 +31,7 @@ func lossOf(err error) int {
 			return i
 		}
 	}
-	if errors.Is(err, errGone) {
+	if errors.Is(err, errKeyDeleted) {
 		return 4
 	}
 	return 5

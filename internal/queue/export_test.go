@@ -2,12 +2,12 @@ package queue
 
 // Takes is what a semaphore's entry makes of the rest of a key.
 func Takes(rest string) (weight, size int) {
-	i := Kind{Weight: 1, Size: 1}.takes(rest)
-	return i.weight, i.size
+	w := Kind{Weight: 1, Size: 1}.takes(rest)
+	return w.n, w.size
 }
 
 // All is what takes everything.
-const All = all
+const All = takesAll
 
 // Shared tells whether readers take the rest of a key for a reader's.
 func Shared(rest string) bool { return shared(rest) }

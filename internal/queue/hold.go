@@ -8,12 +8,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/etcdkit/etcdkit/internal/ask"
 )
-
-// leaveTimeout bounds a Leave whose context has no end.
-const leaveTimeout = 10 * time.Second
 
 // Errors are what the package above says of a hold: its errors, and the name of what is held.
 type Errors struct {
@@ -25,9 +20,6 @@ type Errors struct {
 	Ended func(h *Hold, err error)
 }
 
-// long is how long a hold lasts before etcd is told since when, and its key is watched.
-const long = time.Second
-
 // Hold is an entry whose turn it is, until it leaves or is lost. Its methods may be called from any
 // goroutine.
 type Hold struct {
@@ -35,65 +27,42 @@ type Hold struct {
 	entry *Entry
 	reads []*clientv3.GetResponse
 	errs  *Errors
-	long  *time.Timer // until it has lasted for long
+	long  *time.Timer // until guardAfter
 	began time.Time
 
-	mu    sync.Mutex
-	done  chan struct{} // nil: no call has asked for it, as most holds are over before one does
-	err   error         // how it ended
-	going bool          // its end was asked for
+	mu     sync.Mutex
+	done   chan struct{} // nil: no call has asked for it, as most holds are over before one does
+	err    error         // how it ended
+	ending bool          // its end was asked for
 }
 
-// Hold makes the hold of an entry whose turn it is. If it lasts, noted is what people shall read of
-// the entry from then on; nil leaves it as it is.
-func (q *Queue) Hold(e *Entry, errs *Errors, noted func() string) *Hold {
+// Hold makes the hold of an entry whose turn it is. If it lasts, heldValue is what people read of the
+// entry from then on; nil leaves it as it is.
+func (q *Queue) Hold(e *Entry, errs *Errors, heldValue func() string) *Hold {
 	h := &Hold{q: q, entry: e, reads: e.Reads, errs: errs, began: time.Now()}
-	if !q.holding(h, noted) {
-		_ = h.lose(errGone)
+	v := q.lockView()
+	if e.deleted {
+		v.mu.Unlock()
+		_ = h.lose(errKeyDeleted)
+		return h
 	}
-	return h
-}
-
-// holding records a hold. It is false when another client has deleted the entry.
-func (q *Queue) holding(h *Hold, noted func() string) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	e := h.entry
-	if e.gone {
-		return false
-	}
-	e.turned, e.hold = true, h
+	defer v.mu.Unlock()
+	e.hadTurn, e.hold = true, h
 	q.holds[h] = struct{}{}
-	if e.since.IsZero() {
-		e.since = h.began
+	if e.heldSince.IsZero() {
+		e.heldSince = h.began
 	}
-	if !e.held && h.began.Sub(e.since) > long { // it was handed on from one hold to the next
+	if !e.guarded && h.began.Sub(e.heldSince) > guardAfter { // it was handed on from one hold to the next
 		q.guard(e, nil)
 	}
-	h.long = time.AfterFunc(long, func() {
-		if noted == nil {
-			noted = func() string { return "" }
+	h.long = time.AfterFunc(guardAfter, func() {
+		value := ""
+		if heldValue != nil {
+			value = heldValue()
 		}
-		q.lasts(h, noted())
+		q.guardLong(h, value)
 	})
-	return true
-}
-
-// lasts is told of a hold that has lasted for long, and of what people shall read of it.
-func (q *Queue) lasts(h *Hold, note string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch e := h.entry; {
-	case e.hold != h || h.q.closed:
-	case !e.held:
-		q.guard(e, func(ctx context.Context) (int64, bool, error) { return q.note(ctx, e, note) })
-	case note != "":
-		q.start(func() {
-			ctx, cancel := context.WithTimeout(q.life, tryTimeout)
-			defer cancel()
-			_, _, _ = q.note(ctx, e, note) // nothing depends on it
-		})
-	}
+	return h
 }
 
 // Entry is what is held.
@@ -102,8 +71,7 @@ func (h *Hold) Entry() *Entry { return h.entry }
 // Began is when the hold began.
 func (h *Hold) Began() time.Time { return h.began }
 
-// Token is the fencing token: larger than that of every entry of this name before. The receiver
-// of what the holder writes should refuse a smaller one than it has seen.
+// Token is the fencing token: larger than that of every entry of this name before.
 func (h *Hold) Token() int64 { return h.entry.Revision }
 
 // Reads are the answers to what was to be read when the turn came.
@@ -112,18 +80,15 @@ func (h *Hold) Reads() []*clientv3.GetResponse { return h.reads }
 // Key is the key in etcd whose being there is the hold.
 func (h *Hold) Key() string { return h.entry.Key }
 
-// Guard is true in etcd as long as it is held: in a transaction's If it makes what stands in Then
-// fenced, however late it arrives.
+// Guard is true in etcd as long as it is held.
 func (h *Hold) Guard() clientv3.Cmp { return h.entry.Guard() }
 
-// Txn is a transaction that is guarded: its If is Guard and the given comparisons. (It panics, as
-// clientv3's does, when If is called again.)
+// Txn is a transaction whose If is Guard and the given comparisons.
 func (h *Hold) Txn(ctx context.Context, also ...clientv3.Cmp) clientv3.Txn {
 	return h.q.cli.Txn(ctx).If(append([]clientv3.Cmp{h.Guard()}, also...)...)
 }
 
-// Done is closed when the hold is over: given up, or lost; never later than etcd may give the turn
-// to another client, as long as this process runs and clocks tick alike.
+// Done is closed when the hold is over: given up, or lost.
 func (h *Hold) Done() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -155,8 +120,8 @@ func (h *Hold) Err() error {
 	if err != nil {
 		return err
 	}
-	if h.q.hub.gone() {
-		return h.lose(ErrClient)
+	if closed := h.q.client.etcd.Err(); closed != nil {
+		return h.lose(closed)
 	}
 	if lost := h.entry.Lease.Err(); lost != nil {
 		return h.lose(lost)
@@ -168,24 +133,22 @@ func (h *Hold) Err() error {
 func (h *Hold) Deadline() time.Time { return h.entry.Lease.Deadline() }
 
 // lose ends the hold as lost, and returns how it ended.
-func (h *Hold) lose(cause error) error { return h.end(h.lostTo(cause)) }
-
-func (h *Hold) lostTo(cause error) error {
-	return fmt.Errorf("%w: %s: %w", h.errs.Lost, h.errs.Name, cause)
+func (h *Hold) lose(cause error) error {
+	return h.end(fmt.Errorf("%w: %s: %w", h.errs.Lost, h.errs.Name, cause))
 }
 
 // deleted ends the hold as lost, as its key was deleted, unless the holder is giving it up: that
 // deletes the key, too, and finds out by itself.
 func (h *Hold) deleted() {
 	h.mu.Lock()
-	going := h.going
+	ending := h.ending
 	h.mu.Unlock()
-	if !going {
-		_ = h.lose(errGone)
+	if !ending {
+		_ = h.lose(errKeyDeleted)
 	}
 }
 
-var errGone = errors.New("its key is gone")
+var errKeyDeleted = errors.New("its key is gone")
 
 // end ends the hold, if it has not ended, and returns how it did.
 func (h *Hold) end(err error) error {
@@ -202,9 +165,9 @@ func (h *Hold) end(err error) error {
 		close(h.done)
 	}
 	h.mu.Unlock()
-	h.q.mu.Lock()
+	v := h.q.lockView()
 	delete(h.q.holds, h)
-	h.q.mu.Unlock()
+	v.mu.Unlock()
 	if h.errs.Ended != nil {
 		h.errs.Ended(h, err)
 	}
@@ -215,10 +178,10 @@ func (h *Hold) end(err error) error {
 func (h *Hold) StartEnd() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.going {
+	if h.ending {
 		return false
 	}
-	h.going = true
+	h.ending = true
 	return true
 }
 
@@ -232,7 +195,7 @@ func (h *Hold) EndHere() { _ = h.end(h.errs.Released) }
 // nothing was applied.
 func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clientv3.TxnResponse, error) {
 	if lost := h.Err(); lost != nil {
-		h.q.drop(h.entry)
+		h.q.removeLost(h.entry)
 		return nil, lost
 	}
 	if err := context.Cause(ctx); err != nil && len(ops) > 0 { // nothing was sent, and that is known
@@ -242,17 +205,17 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
-	defer context.AfterFunc(h.q.owned, cancel)()
-	resp, err := h.q.Leave(ctx, h.entry, ops, next)
+	defer context.AfterFunc(h.q.leases, cancel)()
+	resp, err := h.q.leave(ctx, h.entry, ops, next)
 	done := true
 	switch {
 	case errors.Is(err, ErrLost):
-		resp, err = h.q.repeated(ctx, h.entry, ops)
+		resp, err = h.q.resolveRepeat(ctx, h.entry, ops)
 	case err != nil:
-		resp, done, err = h.q.Settle(ctx, h.entry, ops, err)
+		resp, done, err = h.q.resolveLeave(ctx, h.entry, ops, err)
 	}
 	if errors.Is(err, ErrLost) {
-		return nil, h.lose(errGone)
+		return nil, h.lose(errKeyDeleted)
 	}
 	if !done {
 		h.q.Remove(h.entry)
@@ -274,9 +237,9 @@ func (h *Hold) SetValue(ctx context.Context, value string) error {
 	defer cancel()
 	resp, err := h.Txn(ctx).Then(clientv3.OpPut(h.entry.Key, value, clientv3.WithLease(h.entry.Lease.ID()))).Commit()
 	if err == nil && !resp.Succeeded {
-		return h.lose(errGone)
+		return h.lose(errKeyDeleted)
 	}
-	return ask.Of(h.q.cli).Explain(err)
+	return h.q.client.etcd.Explain(err)
 }
 
 // RunHeld calls f while it is held, and then leave, also when f panics. f's ctx ends with the loss as
@@ -295,7 +258,7 @@ func (h *Hold) RunHeld(ctx context.Context, f, leave func(context.Context) error
 	}()
 	defer func() {
 		ended := h.Err()
-		left, done := h.q.leaving(ctx)
+		left, done := h.q.releaseContext(ctx)
 		defer done()
 		if err := leave(left); ended == nil {
 			ended = err

@@ -51,8 +51,8 @@ const (
 	sharedMark = "r" // no hexadecimal digit, and after all of them
 	// mostSize is how much can be counted to.
 	mostSize = 10_000
-	// all is what an entry takes that excludes all others: more than any size.
-	all = 1 << 30
+	// takesAll is what an entry takes that excludes all others: more than any size.
+	takesAll = 1 << 30
 )
 
 // uniqueLength is how many characters make the key of a Unique entry one that never was.
@@ -81,18 +81,18 @@ func (q *Queue) Excludes(key string) bool {
 }
 
 // takes is what the rest of a key, after the queue's prefix, says that it takes.
-func (k Kind) takes(rest string) item {
+func (k Kind) takes(rest string) weight {
 	if k.Size == 0 {
-		return item{1, 0}
+		return weight{1, 0}
 	}
 	place, count, _ := strings.Cut(rest, ".")
 	w, s, _ := strings.Cut(count, "of")
-	weight, ok1 := number(w)
+	n, ok1 := number(w)
 	size, ok2 := number(s)
-	if !isPlace(place) || !ok1 || !ok2 || weight > size || size > mostSize {
-		return item{all, 0}
+	if !isLeaseSlot(place) || !ok1 || !ok2 || n > size || size > mostSize {
+		return weight{takesAll, 0}
 	}
-	return item{weight, size}
+	return weight{n, size}
 }
 
 // shared tells whether the rest of a key is of an entry that is shared with others of its kind.
@@ -115,31 +115,31 @@ func number(s string) (n int, ok bool) {
 	return n, true
 }
 
-// isPlace tells whether s is LEASE-SLOT.
-func isPlace(s string) bool {
+// isLeaseSlot tells whether s is LEASE-SLOT.
+func isLeaseSlot(s string) bool {
 	lease, slot, _ := strings.Cut(s, "-")
 	return lease != "" && len(lease) <= 16 && strings.Trim(lease, "0123456789abcdef") == "" &&
 		(slot == "0" || strings.Trim(slot, "0123456789") == "" && slot != "" && slot[0] != '0')
 }
 
-// before are reads of those that an entry of this kind waits for: as many of the newest as it needs
+// readAhead are reads of those that an entry of this kind waits for: as many of the newest as it needs
 // to know, besides itself. The answers are for ahead.
-func (k Kind) before(prefix string, also ...clientv3.OpOption) []clientv3.Op {
+func (k Kind) readAhead(prefix string, also ...clientv3.OpOption) []clientv3.Op {
 	opts := append([]clientv3.OpOption{clientv3.WithKeysOnly()}, also...)
 	if k.Size == 0 {
-		opts = append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(few+2))
+		opts = append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(knownAhead+2))
 	}
 	if !k.Shared {
 		return []clientv3.Op{clientv3.OpGet(prefix, append(opts, clientv3.WithPrefix())...)}
 	}
 	var ops []clientv3.Op
-	for _, r := range unshared(prefix) {
+	for _, r := range exclusiveRanges(prefix) {
 		ops = append(ops, clientv3.OpGet(r[0], append(opts[:len(opts):len(opts)], clientv3.WithRange(r[1]))...))
 	}
 	return ops
 }
 
-// reads is how many operations before has.
+// reads is how many operations readAhead has.
 func (k Kind) reads() int {
 	if k.Shared {
 		return 3
@@ -147,8 +147,8 @@ func (k Kind) reads() int {
 	return 1
 }
 
-// unshared are the ranges of keys that are not of shared entries.
-func unshared(prefix string) [3][2]string {
+// exclusiveRanges are the ranges of keys that are not of shared entries.
+func exclusiveRanges(prefix string) [3][2]string {
 	const afterDigits = ":" // after 9
 	mark := prefix + sharedMark
 	return [3][2]string{
@@ -159,7 +159,7 @@ func unshared(prefix string) [3][2]string {
 }
 
 // ahead are those that an entry of this kind waits for, in the order in which they came, of the
-// answers to before; and whether there may be more before them.
+// answers to readAhead; and whether there may be more before them.
 func (k Kind) ahead(e *Entry, answers []*pb.ResponseOp) (kvs []*mvccpb.KeyValue, partial bool) {
 	for _, a := range answers {
 		for _, kv := range a.GetResponseRange().Kvs {
@@ -169,8 +169,8 @@ func (k Kind) ahead(e *Entry, answers []*pb.ResponseOp) (kvs []*mvccpb.KeyValue,
 		}
 	}
 	slices.SortFunc(kvs, func(a, b *mvccpb.KeyValue) int { return cmp.Compare(a.CreateRevision, b.CreateRevision) })
-	if k.Size == 0 && len(kvs) > few {
-		return kvs[len(kvs)-few-1:], true
+	if k.Size == 0 && len(kvs) > knownAhead {
+		return kvs[len(kvs)-knownAhead-1:], true
 	}
 	return kvs, false
 }

@@ -170,7 +170,7 @@ func (q *List) arrange() {
 		rest := strings.TrimPrefix(e.Key, prefix)
 		exclusive = exclusive || !shared(rest)
 		takes := Kind{Size: 1}.takes(rest)
-		if taken += int64(takes.weight); takes.size > 0 {
+		if taken += int64(takes.n); takes.size > 0 {
 			least = min(least, takes.size)
 		}
 	}

@@ -10,15 +10,21 @@ import (
 )
 
 const (
-	// valuesMost is how many keys a view sees.
-	valuesMost = 8
-	// grace is for a message that comes right after another one; a read takes as long.
-	grace = 2 * time.Millisecond
+	// mostValues is how many keys a view follows.
+	mostValues = 8
+	// valueWait is for a message that comes right after another one; a read takes as long.
+	valueWait = 2 * time.Millisecond
 )
 
-// value is the last change of a key that a view follows while it hears all deletions, as entries want
-// to read it: a Commit changes it in the transaction that ends its turn, and then the next one needs
+// values are those that entries want to read, as far as a view follows them while it hears all
+// deletions: a Commit changes one in the transaction that ends its turn, and then the next one needs
 // no request to know it.
+type values struct {
+	of       map[string]*value
+	together bool // one changed with a deletion, the last time that it mattered
+}
+
+// value is the last change of a key.
 type value struct {
 	watch    *watch
 	revision int64 // 0: none yet
@@ -26,21 +32,21 @@ type value struct {
 	changed  chan struct{} // closed and replaced with each change
 }
 
-// attend has a view follow what is wanted, where that is a key as it is. hub.mu is held.
-func (v *view) attend(wanted []clientv3.Op) {
-	if v.wide == nil {
+// watchValues has a view follow what is wanted, where that is a key as it is. mu is held.
+func (v *view) watchValues(wanted []clientv3.Op) {
+	if v.queueWatch == nil {
 		return
 	}
 	for _, op := range wanted {
 		key := string(op.KeyBytes())
-		if !plain(op) || v.values[key] != nil || len(v.values) >= valuesMost {
+		if !plain(op) || v.values.of[key] != nil || len(v.values.of) >= mostValues {
 			continue
 		}
 		x := &value{changed: make(chan struct{})}
-		v.values[key] = x
-		x.watch = v.hub.watch(v, key, func(resp clientv3.WatchResponse) { v.see(x, resp) }, func() {
-			if v.values[key] == x {
-				delete(v.values, key)
+		v.values.of[key] = x
+		x.watch = v.watch(key, func(_ *watch, resp clientv3.WatchResponse) { v.recordValue(x, resp) }, func(*watch) {
+			if v.values.of[key] == x {
+				delete(v.values.of, key)
 			}
 		})
 	}
@@ -52,8 +58,8 @@ func plain(op clientv3.Op) bool {
 		op.MinModRev() == 0 && op.MaxModRev() == 0 && op.MinCreateRev() == 0 && op.MaxCreateRev() == 0
 }
 
-// see takes changes of a value in. hub.mu is held.
-func (v *view) see(x *value, resp clientv3.WatchResponse) {
+// recordValue records the changes of a value. mu is held.
+func (v *view) recordValue(x *value, resp clientv3.WatchResponse) {
 	for _, ev := range resp.Events {
 		read := &clientv3.GetResponse{Header: &pb.ResponseHeader{
 			ClusterId: resp.Header.ClusterId, MemberId: resp.Header.MemberId, RaftTerm: resp.Header.RaftTerm, Revision: ev.Kv.ModRevision,
@@ -62,32 +68,38 @@ func (v *view) see(x *value, resp clientv3.WatchResponse) {
 			read.Kvs, read.Count = []*mvccpb.KeyValue{ev.Kv}, 1
 		}
 		x.read, x.revision = read, ev.Kv.ModRevision
-		v.together = v.together || x.revision == v.last
+		v.values.together = v.values.together || x.revision == v.deletions.last
 		close(x.changed)
 		x.changed = make(chan struct{})
 	}
 }
 
-// saw makes an entry's reads of what its view has seen, if all of it changed when the entry's turn
-// came. The messages of one transaction come in any order: if they came together before, it waits
+// close ends all watches of values.
+func (vs *values) close() {
+	for _, x := range vs.of {
+		x.watch.stop()
+	}
+	clear(vs.of)
+}
+
+// readFromWatch makes an entry's reads of what its view has seen, if all of it changed when the entry's
+// turn came. The messages of one transaction come in any order: if they came together before, it waits
 // a little for those that are missing.
-func (q *Queue) saw(ctx context.Context, e *Entry) bool {
-	late := time.NewTimer(grace)
-	defer late.Stop()
+func (q *Queue) readFromWatch(ctx context.Context, e *Entry) bool {
+	late := time.After(valueWait)
 	for {
-		q.mu.Lock()
-		v := q.viewed()
-		missing, possible := v.reads(e)
-		q.mu.Unlock()
+		v := q.lockView()
+		missing, possible := v.takeReads(e)
+		v.mu.Unlock()
 		if !possible || missing == nil {
 			return possible
 		}
 		select {
 		case <-missing:
-		case <-late.C:
-			q.mu.Lock()
-			v.together = false
-			q.mu.Unlock()
+		case <-late:
+			v.mu.Lock()
+			v.values.together = false
+			v.mu.Unlock()
 			return false
 		case <-ctx.Done():
 			return false
@@ -95,23 +107,24 @@ func (q *Queue) saw(ctx context.Context, e *Entry) bool {
 	}
 }
 
-// reads makes an entry's reads, if that is possible already; else it returns what closes when it
-// may be. hub.mu is held.
-func (v *view) reads(e *Entry) (missing <-chan struct{}, possible bool) {
-	if v.wide == nil {
+// takeReads makes an entry's reads, if that is possible already; else it returns what closes when it
+// may be. mu is held.
+func (v *view) takeReads(e *Entry) (missing <-chan struct{}, possible bool) {
+	if v.queueWatch == nil {
 		return nil, false
 	}
+	at := e.ahead.at
 	var all []*clientv3.GetResponse
 	for _, op := range e.Wanted {
-		x := v.values[string(op.KeyBytes())]
+		x := v.values.of[string(op.KeyBytes())]
 		switch {
-		case x == nil || !plain(op) || x.revision > e.at || x.revision < e.at && !v.together:
+		case x == nil || !plain(op) || x.revision > at || x.revision < at && !v.values.together:
 			return nil, false
-		case x.revision < e.at:
+		case x.revision < at:
 			return x.changed, true
 		}
 		all = append(all, x.read)
 	}
-	e.Reads, e.fresh = all, true
+	e.Reads, e.readsCurrent = all, true
 	return nil, true
 }

@@ -30,10 +30,10 @@ type WaitLog struct {
 	waiting, gained string                           // messages
 	holder          func(name string, f Found) []any // attributes of an entry
 
-	mu   sync.Mutex
-	late int // calls that have waited for long
-	stop context.CancelFunc
-	done chan struct{}
+	mu          sync.Mutex
+	waitingLong int // calls that have waited for long
+	stop        context.CancelFunc
+	done        chan struct{}
 }
 
 // NewWaitLog returns one for the calls of a handle. waiting and gained are the messages that a call
@@ -47,11 +47,11 @@ func NewWaitLog(cli *clientv3.Client, name string, log *slog.Logger, waiting, ga
 
 // Wait is one call that waits.
 type Wait struct {
-	of    *WaitLog
-	began time.Time
-	timer *time.Timer
-	told  bool // guarded by of.mu
-	over  bool // guarded by of.mu
+	of       *WaitLog
+	began    time.Time
+	timer    *time.Timer
+	reported bool // guarded by of.mu
+	over     bool // guarded by of.mu
 }
 
 // Start is called when a call begins to wait. It is nil without a logger.
@@ -60,20 +60,20 @@ func (a *WaitLog) Start() *Wait {
 		return nil
 	}
 	w := &Wait{of: a, began: time.Now()}
-	w.timer = time.AfterFunc(patience, w.tell)
+	w.timer = time.AfterFunc(patience, w.report)
 	return w
 }
 
-// tell has the log say what the call waits for.
-func (w *Wait) tell() {
+// report has the log say what the call waits for.
+func (w *Wait) report() {
 	a := w.of
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if w.over {
 		return
 	}
-	w.told = true
-	if a.late++; a.late > 1 {
+	w.reported = true
+	if a.waitingLong++; a.waitingLong > 1 {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -89,10 +89,10 @@ func (w *Wait) End(err error) {
 	a := w.of
 	a.mu.Lock()
 	w.over = true
-	told := w.told
+	told := w.reported
 	var done chan struct{}
 	if told {
-		if a.late--; a.late == 0 {
+		if a.waitingLong--; a.waitingLong == 0 {
 			a.stop()
 			done = a.done
 		}
@@ -125,13 +125,11 @@ func (a *WaitLog) run(ctx context.Context, began time.Time, done chan struct{}) 
 			a.log.Info(a.waiting, append(attrs, "waited", waited, "entries", all)...)
 		}
 		if first != nil {
-			a.leaves(ctx, first, revision)
+			a.waitForDeletion(ctx, first, revision)
 		}
-		t := time.NewTimer(pause)
 		select {
-		case <-t.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
-			t.Stop()
 			return
 		}
 	}
@@ -151,8 +149,8 @@ func (a *WaitLog) look(ctx context.Context) (first *Found, all int, revision int
 	return first, q.Count, q.Revision, nil
 }
 
-// leaves returns when the entry is deleted, or the watch ends.
-func (a *WaitLog) leaves(ctx context.Context, f *Found, revision int64) {
+// waitForDeletion returns when the entry is deleted, or the watch ends.
+func (a *WaitLog) waitForDeletion(ctx context.Context, f *Found, revision int64) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	for resp := range a.cli.Watch(ctx, f.Key, clientv3.WithRev(revision+1), clientv3.WithFilterPut()) {

@@ -1,0 +1,74 @@
+package queue
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
+)
+
+const (
+	hedgeAfter = 400 * time.Millisecond // a request without an answer is sent again
+	mostHedges = 16                     // requests of a client that are sent again at a time: not all, when etcd is slow
+	mostReads  = 8                      // reads of a client, at a time, after watches that ended
+)
+
+// client is what all queues of one *clientv3.Client share. Locks are taken in this order: client.mu,
+// view.mu, watches.mu; the others are taken last.
+type client struct {
+	cli     *clientv3.Client
+	etcd    *ask.Client
+	watches watches
+	reads   chan struct{} // a place is taken by each read after a watch has ended
+	hedges  chan struct{} // and by each request that is sent again
+
+	mu    sync.Mutex
+	views map[string]*view
+}
+
+// clientOf returns the one client of a *clientv3.Client.
+func clientOf(cli *clientv3.Client) *client {
+	etcd := ask.Of(cli)
+	return ask.Value(etcd, func() *client {
+		return &client{
+			cli: cli, etcd: etcd, reads: make(chan struct{}, mostReads), hedges: make(chan struct{}, mostHedges),
+			views: make(map[string]*view), watches: watches{cli: cli, open: make(map[*watch]struct{}), silence: silence},
+		}
+	})
+}
+
+// viewOf returns the view of a queue that had none.
+func (c *client) viewOf(q *Queue) *view {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := q.used.Load(); v != nil {
+		return v
+	}
+	v := c.views[q.prefix]
+	if v == nil {
+		v = newView(c, q.prefix)
+		c.views[q.prefix] = v
+	}
+	v.users++
+	q.used.Store(v)
+	return v
+}
+
+// backoff spaces tries. In an outage it waits for its end.
+func (c *client) backoff() *ask.Backoff { return c.etcd.Backoff(firstPause, maxPause) }
+
+// hedge makes a request, and makes it again while it has no answer; see ask.Hedge. open tells that other
+// tries may still be carried out. The request must be one that does no harm when it is carried out twice.
+func hedge[T any](ctx context.Context, c *client, request func(context.Context) (T, error)) (answer T, open bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	h := ask.Hedge[T]{
+		Try:     func(ctx context.Context, _ int) (T, error) { return request(ctx) },
+		Silence: func(int) time.Duration { return hedgeAfter },
+		Room:    c.hedges,
+	}
+	return h.Run(ctx)
+}
