@@ -117,7 +117,7 @@ func TestARecordIsWrittenWhenAStatusChanges(t *testing.T) {
 	}
 }
 
-func TestWhatTheChecksFoundDoesNotStickToWhatIsWished(t *testing.T) {
+func TestWhatTheChecksFoundDoesNotBecomeAPartOfWhatIsWanted(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	var p patient
 	p.is(errIll)
@@ -143,41 +143,41 @@ func TestWhatTheChecksFoundDoesNotStickToWhatIsWished(t *testing.T) {
 	}
 }
 
-func TestTheWorseOfWishAndChecksIsShown(t *testing.T) {
+func TestTheWorseOfTheWantedStatusAndTheChecksIsShown(t *testing.T) {
 	ill, doubtful := errIll, health.ErrWarning
 	for _, tc := range []struct {
-		wish   registry.Status
+		asked  registry.Status
 		err    error
 		want   registry.Status
 		reason string
 	}{
-		{registry.Passing, nil, registry.Passing, "wish"},
+		{registry.Passing, nil, registry.Passing, "wanted"},
 		{registry.Passing, doubtful, registry.Warning, "patient: "},
 		{registry.Passing, ill, registry.Critical, "patient: "},
-		{registry.Warning, nil, registry.Warning, "wish"},
-		{registry.Warning, doubtful, registry.Warning, "wish"},
+		{registry.Warning, nil, registry.Warning, "wanted"},
+		{registry.Warning, doubtful, registry.Warning, "wanted"},
 		{registry.Warning, ill, registry.Critical, "patient: "},
-		{registry.Critical, nil, registry.Critical, "wish"},
-		{registry.Critical, doubtful, registry.Critical, "wish"},
-		{registry.Draining, ill, registry.Draining, "wish"},
-		{registry.Maintenance, ill, registry.Maintenance, "wish"},
+		{registry.Critical, nil, registry.Critical, "wanted"},
+		{registry.Critical, doubtful, registry.Critical, "wanted"},
+		{registry.Draining, ill, registry.Draining, "wanted"},
+		{registry.Maintenance, ill, registry.Maintenance, "wanted"},
 	} {
 		cli, prefix := etcdtest.New(t)
 		var p patient
 		p.is(tc.err)
 		i := web("a")
-		i.Status, i.Reason = tc.wish, "wish"
+		i.Status, i.Reason = tc.asked, "wanted"
 		fine := health.Func("fine", func(context.Context) error { return nil })
 		reg := register(t, cli, i, &registry.Options{Prefix: prefix, Checks: []health.Check{fine, p.check()}})
 		got, _ := record(t, cli, prefix, "web/a")
 		if got.Status != tc.want || !strings.HasPrefix(got.Reason, tc.reason) || len(got.Checks) != 2 {
-			t.Errorf("wish %s, check %v: got %+v, want %s because of %s", tc.wish, tc.err, got, tc.want, tc.reason)
+			t.Errorf("asked for %s, check %v: got %+v, want %s because of %s", tc.asked, tc.err, got, tc.want, tc.reason)
 		}
 		if err := reg.Drain(bounded(t), "deploy"); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := record(t, cli, prefix, "web/a"); got.Status != registry.Draining || got.Reason != "deploy" {
-			t.Errorf("wish %s, check %v: drained, got %+v", tc.wish, tc.err, got)
+			t.Errorf("asked for %s, check %v: drained, got %+v", tc.asked, tc.err, got)
 		}
 		if err := reg.Close(); err != nil {
 			t.Error(err)

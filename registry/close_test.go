@@ -17,15 +17,15 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// farewell is how long a Close may take while etcd is away.
-const farewell = 2 * time.Second
+// closeBound is how long Close may take while etcd is away.
+const closeBound = 2 * time.Second
 
 // outlived waits until a registration knows that its lease has ended.
 func outlived(t *testing.T, reg *registry.Registration) {
 	t.Helper()
 	for ctx := bounded(t); reg.State().Registered; {
 		select {
-		case <-time.After(20 * time.Millisecond): // State reads the clock, and Changed is told later
+		case <-time.After(20 * time.Millisecond): // State reads the clock, and Changed is closed later
 		case <-ctx.Done():
 			t.Fatalf("%+v, want it to know that its lease has ended", reg.State())
 		}
@@ -62,8 +62,8 @@ func TestCloseTellsWhichKeysAreStillThereAndUntilWhen(t *testing.T) {
 				}
 				began := time.Now()
 				err = r.Close()
-				if took := time.Since(began); took > farewell && !race {
-					t.Errorf("Close took %v, want %v", took, farewell)
+				if took := time.Since(began); took > closeBound && !race {
+					t.Errorf("Close took %v, want %v", took, closeBound)
 				}
 				if err == nil || !strings.Contains(err.Error(), regs[0].State().Key) || !strings.Contains(err.Error(), regs[1].State().Key) ||
 					!strings.Contains(err.Error(), "in etcd it stays until ") || !strings.Contains(err.Error(), c.Endpoints()[0]) {

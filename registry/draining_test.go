@@ -15,8 +15,8 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// wantFarewells fails unless each instance said draining before it was deleted, after a revision.
-func wantFarewells(t *testing.T, cli *clientv3.Client, prefix string, after int64, ids ...string) {
+// wantDrainingFirst fails unless each instance said draining before it was deleted, after a revision.
+func wantDrainingFirst(t *testing.T, cli *clientv3.Client, prefix string, after int64, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
 		ev := eventually(t, cli, prefix+"web/"+id, after, func(ev *clientv3.Event) bool { return !isPut(ev) })
@@ -32,7 +32,7 @@ func wantFarewells(t *testing.T, cli *clientv3.Client, prefix string, after int6
 }
 
 // All of them leave in one transaction, which does not go through.
-func TestWhoLeavesSaysDrainingThoughAnothersKeyWasTaken(t *testing.T) {
+func TestDrainingIsSaidThoughTheKeyOfAnotherInstanceWasTaken(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
 	if err != nil {
@@ -49,17 +49,17 @@ func TestWhoLeavesSaysDrainingThoughAnothersKeyWasTaken(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	wantFarewells(t, cli, prefix, taken.Header.Revision, "a", "b")
+	wantDrainingFirst(t, cli, prefix, taken.Header.Revision, "a", "b")
 	if got := get(t, cli, prefix+"web/c"); len(got.Kvs) != 1 || string(got.Kvs[0].Value) != "10.0.0.1:80" {
-		t.Errorf("the key that somebody else has taken: %v, want it left alone", got.Kvs)
+		t.Errorf("the key that another client has taken: %v, want it left alone", got.Kvs)
 	}
 }
 
-func TestWhoLeavesWhileEtcdIsAwaySaysDrainingWhenItIsBack(t *testing.T) {
+func TestDrainingThatCannotBeSaidIsSaidWhenEtcdIsBack(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli := etcdtest.Client(t, c)
-	k := lease.NewKeeper(cli, &lease.Options{TTL: time.Minute}) // a shared one: Close's bound is not its keys'
+	k := lease.NewKeeper(cli, &lease.Options{TTL: time.Minute}) // a shared one: its keys outlive Close
 	defer k.Close()
 	r, err := registry.New(cli, &registry.Options{Keeper: k})
 	if err != nil {
@@ -76,14 +76,14 @@ func TestWhoLeavesWhileEtcdIsAwaySaysDrainingWhenItIsBack(t *testing.T) {
 	}
 	left := make(chan error, 1)
 	go func() { left <- r.Close() }()
-	<-time.After(2500 * time.Millisecond) // in which a try of saying it ends without an answer
+	<-time.After(2500 * time.Millisecond) // in which a try to say it ends without an answer
 	if _, err := c.Start(t.Context(), "etcd1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-left; err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	wantFarewells(t, cli, "/services/", at, "a", "b")
+	wantDrainingFirst(t, cli, "/services/", at, "a", "b")
 }
 
 func TestAStateIsWhatConsumersSee(t *testing.T) {

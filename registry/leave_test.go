@@ -18,12 +18,13 @@ import (
 
 var errUnfinished = errors.New("one request was cut")
 
-// seen follows a consumer's view of a service: what happened to each key, and when it heard it.
+// seen is what a consumer sees happen to a key, and when.
 type seen struct {
 	what string // an instance's status, its raw value, or deleted
 	at   time.Time
 }
 
+// consumer watches a service, as a consumer does. history is what it saw of an instance.
 func consumer(t *testing.T, cli *clientv3.Client, prefix string) (history func(id string) []seen) {
 	t.Helper()
 	type event struct {
@@ -95,7 +96,7 @@ func TestConsumersLeaveBeforeTheRequestsAreFinished(t *testing.T) {
 		t.Fatalf("consumers saw %v, want %v", words(got), want)
 	}
 	if early := finishing.Sub(got[1].at); early < notice-50*time.Millisecond {
-		t.Errorf("requests were finished %v after consumers heard of it, want %v", early, notice)
+		t.Errorf("requests were finished %v after consumers saw it, want %v", early, notice)
 	}
 	if got[2].at.Before(finishing) {
 		t.Error("the key went before requests were finished")
@@ -177,7 +178,7 @@ func TestTheEndOfItsContextHastensLeave(t *testing.T) {
 	}
 }
 
-// Neither can etcd be told, nor is it waited for until nothing is left for finishing requests.
+// etcd gets no more time than leaves enough for finishing requests.
 func TestLeaveFinishesRequestsThoughEtcdIsAway(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
@@ -234,7 +235,7 @@ func TestOnlyTheFirstOfSeveralLeavesFinishes(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := reg.Leave(short, finish); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another call") {
-		t.Errorf("beside the first one: %v, want its context's end", err)
+		t.Errorf("while the first one runs: %v, want its context's end", err)
 	}
 	close(end)
 	if err := <-first; !errors.Is(err, errUnfinished) {

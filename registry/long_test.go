@@ -10,13 +10,12 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// Fault 15.
 func TestItComesBackAfterALongOutageWithinItsTTL(t *testing.T) {
 	t.Parallel()
 	outage(t, 10*time.Second)
 }
 
-// As it is without a test's options.
+// With the default interval, which tests elsewhere shorten.
 func TestASilentWatchIsFoundOutAfterHalfAMinute(t *testing.T) {
 	t.Parallel()
 	shared, prefix := etcdtest.New(t)

@@ -50,8 +50,8 @@ func TestTheKeyOfAProcessThatDiedIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A dead one's lease has long to go: nobody is to be stopped, and no other ID to be chosen.
-func TestWhoCannotWaitForADeadOwnersLeaseIsToldOfIt(t *testing.T) {
+// A dead owner's lease has much time left: there is no process to stop, and no need for another ID.
+func TestRegisterSaysThatItWaitsForADeadOwnersLease(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	dead, err := cli.Grant(t.Context(), 600)
 	if err != nil {

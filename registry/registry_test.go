@@ -226,7 +226,7 @@ func TestUpdatesAtOnceLoseNothing(t *testing.T) {
 	}
 }
 
-// A handler may ask for what it is told of.
+// A handler may ask for the state that a line is about.
 func TestALogHandlerMayAskForTheState(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	var reg atomic.Pointer[registry.Registration]
@@ -359,7 +359,6 @@ func TestUpdateKeepsKeyAndLeaseAndDrainIsSeen(t *testing.T) {
 	}
 }
 
-// Fault 17.
 func TestEtcdsOwnNamingReadsOurServices(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	register(t, cli, web("a"), &registry.Options{Prefix: prefix})

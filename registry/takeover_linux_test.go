@@ -372,7 +372,7 @@ func TestATakeOverThatComesTooLateLeavesTheKeyAlone(t *testing.T) {
 	}
 }
 
-// What others write beside our fields is not an instance's.
+// Fields that this version does not know are no part of the instance.
 func TestAValueWithFieldsOfALaterVersionIsReadAsItIs(t *testing.T) {
 	i := web("a")
 	i.Host, i.PID, i.Zone, i.Tags = "vm", 7, "a", []string{"x"}

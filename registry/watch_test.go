@@ -91,7 +91,7 @@ func TestAWatchThatEndsAtOnceEachTimeIsNotAskedForEverFaster(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
 	cli, rig := rigged(t, shared)
 	register(t, cli, web("a"), &registry.Options{Prefix: prefix, TTL: time.Minute})
-	rig.is(func(resp *pb.WatchResponse) { // every watch ends at once, and tells nothing
+	rig.is(func(resp *pb.WatchResponse) { // every watch ends at once, without an event
 		resp.Events, resp.Canceled, resp.CancelReason = nil, true, "etcdserver: no leader"
 	})
 	if _, err := shared.Delete(bounded(t), prefix+"web/a"); err != nil {
@@ -122,7 +122,7 @@ func TestAKeyThatIsDeletedBeforeItsServicesWatchBeginsIsLookedAt(t *testing.T) {
 		all = append(all, web(fmt.Sprintf("%03d", n)))
 	}
 	deleted, answered := make(chan struct{}), make(chan struct{})
-	var once sync.Once // a transaction without an answer is sent again beside itself
+	var once sync.Once // a transaction without an answer is sent again while it is under way
 	cli, err := clientv3.New(clientv3.Config{
 		Endpoints: shared.Endpoints(), Logger: zap.NewNop(),
 		DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
