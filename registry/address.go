@@ -24,19 +24,19 @@ func (i *Instance) complete(host string) error {
 	if i.ID == "" {
 		i.ID = host + "-" + strconv.Itoa(os.Getpid())
 		if _, port, err := net.SplitHostPort(i.Addr); err == nil {
-			i.ID = host + "-" + port // of a host one process listens there, before a restart and after
+			i.ID = host + "-" + port // one process of a host listens there, also after a restart
 		}
 	}
 	return nil
 }
 
 // Advertise completes an address to listen on (":8080", "0.0.0.0:8080", "[::]:8080", "*:8080",
-// "0:8080") to one that others can dial: a host that is given stays, and a missing or unspecified one becomes
-// the address of the interface by which this machine reaches its network. It never guesses a
-// loopback address: on a machine without a network it is an ErrInvalid that says what to do.
+// "0:8080") to one that others can dial: a given host stays, and a missing or unspecified one becomes the
+// address of the interface by which this machine reaches its network. It never chooses a
+// loopback address: on a machine without a network the error is ErrInvalid and says what to do.
 //
 // In a container this is the container's own address, which is right where consumers are on the
-// same network (Kubernetes, Docker networks) and wrong behind a port mapping: there, give one.
+// same network (Kubernetes, Docker networks) and wrong behind a port mapping: set the address there.
 func Advertise(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
@@ -47,14 +47,14 @@ func Advertise(listen string) (string, error) {
 	}
 	ip, err := outbound()
 	if err != nil {
-		return "", fmt.Errorf("%w: address %s has no host, and this machine's own cannot be told (%v): set Addr to what consumers can dial", ErrInvalid, quote.Text(listen), err)
+		return "", fmt.Errorf("%w: address %s has no host, and this machine's own was not found (%v): set Addr to what consumers can dial", ErrInvalid, quote.Text(listen), err)
 	}
 	addr := net.JoinHostPort(ip.String(), port)
 	return addr, dialable(addr)
 }
 
-// unspecified tells whether a host to listen on means every address of the machine. "*" and "0"
-// are how other programs write that.
+// unspecified reports whether a host to listen on means every address of the machine. Other programs
+// write "*" and "0" for that.
 func unspecified(host string) bool {
 	if host == "" || host == "*" || host == "0" {
 		return true
@@ -63,16 +63,15 @@ func unspecified(host string) bool {
 	return err == nil && ip.Unmap().WithZone("").IsUnspecified()
 }
 
-// unixHint is what to say of a path or a unix address.
+// unixHint is the advice for a path or a unix address.
 func unixHint(addr string) string {
 	if strings.HasPrefix(addr, "unix:") || strings.HasPrefix(addr, "unix-abstract:") || strings.HasPrefix(addr, "/") {
-		return "; consumers on other machines cannot dial a unix socket, and those on this one can read its path from Raw"
+		return "; consumers on other machines cannot dial a unix socket; for those on this one put its path into Raw"
 	}
 	return ""
 }
 
-// dialable checks an address that is about to be written, more strictly than one that is read: that
-// others can dial it.
+// dialable checks that others can dial an address. That is stricter than what is accepted when reading.
 func dialable(addr string) error {
 	if err := validAddr(addr); err != nil {
 		return fmt.Errorf("%w%s", err, unixHint(addr))
@@ -82,14 +81,14 @@ func dialable(addr string) error {
 		return fmt.Errorf("%w: address %s: %s", ErrInvalid, quote.Text(addr), why)
 	}
 	if unspecified(host) {
-		return refuse("it is one to listen on: set Addr to what consumers can dial, or see Advertise")
+		return refuse("it is for listening: set Addr to what consumers can dial, or see Advertise")
 	}
 	ip, err := netip.ParseAddr(host)
 	switch {
 	case err == nil && ip.Zone() != "":
 		return refuse("zone " + quote.Text(ip.Zone()) + " is a name that only this machine knows")
 	case err == nil && (ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})):
-		return refuse("it is that of many machines, not of one")
+		return refuse("it stands for many machines, not for one")
 	case err == nil:
 		return nil
 	}

@@ -147,7 +147,7 @@ func (c *checks) stop(entries ...*entry) {
 			close(e.stopChecks)
 		}
 		if m := e.monitor; m != nil {
-			// Its error is of a check that ignores its context, as its results have told.
+			// Its error is about a check that ignores its context; the results have said so.
 			closing.Go(func() { _ = m.Close() })
 		}
 	}
@@ -155,7 +155,7 @@ func (c *checks) stop(entries ...*entry) {
 	closing.Wait()
 }
 
-// checksStopped tells whether the entry's checks have been ended for good. table.mu is held.
+// checksStopped reports whether the entry's checks have been ended for good. table.mu is held.
 func (e *entry) checksStopped() bool {
 	select {
 	case <-e.stopChecks:
@@ -165,7 +165,7 @@ func (e *entry) checksStopped() bool {
 	}
 }
 
-// encode makes the value of the instance and of what the checks found. It fits: newEntry saw to it.
+// encode makes the value of the instance and of what the checks found. It has room; see newEntry.
 func (e *entry) encode() {
 	i := e.withChecks()
 	if value, err := i.Encode(); err == nil {
@@ -174,7 +174,7 @@ func (e *entry) encode() {
 }
 
 // withChecks is the instance as consumers see it: with what its checks found, and in the worse of its
-// own status and theirs. One that is leaving, or out by intent, stays so.
+// own status and theirs. An instance that is draining or in maintenance stays so.
 func (e *entry) withChecks() Instance {
 	i := e.instance
 	if e.results == nil {
@@ -196,8 +196,8 @@ func reasonOf(r health.Result) string {
 	return r.Name + ": " + r.Output
 }
 
-// fits tells whether the value has room for whatever the checks will say: they must not fail to
-// be written once they run.
+// fits reports whether the value has room for anything that the checks can say: it must not become
+// too large once they run.
 func (i Instance) fits(checks []health.Check) error {
 	if len(checks) == 0 || i.Raw != "" {
 		return nil

@@ -16,20 +16,20 @@ import (
 
 // Close withdraws all instances: they say draining first, then their keys are deleted. Checks end
 // before that, within a moment; Close waits 1 s for one that ignores its context. Then Close takes as
-// long as etcd answers, and 2 s at most while it does not, together with all that is closed on the
-// same client. It is idempotent. Shutdown is Close with a bound of the caller's.
+// long as etcd answers, and 2 s at most while it does not, together with everything else that is closed on
+// the same client. It is idempotent. Shutdown is Close with a bound of the caller's.
 //
-// The error tells which keys are still in etcd and until when: a key that could not be deleted ends
+// The error says which keys are still in etcd and until when: a key that could not be deleted ends
 // with its lease. On a shared Keeper, whose leases live on, the registrar goes on trying in the
-// background until they are gone or the leases are.
+// background until the keys are gone, or the leases.
 func (r *Registrar) Close() error {
 	ctx, done := r.table.etcd.Farewell(context.Background())
 	defer done()
 	return r.Shutdown(ctx)
 }
 
-// Shutdown is Close that waits for etcd until ctx ends, and no longer. Of several calls of the two the
-// first one's bound counts; the others return what it returns, or with their ctx.
+// Shutdown is Close that waits for etcd until ctx ends, and no longer. Of several calls of Close
+// and Shutdown the first one's bound counts; the others return its result, or when their ctx ends.
 func (r *Registrar) Shutdown(ctx context.Context) error {
 	return r.closer.once.do(ctx, "close", func() error { return r.closer.shutdown(ctx) })
 }
@@ -79,7 +79,7 @@ func (c *closer) withdrawAll(ctx context.Context) (left []*entry, err error) {
 	t.mu.Unlock()
 	all := t.all()
 	t.startLeave(all...)
-	t.wakeWorker()          // without entries nothing else tells it
+	t.wakeWorker()          // without entries nothing else does
 	for _, e := range all { // once ctx has ended the rest takes no time
 		if failed := t.wait(ctx, e, true); failed != nil {
 			left, err = append(left, e), cmp.Or(err, failed)
@@ -117,7 +117,7 @@ func (c *closer) remainingError(left []*entry, err error) error {
 	return cause.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.staysUntil(left[0]))
 }
 
-// staysUntil tells how long a key that was not deleted can stay.
+// staysUntil says how long a key that was not deleted can stay.
 func (c *closer) staysUntil(e *entry) string {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,8 +17,8 @@ import (
 // ErrValue: a value in etcd is not an instance.
 var ErrValue = errors.New("registry: not an instance")
 
-// value is what stands in etcd: the format of etcd's own naming resolver (client/v3/naming), so
-// that gRPC clients which use it find our services as they are. Op is always 0, "add". That
+// value is the value in etcd: the format of etcd's own naming resolver (client/v3/naming), so that gRPC
+// clients which use that find these services. Op is always 0, "add". That
 // resolver, and versions of this package that do not know Process, skip it.
 type value struct {
 	Op       uint8
@@ -47,12 +48,8 @@ func (i *Instance) Encode() (string, error) {
 	if i.Raw != "" {
 		return i.Raw, nil
 	}
-	status := i.Status
-	if status == "" {
-		status = Passing
-	}
 	v := value{Addr: i.Addr, Metadata: &metadata{
-		Version: i.Version, Weight: max(1, i.Weight), Zone: i.Zone, Tags: i.Tags, Status: status, Reason: i.Reason,
+		Version: i.Version, Weight: max(1, i.Weight), Zone: i.Zone, Tags: i.Tags, Status: cmp.Or(i.Status, Passing), Reason: i.Reason,
 		Checks: i.Checks, Host: i.Host, PID: i.PID, More: i.Metadata,
 	}}
 	if i.process != nil {
@@ -71,8 +68,7 @@ func (i *Instance) Encode() (string, error) {
 // Decode reads an instance from its key below prefix and its value. It understands what Encode
 // writes, a bare host:port, and what etcd's naming package, kitex, kratos and go-micro write, and
 // {"host":…,"port":…}; of several endpoints it takes the first one, and the others are in Metadata
-// as "endpoint.1" and so on. Any other text becomes Raw, but a JSON object without an address does
-// not. Its errors are ErrValue; a value of more than 64 KiB is one.
+// as "endpoint.1" and so on. Any other text becomes Raw, except a JSON object without an address. Its errors are ErrValue; a value of more than 64 KiB is one.
 func Decode(prefix, key, val string) (Instance, error) {
 	service, id, ok := strings.Cut(strings.TrimPrefix(key, prefix), "/")
 	if !ok || service == "" || id == "" || strings.Contains(id, "/") || !strings.HasPrefix(key, prefix) {
@@ -115,7 +111,7 @@ func (i *Instance) read(val string) error {
 	case i.readOurs(val):
 		return nil
 	}
-	if err := i.readForeign(text); err != nil {
+	if err := i.readOther(text); err != nil {
 		return errors.New(quote.Head(err.Error(), maxCause)) // it can contain a part of the value
 	}
 	return nil
@@ -124,7 +120,7 @@ func (i *Instance) read(val string) error {
 // maxCause is how many bytes of an error's text are kept where it can be as long as the value.
 const maxCause = 200
 
-// readOurs reads what Encode writes, and tells whether it was that.
+// readOurs reads what Encode writes, and reports whether it was that.
 func (i *Instance) readOurs(val string) bool {
 	var v value
 	d := json.NewDecoder(strings.NewReader(val))
@@ -153,9 +149,8 @@ func (i *Instance) readOurs(val string) bool {
 	return true
 }
 
-// readMetadata takes what it can: to others the metadata is anything, and of what they put there
-// the address does not depend. What has no field, or is of another kind than its field, is in
-// Metadata as text.
+// readMetadata takes what it can: other libraries write anything there, and the address does not depend
+// on it. What has no field here, or another type than the field, becomes text in Metadata.
 func (i *Instance) readMetadata(raw json.RawMessage) {
 	var all map[string]json.RawMessage
 	if json.Unmarshal(raw, &all) != nil {
@@ -176,20 +171,13 @@ func (i *Instance) readMetadata(raw json.RawMessage) {
 	take(all, "checks", &i.Checks, func(c []health.Result) bool { return len(c) > 0 && validChecks(c) == nil })
 	take(all, "metadata", &i.Metadata, func(m map[string]string) bool { return len(m) > 0 })
 	for name, raw := range all {
-		text := plain(raw)
-		if text == "" {
-			continue
-		}
-		if i.Metadata == nil {
-			i.Metadata = make(map[string]string)
-		}
-		if _, taken := i.Metadata[name]; !taken {
-			i.Metadata[name] = text
+		if text := plain(raw); text != "" {
+			i.set(name, text)
 		}
 	}
 }
 
-// take moves a field to where it belongs, if it is of that kind and good.
+// take moves a value to its field, if it has that field's type and is good.
 func take[T any](all map[string]json.RawMessage, name string, to *T, good func(T) bool) {
 	var v T
 	if raw, ok := all[name]; ok && json.Unmarshal(raw, &v) == nil && good(v) {
@@ -198,7 +186,7 @@ func take[T any](all map[string]json.RawMessage, name string, to *T, good func(T
 	}
 }
 
-// plain is a JSON value as text, a string without its quotes; nothing where there is nothing.
+// plain is a JSON value as text, a string without its quotes. null, [] and {} are empty.
 func plain(raw json.RawMessage) string {
 	var text string
 	if s := string(raw); s == "null" || s == "[]" || s == "{}" {

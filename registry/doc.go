@@ -15,7 +15,7 @@
 // An instance is one key, Prefix + Service + "/" + ID, on a lease that ends it when the process
 // dies. Its value is the JSON that etcd's own naming package reads, so gRPC clients that use
 // client/v3/naming/resolver find it as it is. Many instances of one process go through a
-// Registrar: one worker, one lease for up to 1,000 keys (128 of a user whose rights are checked, see
+// Registrar: one worker, one lease for up to 1,000 keys (128 if etcd checks the user's rights, see
 // lease.Options.Keys), transactions of up to 128.
 //
 // With Options.Checks an instance is shown as it is, not as it was when it started:
@@ -24,24 +24,24 @@
 //
 // The worse of the instance's Status and of what its checks found is written, with the check as
 // the Reason and all results in Checks, whenever that changes and no more often. An instance that
-// is draining or in maintenance stays so. Update and Instance speak of what was asked for, State
-// of what is shown: nothing that a check found outlives it. See package health.
+// is draining or in maintenance stays so. Update and Instance have what was asked for, State has
+// what consumers see: what a check found never becomes a part of what was asked for. See package health.
 //
 // # Guarantees
 //
 //   - A registration comes back by itself: after a lost or revoked lease, after its key was
 //     deleted, after an outage of etcd. State says whether it is there, since when, and why it
-//     was lost; one log line tells of each change. Nothing that happens to the key is missed:
+//     was lost; one log line reports each change. Nothing that happens to the key is missed:
 //     it is watched from its write on, and looked at whenever a watch broke, and every 30 s.
-//   - It never overwrites the key of a live process. An ID that one has is ErrExists with its host
+//   - It never overwrites the key of a live process. If it has the ID, the error is ErrExists, with its host
 //     and pid. The key of a process that is provably gone is taken over at once, in a transaction
 //     that compares the revision that was read: consumers see a change, never a gap. The value's
 //     "Process" proves it: it was written in this pid namespace since the last boot, and that pid is
 //     not in use, or not by a process with that start time (Linux). In all other cases Register
 //     waits for the lease to end, and the log and its error say for which process.
 //   - After Close the key is gone and stays gone: one worker does all writing, so no
-//     re-registration can overtake it. Otherwise its error tells which keys are still in etcd, and
-//     until when. A write that etcd never answered can still arrive late when the Keeper is a shared
+//     re-registration can overtake it. If that fails, its error says which keys are still in etcd,
+//     and until when. A write that etcd never answered can still arrive late when the Keeper is a shared
 //     one, whose lease Close leaves alive; with a registrar's own, Close revokes the lease, and that
 //     write fails.
 //   - Close takes 2 s at most while etcd cannot be reached, together with all other handles on the
@@ -50,8 +50,8 @@
 //     with their leases. Close them before the client.
 //   - A silent member costs about a second, at any TTL: a transaction without an answer is sent to
 //     another one as well. While no member can be reached nothing is tried, and all handles on a
-//     client go on together when one is back.
-//   - A user without the right to write is told at once, with ErrUnauthorised. When the right is
+//     client go on when one is back.
+//   - A user without the right to write gets ErrUnauthorised at once. When the right is
 //     taken away later, etcd also refuses to renew the lease: the key goes within a TTL. Writes are
 //     tried again every 5 s to 7 s, and the registration comes back once the right does.
 //   - The first record says what the checks found, and with AwaitServing there is none before
@@ -61,13 +61,13 @@
 //
 // Names have at most 200 bytes, values 64 KiB. The user must be allowed to read and write the
 // key. More than 8 instances of one service and registrar are watched by their service's
-// prefix: it then hears of other processes' instances, too. Addresses are host:port that others can
+// prefix: it then receives other processes' instances, too. Addresses are host:port that others can
 // dial; a unix socket's path has to be in Raw.
 //
 // A take-over trusts the machine's boot id. Virtual machines that were cloned while they ran share
 // it: give their instances IDs of their own.
 //
-// Checks run in this process: when it is stopped or gone, nothing turns critical, and the lease
-// ends. Beside a Raw value they are in State, and AwaitServing works; the value has no room for
-// them.
+// Checks run in this process: when it is stopped or gone, no check turns critical, and the lease
+// ends. With a Raw value their results are in State, and AwaitServing works; the value has no room
+// for them.
 package registry

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // stableAfter is for how long a key has to be there for its loss not to be one in a row.
 const stableAfter = time.Second
 
-// entry is one key: what should stand there, and what is known to stand there. table.mu guards it; only
+// entry is one key: the value that is wanted there, and what is known to be there. table.mu guards it; only
 // the worker and what it starts change what is known.
 type entry struct {
 	key      string
@@ -29,7 +30,7 @@ type entry struct {
 
 	monitor    *health.Monitor // of the instance's checks; nil: it has none
 	results    []health.Result // as of the last change of a status
-	stopChecks chan struct{}   // closed when there shall be no checks any more
+	stopChecks chan struct{}   // closed when its checks end for good
 
 	written        bool // the key is ours, on lease, with the value stored
 	unverified     bool // written, but another client may have changed that unnoticed
@@ -38,7 +39,7 @@ type entry struct {
 	lease          *lease.Lease       // that the room for the key is reserved on
 	writtenOn      *lease.Lease       // that the key was last known to be on
 	ourLeases      []clientv3.LeaseID // that it may be on, or was
-	replace        int64              // mod revision of a key to be overwritten: on a lease of ours that is given up, or of a process that is gone
+	replace        int64              // mod revision of the key to overwrite: it is on a lease that we gave up, or of a process that is gone
 	gone           bool               // withdrawn
 	othersRevision int64              // the last revision at which another client changed the key
 	ownerLease     ownerLease
@@ -49,7 +50,7 @@ type entry struct {
 	lateUntil    time.Time      // until then a try of registering it may still be carried out
 
 	lastErr     error     // of the last try, nil once written
-	finalErr    error     // lastErr, if callers need not wait on with it; nil with every new wish
+	finalErr    error     // lastErr, if waiting on does not help; nil again when something else is wanted
 	nextTry     time.Time // not to be tried before, unless something happens
 	lossesInRow int       // each soon after it was written
 	notBefore   time.Time // not to be tried before, whatever happens
@@ -60,21 +61,16 @@ type entry struct {
 	changed     chan struct{}
 }
 
-// record is a value in etcd, with the status that it tells.
+// record is a value in etcd, with the status in it.
 type record struct {
 	value  string
 	status Status
 }
 
 func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) {
-	if i.Weight == 0 {
-		i.Weight = 1
-	}
-	if i.Status == "" {
-		i.Status = Passing
-	}
+	i.Weight, i.Status = cmp.Or(i.Weight, 1), cmp.Or(i.Status, Passing)
 	if len(checks) > 0 {
-		i.Checks = nil // theirs to say
+		i.Checks = nil // the checks set them
 	}
 	value, err := i.Encode()
 	if err != nil {
@@ -134,8 +130,8 @@ func (e *entry) notify() {
 	e.changed = make(chan struct{})
 }
 
-// setLost records that the key is not ours any more, and tells whether it was. It will be again: at once,
-// unless another client takes it away again and again.
+// setLost records that the key is not ours any more, and reports whether it was. It is written again: at once, unless another
+// client takes it away again and again.
 func (e *entry) setLost(l loss) bool {
 	if !e.written {
 		return false
@@ -157,7 +153,7 @@ func (e *entry) setLost(l loss) bool {
 	return true
 }
 
-// setStored records our value under the key. It tells whether another client has changed the key since.
+// setStored records our value under the key. It reports whether another client has changed the key since.
 func (e *entry) setStored(value record, revision int64) (changed bool) {
 	if !e.written {
 		e.since = time.Now()
@@ -183,7 +179,7 @@ func (e *entry) refused(err error, pause time.Duration) {
 	e.failed(err, pause)
 }
 
-// onOurLease tells whether a key in etcd is ours, by its lease: lease ids are random, and no other
+// onOurLease reports whether a key in etcd is ours, by its lease: lease ids are random, and no other
 // process has one of ours.
 func (e *entry) onOurLease(kv *mvccpb.KeyValue) bool {
 	return kv.Lease != 0 && slices.Contains(e.ourLeases, clientv3.LeaseID(kv.Lease))

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
@@ -10,26 +11,26 @@ import (
 	"strings"
 )
 
-// foreign is a JSON object as other libraries write it. Names are compared without case.
+// otherFormat is a JSON object as other libraries write it. The case of names does not matter.
 //
 //	etcd's naming   {"Op":0,"Addr":"10.0.0.1:80","Metadata":…}
 //	kitex           {"network":"tcp","address":"10.0.0.1:80","weight":10,"tags":{"k":"v"}}
 //	kratos          {"id":"a","name":"web","version":"v1","metadata":{…},"endpoints":["grpc://10.0.0.1:80","http://10.0.0.1:81"]}
 //	go-micro        {"name":"web","version":"v1","metadata":…,"nodes":[{"id":"a","address":"10.0.0.1:80","metadata":{…}}]}
 //	by hand         {"host":"10.0.0.1","port":80}
-type foreign struct {
+type otherFormat struct {
 	Addr string
 
-	// The rest can be of any kind.
+	// These can have any type.
 	Address, Endpoints, Nodes, Host, IP, Port json.RawMessage
 	Version, Weight, Tags, Metadata           json.RawMessage
 }
 
 var errNoAddr = errors.New("it is a JSON object without an address (Addr, address, endpoints, nodes, or host and port)")
 
-// readForeign reads a JSON object that Encode has not written.
-func (i *Instance) readForeign(val string) error {
-	var f foreign
+// readOther reads a JSON object that Encode has not written.
+func (i *Instance) readOther(val string) error {
+	var f otherFormat
 	if err := json.Unmarshal([]byte(val), &f); err != nil {
 		return err
 	}
@@ -43,10 +44,7 @@ func (i *Instance) readForeign(val string) error {
 		Address  string
 		Metadata json.RawMessage
 	}
-	host := word(f.Host)
-	if host == "" {
-		host = word(f.IP)
-	}
+	host := cmp.Or(word(f.Host), word(f.IP))
 	switch {
 	case word(f.Address) != "":
 		i.Addr = word(f.Address)
@@ -63,7 +61,7 @@ func (i *Instance) readForeign(val string) error {
 		return errNoAddr
 	}
 	i.readMetadata(f.Metadata)
-	i.readBeside(&f, endpoints)
+	i.readOutside(&f, endpoints)
 	return nil
 }
 
@@ -75,8 +73,8 @@ func word(raw json.RawMessage) (text string) {
 	return text
 }
 
-// readBeside takes the fields that others have beside the metadata, where that does not have them.
-func (i *Instance) readBeside(f *foreign, endpoints []string) {
+// readOutside takes what stands outside the metadata, where that does not have it.
+func (i *Instance) readOutside(f *otherFormat, endpoints []string) {
 	var weight int
 	if json.Unmarshal(f.Weight, &weight) == nil && i.Weight == 1 && weight > 0 && weight <= math.MaxInt32 {
 		i.Weight = weight
@@ -95,7 +93,7 @@ func (i *Instance) readBeside(f *foreign, endpoints []string) {
 		}
 	}
 	for n, e := range endpoints {
-		if n > 0 { // the others: a consumer may want another protocol
+		if n > 0 { // a consumer may want another protocol than the first one's
 			i.set("endpoint."+strconv.Itoa(n), e)
 		}
 	}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,7 +20,7 @@ import (
 // ErrInvalid: an instance or a name cannot be registered. Nothing was sent.
 var ErrInvalid = errors.New("registry: invalid")
 
-// Instance is one running copy of a service: where it is, and what its consumers may know.
+// Instance is one running copy of a service: its address, and what consumers may know of it.
 type Instance struct {
 	// Service and ID name the instance; together they are its key. Neither may be empty, have
 	// more than 200 bytes, or contain a slash, a space or a control character.
@@ -28,8 +29,8 @@ type Instance struct {
 	Addr string
 	// Version of the program, for people and for routing.
 	Version string
-	// Weight is the share of requests relative to other instances; 0 means 1. An instance that
-	// shall take none says so by its Status.
+	// Weight is the share of requests relative to other instances; 0 means 1. To take no requests,
+	// set Status.
 	Weight int
 	Zone   string
 	Tags   []string
@@ -37,15 +38,15 @@ type Instance struct {
 	// Reason says why Status is what it is.
 	Reason string
 	// Checks are what the instance's health checks found, each as of the last change of a status.
-	// Where Options has Checks, they are theirs to set; Status and Reason are then what follows
-	// from the worst of them, if they are not what was asked for.
+	// With Options.Checks the Registrar sets them, and the worst of them decides Status and Reason,
+	// if it is worse than the Status that was asked for.
 	Checks []health.Result
-	// Metadata is whatever else consumers need, at most some kilobytes.
+	// Metadata is whatever else consumers need, a few kilobytes at most.
 	Metadata map[string]string
 
-	// Raw, if set, is the whole value in etcd, and the fields above but Service and ID are not
-	// written: for consumers that expect a format of their own. On the reading side it is the
-	// value of an entry that is in no format known here, such as "value-2379".
+	// Raw, if set, is the whole value in etcd, for consumers that expect a format of their own. Of the
+	// fields above only Service and ID are used then. For a reader it is a value in a format that this
+	// package does not know, such as "value-2379".
 	Raw string
 
 	// Host and PID of the process that registered it; set by Register.
@@ -61,18 +62,18 @@ func (i Instance) clone() Instance {
 	return i
 }
 
-// Status says whether an instance wants requests.
+// Status says whether an instance takes requests.
 type Status string
 
 const (
 	Passing     Status = "passing" // also the meaning of ""
-	Warning     Status = "warning" // takes requests, and a person should look at it
+	Warning     Status = "warning" // takes requests, but a person should look at it
 	Critical    Status = "critical"
-	Draining    Status = "draining"    // finishes what it has and is about to leave
-	Maintenance Status = "maintenance" // out for a while, by intent
+	Draining    Status = "draining"    // finishes the requests that it has, and is about to leave
+	Maintenance Status = "maintenance" // out of service for a while, as planned
 )
 
-// Serving tells whether an instance in this status takes new requests.
+// Serving reports whether an instance in this status takes new requests.
 func (s Status) Serving() bool { return s == "" || s == Passing || s == Warning }
 
 func (s Status) known() bool {
@@ -164,7 +165,7 @@ func validName(what, name string) error {
 		return fmt.Errorf("%w: %s %s is not UTF-8", ErrInvalid, what, quote.Text(name))
 	}
 	if i := strings.IndexFunc(name, func(r rune) bool { return r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }); i >= 0 {
-		return fmt.Errorf("%w: %s %s: no slash, space or control character may stand in it", ErrInvalid, what, quote.Text(name))
+		return fmt.Errorf("%w: %s %s: want no slash, space or control character", ErrInvalid, what, quote.Text(name))
 	}
 	return nil
 }
@@ -194,7 +195,7 @@ func validAddr(addr string) error {
 	if host == "" || strings.ContainsFunc(host, func(r rune) bool {
 		return r == '/' || r == '@' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)
 	}) {
-		return fmt.Errorf("%w: address %s: host %s is not one that can be dialled", ErrInvalid, quote.Text(addr), quote.Text(host))
+		return fmt.Errorf("%w: address %s: host %s cannot be dialled", ErrInvalid, quote.Text(addr), quote.Text(host))
 	}
 	return nil
 }
@@ -219,9 +220,7 @@ func validPrefix(prefix string) error {
 // ServicePrefix is the prefix of a service's keys below prefix ("" is DefaultPrefix). Its
 // errors are ErrInvalid.
 func ServicePrefix(prefix, service string) (string, error) {
-	if prefix == "" {
-		prefix = DefaultPrefix
-	}
+	prefix = cmp.Or(prefix, DefaultPrefix)
 	if err := validPrefix(prefix); err != nil {
 		return "", err
 	}

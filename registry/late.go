@@ -13,21 +13,21 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// lateWriteFor is for how long a try that was given up is expected to be carried out: a member that was
-// cut off or stopped passes on what it has kept when it goes on.
+// lateWriteFor is how long a try that was given up may still be carried out: a member that was cut off or
+// stopped passes requests on when it continues.
 const lateWriteFor = time.Minute
 
 // lateWrites deletes keys again that a try which was given up writes after they were withdrawn.
 //
-// Rejected: to have Close wait for such tries, as a member that is cut off can keep one for long; and a
-// key of its own that they compare, which every reader of the prefix would see.
+// Rejected: that Close waits for such tries, as a member that is cut off can keep one for a long time;
+// and that they compare a key of their own, as every reader of the prefix would see it.
 type lateWrites struct {
 	cli    *clientv3.Client
 	etcd   *ask.Client
 	keeper *lease.Keeper
 }
 
-// lateKeys are keys that were withdrawn while a try of registering them had no answer, sorted, with
+// lateKeys are keys that were withdrawn while a try to register them had no answer, sorted, with
 // the leases that it may put them on.
 type lateKeys []lateKey
 
@@ -44,10 +44,9 @@ func (l *lateKeys) add(e *entry) {
 }
 
 // delete deletes keys that are written after a revision, at which they were withdrawn. It does so in the
-// background for as long as that is expected, unless the Keeper is closed before: then the leases are
-// gone.
+// background for lateWriteFor, or until the Keeper is closed and the leases are gone.
 func (l *lateWrites) delete(late lateKeys, after int64) {
-	for len(late) > 0 { // a watch for each service: one of several may need rights that the user has not
+	for len(late) > 0 { // one watch for each service: the user may have no right to watch across services
 		n := slices.IndexFunc(late, func(k lateKey) bool { return k.service != late[0].service })
 		if n < 0 {
 			n = len(late)
@@ -88,7 +87,7 @@ func (l *lateWrites) follow(ctx context.Context, keys lateKeys, after int64) int
 	return after
 }
 
-// deleteOne deletes a key if a late try has written it. It tells whether that is settled.
+// deleteOne deletes a key if a late try has written it. It reports whether that is settled.
 func (l *lateWrites) deleteOne(ctx context.Context, keys lateKeys, kv *mvccpb.KeyValue) bool {
 	key := string(kv.Key)
 	i, found := slices.BinarySearchFunc(keys, key, func(k lateKey, key string) int { return strings.Compare(k.key, key) })

@@ -10,7 +10,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// defaultNotice is a multiple of what a consumer needs to hear of a change, also a busy one.
+// defaultNotice is many times what a consumer needs to see a change, also a busy one.
 const defaultNotice = time.Second
 
 // announceTimeout bounds the wait until etcd has that an instance is draining: longer than an election
@@ -21,14 +21,14 @@ const announceTimeout = 5 * time.Second
 //
 //  1. It says draining, so that consumers send nothing new, and waits until etcd has that, for 5 s at
 //     most. A Raw value has no room for it: its key is deleted instead.
-//  2. It waits Options.LeaveNotice, so that every consumer has heard it.
+//  2. It waits Options.LeaveNotice, so that every consumer has seen it.
 //  3. It calls finish, which finishes the requests that the instance has, as (*http.Server).Shutdown
 //     does. nil is allowed.
 //  4. It withdraws the instance, as Shutdown does.
 //
 // No step is left out because an earlier one failed, and the error has all of theirs; errors.Is and
 // errors.As find each. While etcd is away finish is called 5 s and a notice later at the latest, and the
-// error tells that the key is still in etcd, and until when.
+// error says that the key is still in etcd, and until when.
 //
 // ctx bounds all of it, and finish gets it. When it ends Leave goes on without waiting: finish is
 // called, and the key is deleted within Close's bound of 2 s. The ctx of a signal has ended when it is
@@ -75,8 +75,8 @@ func (r *Registrar) leaveGracefully(ctx context.Context, all []*entry, finish fu
 	return also(err, handle.Shutdown(ctx))
 }
 
-// announce tells consumers to send nothing new to instances. announced is false if all have been
-// withdrawn already.
+// announce tells consumers to send nothing new. announced is false if all instances were withdrawn
+// before.
 func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()
@@ -98,7 +98,7 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 		if errs[e] == nil {
 			errs[e] = r.table.wait(ctx, e, raw[e])
 		}
-		if errors.Is(errs[e], ErrClosed) { // its withdrawal tells more
+		if errors.Is(errs[e], ErrClosed) { // withdrawing it again says more
 			continue
 		}
 		announced = true

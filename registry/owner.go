@@ -15,7 +15,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// ownerPause is between looks at the lease of another process that has a key of ours.
+// ownerPause is between two reads of an owner's lease.
 const ownerPause = 500 * time.Millisecond
 
 // ownerCheck finds out whether another process that has a key lives.
@@ -25,9 +25,10 @@ type ownerCheck struct {
 	table  *table
 }
 
-// inspect looks at another process's lease on a key of ours. A registration that was never complete is
-// refused as soon as the owner is known to live; one that was waits for the key.
-func (c *ownerCheck) inspect(ctx context.Context, kv *mvccpb.KeyValue, o owner) {
+// inspect reads the lease of another process's key that we want. A first registration is refused as soon
+// as the owner is known to live; one that was complete before waits for the key.
+func (c *ownerCheck) inspect(ctx context.Context, o owner) {
+	kv := o.kv
 	look, ends, err := c.readLease(ctx, kv.Lease)
 	t := c.table
 	t.mu.Lock()
@@ -48,11 +49,11 @@ func (c *ownerCheck) inspect(ctx context.Context, kv *mvccpb.KeyValue, o owner) 
 	case ends:
 		pause = firstPause
 	case lives && established:
-		pause = slowPause // and its watch tells when the key becomes free
+		pause = slowPause // and its watch reports when the key becomes free
 	}
 	if e.lastErr == nil && !lives {
-		t.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.who,
-			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(look.remaining, 0), "because", o.why)
+		t.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.name,
+			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(look.remaining, 0), "because", o.unproven)
 	}
 	held := heldByOther(kv.Lease, lives, o, look.remaining)
 	if lives && !established {
@@ -65,22 +66,22 @@ func (c *ownerCheck) inspect(ctx context.Context, kv *mvccpb.KeyValue, o owner) 
 	}
 }
 
-// errOwned: another process has the key, and it is not known whether that lives.
+// errOwned: another process has the key, and whether it lives is not known.
 var errOwned = errors.New("registry: the key has an owner")
 
-// heldByOther says which process has the key, and what can be done about it.
+// heldByOther is the error that names the owner of a key, and says what to do.
 func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 	switch {
 	case on == 0:
-		return fmt.Errorf("%w: by %s, on no lease, so that it stays; choose another ID, or delete the key", ErrExists, o.who)
+		return fmt.Errorf("%w: by %s; the key has no lease, so it stays; choose another ID, or delete the key", ErrExists, o.name)
 	case lives:
-		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.who)
+		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.name)
 	}
 	return cause.New(fmt.Sprintf("waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s; that it is gone is not proven: %s",
-		on, max(remaining, 0), o.who, o.why), errOwned)
+		on, max(remaining, 0), o.name, o.unproven), errOwned)
 }
 
-// readLease asks how long a lease has left, and whether it ends just now.
+// readLease asks how much time a lease has left, and whether it ends just now.
 func (c *ownerCheck) readLease(ctx context.Context, id int64) (look ownerLease, ends bool, err error) {
 	look = ownerLease{lease: id, asked: time.Now()}
 	if id == 0 {
@@ -97,45 +98,48 @@ func (c *ownerCheck) readLease(ctx context.Context, id int64) (look ownerLease, 
 	return look, ttl.TTL < 0, nil
 }
 
-// ownerLease is a look at the lease of another process that has a key of ours.
+// ownerLease is what one read of an owner's lease found.
 type ownerLease struct {
 	lease           int64
 	remaining       time.Duration // at some time between the two
 	asked, answered time.Time
-	term            uint64 // of raft: a new leader starts every lease's time anew; 0: it has not yet
+	term            uint64 // of raft: a new leader gives every lease its full time again; 0: it has not done so yet
 }
 
-// comparable tells whether two looks can say anything about the owner.
+// comparable reports whether two reads can say anything about the owner.
 func (l ownerLease) comparable(later ownerLease) bool {
 	return l.lease == later.lease && l.term == later.term && l.term != 0
 }
 
-// renewed tells from two looks whether the owner lives. etcd rounds to seconds.
+// renewed reports whether the owner renewed the lease between two reads. etcd rounds to seconds.
 func (l ownerLease) renewed(later ownerLease) bool {
 	return l.comparable(later) && later.remaining > l.remaining-later.asked.Sub(l.answered)+1500*time.Millisecond
 }
 
-// owner is the process that has a key, as its value says. It is for people: any client can write anything there.
+// owner is the process that has a key, as the value says. The name is for people: any client can write
+// any value.
 type owner struct {
-	who  string
-	gone bool   // provably
-	why  string // not
+	kv       *mvccpb.KeyValue
+	name     string
+	gone     bool   // provably
+	unproven string // why not
 }
 
-// ownerOf reads a value, and looks whether the process is gone.
+// ownerOf reads a value, and finds out whether the process is gone.
 func (c *ownerCheck) ownerOf(kv *mvccpb.KeyValue) owner {
 	i, err := Decode(c.prefix, string(kv.Key), string(kv.Value))
 	if err != nil || i.PID == 0 {
 		return owner{
-			who: "a process that does not identify itself, with the value " + quote.Cut(string(kv.Value), 40),
-			why: "its record does not tell which process it is",
+			kv:       kv,
+			name:     "a process that does not identify itself, with the value " + quote.Cut(string(kv.Value), 40),
+			unproven: "its record does not say which process it is",
 		}
 	}
-	o := owner{who: fmt.Sprintf("pid %d on host %s", i.PID, quote.Word(i.Host))}
+	o := owner{kv: kv, name: fmt.Sprintf("pid %d on host %s", i.PID, quote.Word(i.Host))}
 	p := recordedProcess(string(kv.Value))
 	if p != nil {
-		o.who += ", since " + time.Unix(p.since, 0).UTC().Format(time.RFC3339)
+		o.name += ", since " + time.Unix(p.since, 0).UTC().Format(time.RFC3339)
 	}
-	o.gone, o.why = p.gone(i.PID)
+	o.gone, o.unproven = p.gone(i.PID)
 	return o
 }

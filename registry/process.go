@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// process identifies the process that registered an instance, so that its successor on the same
-// machine can prove that it is gone. It stands beside the metadata in the value, where readers of
-// the format, older ones of this package included, do not look.
+// process identifies the process that registered an instance, so that another process on the same
+// machine can prove that it is gone. In the value it stands outside the metadata, where other readers of
+// the format, and older versions of this package, do not look.
 //
 // A host name proves nothing: containers on different machines can have the same one.
 type process struct {
@@ -54,7 +54,7 @@ func recordedProcess(val string) *process {
 	return parseProcess(v.Process)
 }
 
-// registering is this process as it registers an instance now. nil: this system cannot tell.
+// registering is this process, which registers an instance now. nil: the system does not say.
 func registering() *process {
 	self := thisProcess()
 	if self == nil {
@@ -65,15 +65,14 @@ func registering() *process {
 	return &p
 }
 
-// gone tells whether a process provably does not run any more, and if that is not proven, why.
-// What cannot be proven is false.
+// gone reports whether a process provably does not run any more, and if not, why that is not proven.
 func (p *process) gone(pid int) (gone bool, why string) {
 	self := thisProcess()
 	switch {
 	case self == nil:
-		return false, "this system does not tell which processes run"
+		return false, "this system does not say which processes run"
 	case p == nil || pid <= 0:
-		return false, "its record does not tell which process it is"
+		return false, "its record does not say which process it is"
 	case p.scope != self.scope:
 		return false, "it is on another machine, in another container, or from before a reboot"
 	case pid == os.Getpid():

@@ -42,7 +42,7 @@ var thisProcess = sync.OnceValue(func() *process {
 	}
 })
 
-// exists tells whether a pid is in use, in this process's pid namespace. Unlike /proc, which can
+// exists reports whether a pid is in use, in this process's pid namespace. Unlike /proc, which can
 // hide other users' processes, the system call always knows.
 func exists(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 

@@ -19,14 +19,14 @@ import (
 var (
 	// ErrExists: another live process has the key. The error names its host and pid.
 	ErrExists = errors.New("registry: registered by another process")
-	// ErrUnauthorised: etcd does not let this user write there, or read what stands there.
+	// ErrUnauthorised: etcd does not let this user write the key, or read it.
 	ErrUnauthorised = lease.ErrUnauthorised
 	// ErrClosed: the registrar was closed, or its Keeper, or the etcd client below it; the error
 	// says which.
 	ErrClosed = errors.New("registry: closed")
 )
 
-// defaultTTL and minTTL are package lease's.
+// As in package lease.
 const (
 	defaultTTL = 10 * time.Second
 	minTTL     = 2 * time.Second
@@ -41,17 +41,17 @@ type Options struct {
 	// "/services/".
 	Prefix string
 	// TTL is how long an instance outlives a process that was killed. Default 10 s; etcd's
-	// minimum is 2 s. Without effect beside a Keeper.
+	// minimum is 2 s. Ignored with a Keeper.
 	TTL time.Duration
-	// Keeper is a shared one; it stays open. Default one of the registrar's own.
+	// Keeper is shared, and stays open. Default: the Registrar has one of its own.
 	Keeper *lease.Keeper
 	// Checks are run for each instance, once before it is first written and then until Close. The
 	// worse of what they find and of the instance's own Status is what consumers see; an instance
 	// that is draining or in maintenance stays so.
 	Checks []health.Check
-	// AwaitServing has Register write nothing before no check is critical: an instance appears when
-	// it can serve. Register's ctx bounds that, and its error then tells which check stood in the
-	// way, and what it said. Without it an instance that cannot serve yet appears as critical.
+	// AwaitServing has Register wait until no check is critical, and write nothing before: an instance
+	// appears when it can serve. Register's ctx bounds that, and its error then names the check and what
+	// it said. Without AwaitServing an instance that cannot serve yet appears as critical.
 	AwaitServing bool
 	// LeaveNotice is how long Leave waits for consumers to hear that an instance is draining, before it
 	// finishes what the instance has. Default 1 s; negative: no time.

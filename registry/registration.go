@@ -67,7 +67,7 @@ func (g *Registration) State() State {
 	return s
 }
 
-// Changed is closed when State next changes. Take it before State, so that nothing falls between.
+// Changed is closed when State next changes. Take it before State, so that no change is missed.
 func (g *Registration) Changed() <-chan struct{} {
 	g.registrar.table.mu.Lock()
 	defer g.registrar.table.mu.Unlock()
@@ -78,12 +78,12 @@ func (g *Registration) Changed() <-chan struct{} {
 func (g *Registration) Instance() Instance { return g.registrar.table.instance(g.entry) }
 
 // Update changes what consumers see and returns when it is in etcd. Updates come one after the
-// other: change is given what the one before has left. The lease and the key stay: a change of
+// other: change gets the result of the one before. The lease and the key stay: a change of
 // Service or ID is ErrInvalid. When ctx ends first, the change is still made as soon as it can
 // be.
 //
-// What the checks found is not in it, and is added to whatever it becomes. At a new Addr they run
-// once before that is written, and if ctx ends before they have, nothing is changed.
+// change does not see what the checks found; that is added to its result. At a new Addr the checks run
+// once before it is written, and if ctx ends before they have, nothing is changed.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	if err := g.registrar.propose(ctx, g.entry, change); err != nil {
 		return err
@@ -123,13 +123,13 @@ func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance
 	}
 	unused, err := r.applyUpdate(e, fresh)
 	if unused != nil {
-		_ = unused.Close() // its results have told of a check that ignores its context
+		_ = unused.Close() // its error is about a check that ignores its context; the results have said so
 	}
 	return err
 }
 
-// applyUpdate takes over what an entry shall be from a fresh one, and returns the monitor that is of
-// no use any more, if there is one.
+// applyUpdate has an entry become as a fresh one, and returns the monitor that is not used any more, if
+// there is one.
 func (r *Registrar) applyUpdate(e, fresh *entry) (unused *health.Monitor, err error) {
 	r.table.mu.Lock()
 	defer r.table.mu.Unlock()
@@ -147,13 +147,14 @@ func (r *Registrar) applyUpdate(e, fresh *entry) (unused *health.Monitor, err er
 	return unused, nil
 }
 
-// Drain tells consumers to send no new requests. The instance stays registered until Close.
+// Drain tells consumers to send no new requests. The instance stays registered until Close. Leave does
+// both, and what comes in between.
 func (g *Registration) Drain(ctx context.Context, reason string) error {
 	return g.Update(ctx, func(i *Instance) { i.Status, i.Reason = Draining, reason })
 }
 
 // Close withdraws the instance: its checks end, it says draining, then its key is deleted. It is
-// idempotent, and bounded as Registrar.Close is. The error tells that the key is still in etcd, and
+// idempotent, and bounded as Registrar.Close is. The error says that the key is still in etcd, and
 // until when: the Registrar goes on trying while it is open, and the key ends with its lease.
 func (g *Registration) Close() error {
 	if g.alone {

@@ -21,8 +21,8 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// table has the entries of a Registrar. The parts of the Registrar meet here and nowhere else: callers
-// change what is wanted and wait, the worker writes, and the watcher tells what others did.
+// table has the entries of a Registrar. The parts of the Registrar meet only here: callers change what is
+// wanted and wait, the worker writes, and the watcher reports what other clients did.
 //
 // Lock order: entry.updating, table.mu, then the watcher's, the logbook's and the Keeper's.
 type table struct {
@@ -52,7 +52,7 @@ func newTable(cli *clientv3.Client, keeper *lease.Keeper, log *slog.Logger) *tab
 	}
 }
 
-// isClosing tells whether nothing may be added any more. t.mu is held.
+// isClosing reports whether nothing may be added any more. t.mu is held.
 func (t *table) isClosing() bool {
 	select {
 	case <-t.closing:
@@ -103,7 +103,7 @@ func (t *table) add(all []*entry, added func(*entry)) (leaving *entry, err error
 	return nil, nil
 }
 
-// remove ends an entry whose key is not ours any more. t.mu is held.
+// remove removes an entry whose key is not ours any more. t.mu is held.
 func (t *table) remove(e *entry) {
 	if e.lease != nil {
 		e.lease.Unreserve(1)
@@ -161,7 +161,7 @@ func (t *table) wait(ctx context.Context, e *entry, gone bool) error {
 		t.mu.Lock()
 		done, err, changed := e.settled(), e.finalErr, e.changed
 		if e.leaving && !gone {
-			err = ErrClosed // by another call meanwhile
+			err = ErrClosed // another call withdraws it
 		}
 		t.mu.Unlock()
 		if done || err != nil {
@@ -279,7 +279,7 @@ func (t *table) applyEvents(events []*clientv3.Event) {
 		}
 		put := ev.Type == clientv3.EventTypePut
 		if put && e.onOurLease(ev.Kv) {
-			// A write of ours whose answer is still on its way, or one that was given up.
+			// Our own write: its answer is still on its way, or it was given up.
 			e.unverified = e.written
 			t.markDirty(e)
 			continue

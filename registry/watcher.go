@@ -13,8 +13,8 @@ import (
 // fewKeys is how many keys of a service are watched one by one; of more, the service is.
 const fewKeys = 8
 
-// watcher tells the table what others do to its keys, and of leases that end. It calls the table without
-// its lock.
+// watcher reports to the table what other clients do to its keys, and leases that end. It does not hold
+// its lock then.
 type watcher struct {
 	table  *table
 	ctx    context.Context
@@ -48,7 +48,7 @@ func (w *watcher) close() {
 	w.wg.Wait()
 }
 
-// watchLease tells the table when a lease ends.
+// watchLease reports to the table when a lease ends.
 func (w *watcher) watchLease(l *lease.Lease) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -69,9 +69,9 @@ func (w *watcher) watchLease(l *lease.Lease) {
 	})
 }
 
-// watchKey has a key watched that was just written, from the revision after that: nothing can happen in
-// between, and the write need not wait for a watch. of is how many keys the service has. It returns true
-// if something may have been missed: the watch was opened, or broke, meanwhile.
+// watchKey watches a key that was just written, from the revision after that: so nothing is missed, and
+// the write need not wait for a watch. of is how many keys the service has. missed: events may be missing,
+// as a watch that serves several keys begins later.
 func (w *watcher) watchKey(key, service string, of int, from int64) (missed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -21,15 +21,14 @@ const (
 	// The ceiling of pauses between tries, which are random, grows from the first to the second.
 	firstPause = 50 * time.Millisecond
 	maxPause   = 2 * time.Second
-	// slowPause is between tries that hardly anything but a person can help: a permission that
-	// was taken away, a key that a live process has taken over.
+	// slowPause is between tries that fail until a person does something: a permission was taken away,
+	// or a live process has taken the key.
 	slowPause = 5 * time.Second
-	// lookEvery is how often keys are looked at about which no event came: a watch can fall silent
-	// without an error.
+	// lookEvery is how often keys are read that had no event: a watch can fall silent without an error.
 	lookEvery = 30 * time.Second
 )
 
-// worker is the one that writes: what it starts alone does, and it waits for that, so that nothing can
+// worker writes all entries. Only goroutines that it started and waits for write, so that nothing can
 // overtake a withdrawal.
 type worker struct {
 	table     *table
@@ -84,7 +83,7 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// finished tells whether the worker of a closed registrar has nothing left to do.
+// finished reports whether the worker of a closed registrar has nothing left to do.
 func (w *worker) finished() bool {
 	t := w.table
 	t.mu.Lock()
@@ -163,7 +162,7 @@ func (w *worker) endAll() {
 	}
 }
 
-// round writes batches. It tells whether none of them failed. The entries of one that did rest for a
+// round writes batches. It reports whether none of them failed. The entries of one that did rest for a
 // pause, and those after it come with the next round.
 func (w *worker) round(ctx context.Context, todo [][]*entry, pause time.Duration) bool {
 	if len(todo) == 1 { // as a rule, and without a change of goroutines
@@ -188,7 +187,7 @@ func (w *worker) round(ctx context.Context, todo [][]*entry, pause time.Duration
 	return !failed.Load()
 }
 
-// settle writes a batch. One that is refused is halved, to find the entry that is meant.
+// settle writes a batch. A batch that is refused is halved, to find the entry that etcd refuses.
 func (w *worker) settle(ctx context.Context, batch []*entry, pause time.Duration) bool {
 	t := w.table
 	err := w.writer.write(ctx, batch)
@@ -199,7 +198,7 @@ func (w *worker) settle(ctx context.Context, batch []*entry, pause time.Duration
 	switch class := ask.ClassOf(err); {
 	case class == ask.Done || class == ask.Final && ask.Answer(err):
 		t.etcd.Answered()
-	case !ask.Answer(err) && ctx.Err() == nil: // a member's refusal is neither: it answers, and does nothing
+	case !ask.Answer(err) && ctx.Err() == nil: // a member that refuses is neither: it answers, but does nothing
 		t.etcd.Failed(err)
 	}
 	t.mu.Lock()
@@ -212,7 +211,7 @@ func (w *worker) settle(ctx context.Context, batch []*entry, pause time.Duration
 	return err == nil
 }
 
-// isolatesRefusal tells whether a part of the transaction might be accepted.
+// isolatesRefusal reports whether etcd may accept a part of the transaction.
 func isolatesRefusal(err error) bool {
 	return errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, lease.ErrTooManyKeys) ||
 		errors.Is(err, rpctypes.ErrTooManyOps) || errors.Is(err, rpctypes.ErrRequestTooLarge)
@@ -222,7 +221,7 @@ func isolatesRefusal(err error) bool {
 func (w *worker) recordFailure(e *entry, err error, pause time.Duration) {
 	unauthorised := ask.Unauthorised(err) || errors.Is(err, lease.ErrUnauthorised)
 	if e.leaving && (unauthorised || errors.Is(err, rpctypes.ErrNoSpace)) {
-		e.saidDraining = true // what keeps it from being said need not keep the key from being deleted
+		e.saidDraining = true // it cannot be said, but the key may be deleted all the same
 	}
 	switch {
 	case err == nil:

@@ -120,7 +120,7 @@ func (w *writer) plan(batch []*entry) []operation {
 			w.table.remove(e)
 			continue
 		}
-		// A write that etcd answered late, or twice, fails the comparison: no revision comes back.
+		// A write that was answered late, or carried out twice, fails the comparison: no revision occurs twice.
 		op := operation{entry: e, put: e.wanted}
 		switch {
 		case e.written:
@@ -160,9 +160,9 @@ func (w *writer) txn(ops []operation) clientv3.Op {
 	return clientv3.OpTxn(cmps, then, otherwise)
 }
 
-// onLease is the option that puts a key on its lease. One that is there already stays on it: with
+// onLease is the option that puts a key on its lease. A key that is on it already keeps it: with
 // authentication on, etcd checks a Put that names a lease against every key of that lease, 5 µs each.
-// Without it, to leave the lease as it is costs a little more than to name it.
+// Without authentication, naming the lease costs a little less.
 func (w *writer) onLease(op operation) clientv3.OpOption {
 	if op.stays && w.cli.Username != "" {
 		return clientv3.WithIgnoreLease()
@@ -170,13 +170,13 @@ func (w *writer) onLease(op operation) clientv3.OpOption {
 	return clientv3.WithLease(op.entry.lease.ID())
 }
 
-// transact makes a transaction that may be carried out twice: each of this package compares revisions,
-// so that the second one changes nothing and says what stands there. A member that does not answer costs
-// hedgeAfter, longer for many keys, and each further one twice as much: where all members are slow that
-// must not add much to their work. An error that any member would give counts at once.
+// transact makes a transaction that etcd may carry out twice: each one in this package compares
+// revisions, so the second time it changes nothing and reads what is there. A member that does not answer
+// costs hedgeAfter, more for many keys, and each further one twice as much, as slow members should not
+// get much more work. An error that any member would give counts at once.
 //
-// open tells that a try may still be carried out. The comparison of a first registration holds again once
-// the key was withdrawn; see late.go.
+// open: a try may still be carried out. The comparison of a first registration holds again after the key
+// was withdrawn; see late.go.
 func transact(ctx context.Context, cli *clientv3.Client, keys int, txn clientv3.Op) (resp *clientv3.TxnResponse, open bool, err error) {
 	wait := hedgeAfter + time.Duration(keys)*hedgePerKey
 	hedge := ask.Hedge[clientv3.OpResponse]{
@@ -188,13 +188,13 @@ func transact(ctx context.Context, cli *clientv3.Client, keys int, txn clientv3.
 	return answer.Txn(), open, err
 }
 
-// leaseEnds asks whether the leases of a transaction live, and tells whether one does not.
+// leaseEnds asks etcd for the leases of a transaction, and reports whether one has ended.
 func leaseEnds(ctx context.Context, ops []operation) bool {
 	asked, ended := make(map[*lease.Lease]bool), false
 	for _, op := range ops {
 		if l := op.entry.lease; !asked[l] {
 			asked[l] = true
-			_ = l.Confirm(ctx) // its end is what matters, and Err tells
+			_ = l.Confirm(ctx) // only the lease's end matters, which Err says
 			ended = ended || l.Err() != nil
 		}
 	}
@@ -250,52 +250,47 @@ func (w *writer) applied(ops []operation, revision int64) {
 	}
 }
 
-// applyConflict records what stands under the keys of a transaction that was not applied: one key that
-// is not as it was thought to be is enough for that.
+// applyConflict records what is under the keys of a transaction that was not applied: one key that is not
+// as expected is enough for that.
 func (w *writer) applyConflict(ctx context.Context, ops []operation, resp *clientv3.TxnResponse) {
 	t := w.table
 	var found conflict
 	t.mu.Lock()
 	for i, op := range ops {
-		var kv *mvccpb.KeyValue
-		if kvs := resp.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
-			kv = kvs[0]
-		}
-		w.applyFound(op.entry, kv, &found)
+		w.applyFound(op.entry, resp.Responses[i].GetResponseRange().Kvs, &found)
 	}
 	w.deleteLateWrites(found.late, resp.Header.Revision)
 	if len(found.takenOver) > 0 {
 		t.noteEntries(slog.LevelInfo, "taking over the key of a process that is gone", found.takenOver, "owner", found.from)
 	}
 	t.mu.Unlock()
-	for _, other := range found.others {
-		w.owners.inspect(ctx, other.kv, other.owner)
+	for _, o := range found.owners {
+		w.owners.inspect(ctx, o)
 	}
 }
 
 // conflict is what a transaction that was not applied leaves to do.
 type conflict struct {
-	others    []ownedKey // of processes that may live
-	takenOver []*entry   // of one that does not
-	from      string     // that process
+	owners    []owner  // that may live
+	takenOver []*entry // from one that does not
+	from      string   // that owner
 	late      lateKeys
 }
 
-type ownedKey struct {
-	kv *mvccpb.KeyValue
-	owner
-}
-
-// applyFound records what stands under an entry's key; nil: nothing. table.mu is held.
-func (w *writer) applyFound(e *entry, kv *mvccpb.KeyValue, found *conflict) {
+// applyFound records what is under an entry's key: one key, or none. table.mu is held.
+func (w *writer) applyFound(e *entry, kvs []*mvccpb.KeyValue, found *conflict) {
 	t := w.table
 	switch {
-	case kv == nil && e.leaving:
+	case len(kvs) == 0 && e.leaving:
 		found.late.add(e)
 		t.remove(e)
-	case kv == nil:
+		return
+	case len(kvs) == 0:
 		t.markLost(keyDeleted, e)
 		e.replace = 0
+		return
+	}
+	switch kv := kvs[0]; {
 	case e.lease != nil && kv.Lease == int64(e.lease.ID()):
 		t.setStored(e, w.recordOf(e, string(kv.Value)), kv.ModRevision)
 		t.watch(e)
@@ -309,16 +304,16 @@ func (w *writer) applyFound(e *entry, kv *mvccpb.KeyValue, found *conflict) {
 		o := w.owners.ownerOf(kv)
 		if !o.gone || kv.Lease == 0 {
 			e.replace = 0
-			found.others = append(found.others, ownedKey{kv, o})
+			found.owners = append(found.owners, o)
 			return
 		}
 		// The next transaction compares this revision: consumers see the key change and never go.
-		e.replace, found.from = kv.ModRevision, o.who
+		e.replace, found.from = kv.ModRevision, o.name
 		found.takenOver = append(found.takenOver, e)
 	}
 }
 
-// recordOf is a value of ours that was found in etcd.
+// recordOf is our own value as it was found in etcd.
 func (w *writer) recordOf(e *entry, value string) record {
 	if value == e.wanted.value {
 		return e.wanted

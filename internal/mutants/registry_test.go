@@ -5,7 +5,7 @@ var registryMutants = []mutant{
 		"	w.table.markUnverified(t.name)\n", "",
 	}, "registry", "TestWhatHappenedWhileAWatchWasBrokenIsLookedForWhenItIsOpenAgain"},
 	{"a registry watch of a service that was opened again looks at one key", "registry/table.go", []string{
-		"strings.HasPrefix(key, below)", "key == below",
+		"strings.HasPrefix(key, below)", "strings.Compare(key, below) == 0",
 	}, "registry", "TestABrokenWatchOfAWholeServiceIsNoGapEither"},
 	{"registered keys are not looked at every 30 s", "registry/worker.go", []string{
 		"			w.table.markUnverified(\"\")\n", "",
@@ -53,7 +53,7 @@ var registryMutants = []mutant{
 		"	defer func() { w.deleteLateWrites(late, revision) }()\n", "",
 	}, "registry", "TestATryThatIsCarriedOutAfterCloseIsUndone"},
 	{"a try that is carried out after Register was given up stays", "registry/write.go", []string{
-		"	case kv == nil && e.leaving:\n		found.late.add(e)\n", "	case kv == nil && e.leaving:\n",
+		"	case len(kvs) == 0 && e.leaving:\n		found.late.add(e)\n", "	case len(kvs) == 0 && e.leaving:\n",
 	}, "registry", "TestATryThatIsCarriedOutAfterRegisterWasGivenUpIsUndone"},
 	{"a late try is undone though its key is registered anew", "registry/late.go", []string{
 		"	if !ok {\n		return true // it", "	if !ok {\n		unclaim = func() {}\n	}\n	if false {\n		return true // it",
@@ -61,4 +61,10 @@ var registryMutants = []mutant{
 	{"a key is revoked with one of the leases that it can be on", "registry/entry.go", []string{
 		"append([]*lease.Lease{e.lease, e.writtenOn}, e.unansweredOn...)", "[]*lease.Lease{e.lease, e.writtenOn}",
 	}, "registry", "TestCloseTellsOfAKeyThatALostAnswerHasPutOnAnotherLease"},
+	{"Leave gives consumers no notice", "registry/leave.go", []string{
+		"	if announced && r.notice > 0 {", "	if announced && r.notice < 0 {",
+	}, "registry", "TestConsumersLeaveBeforeTheRequestsAreFinished"},
+	{"Leave leaves the key there when its context has ended", "registry/leave.go", []string{
+		"		return also(err, handle.Close())", "		return also(err, handle.Shutdown(ctx))",
+	}, "registry", "TestTheEndOfItsContextHastensLeave"},
 }
