@@ -35,8 +35,9 @@ var arrows = map[string][]string{
 	"lock/fence":     {"internal/quote", "internal/cause"},
 	"election":       {"lease", "mirror", "internal/queue", "internal/ask", "internal/quote", "internal/cause"},
 	"discovery":      {"registry", "mirror", "internal/ask", "internal/quote", "internal/cause", "internal/wholefile", "internal/logbook"},
-	"etcdtest":       {"cluster", "internal/port", "internal/wholefile", "internal/cause"},
+	"etcdtest":       {"cluster", "internal/port", "internal/gate", "internal/wholefile", "internal/cause"},
 
+	"internal/gate":      {},
 	"internal/procgroup": {},
 	"internal/logbook":   {},
 	"internal/devdir":    {},

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/etcdkit/etcdkit/bench/lab"
 	"github.com/etcdkit/etcdkit/bench/report"
+	"github.com/etcdkit/etcdkit/internal/gate"
 )
 
 // bytes measures what comes to one consumer, through a gate that counts: TCP payload, with gRPC's
@@ -49,14 +49,14 @@ func (j *job) traffic(ctx context.Context, l library, service string, instances,
 	if err := j.fill(ctx, l, service, instances); err != nil {
 		return t, err
 	}
-	gate, err := lab.OpenGate(j.Lab.Leader())
+	g, err := gate.Open(j.Lab.Leader())
 	if err != nil {
 		return t, err
 	}
-	defer func() { err = errors.Join(err, gate.Close()) }()
+	defer func() { err = errors.Join(err, g.Close()) }()
 	bounded, cancel := context.WithTimeout(ctx, fillTimeout)
 	defer cancel()
-	c, err := l.follow(bounded, []string{gate.Addr()}, service)
+	c, err := l.follow(bounded, []string{g.Addr()}, service)
 	if err != nil {
 		return t, err
 	}
@@ -64,7 +64,7 @@ func (j *job) traffic(ctx context.Context, l library, service string, instances,
 	if _, err := await(bounded, c, counting(instances)); err != nil {
 		return t, err
 	}
-	t.first = float64(gate.Received())
+	t.first = float64(g.Received())
 	for n := range updates {
 		j.Progress.Step("bytes", l.name(), n+1, updates)
 		now := address(instances + n)
@@ -74,7 +74,7 @@ func (j *job) traffic(ctx context.Context, l library, service string, instances,
 			return t, fmt.Errorf("update %d of %d: %w", n+1, updates, err)
 		}
 	}
-	t.updates = float64(gate.Received()) - t.first
+	t.updates = float64(g.Received()) - t.first
 	return t, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/bench/lab"
 	"github.com/etcdkit/etcdkit/bench/report"
+	"github.com/etcdkit/etcdkit/internal/gate"
 )
 
 // releaseTimeout bounds what a peer gets to tidy up: some of their calls know no context.
@@ -80,7 +81,7 @@ type patient struct {
 	writer   writer
 	leave    func() error
 	consumer consumer
-	gate     *lab.Gate
+	gate     *gate.Gate
 	vigil    *vigil
 	verdict  verdict
 	err      error
@@ -193,7 +194,7 @@ const (
 func (w *ward) cutOff(ctx context.Context, patience time.Duration) error {
 	w.admitThroughGates(ctx)
 	reopen := time.After(cutLength)
-	w.each(func(p *patient) error { p.gate.Block(); return nil })
+	w.each(func(p *patient) error { p.gate.SetTarget(""); return nil })
 	w.each(func(p *patient) error { return w.change(ctx, p) })
 	if err := w.Lab.Compact(ctx); err != nil {
 		return err
@@ -204,7 +205,7 @@ func (w *ward) cutOff(ctx context.Context, patience time.Duration) error {
 		return ctx.Err()
 	}
 	w.begin = time.Now()
-	w.each(func(p *patient) error { p.gate.Unblock(); return nil })
+	w.each(func(p *patient) error { p.gate.SetTarget(w.Lab.Leader()); return nil })
 	return w.watch(ctx, patience)
 }
 
@@ -221,7 +222,7 @@ func (w *ward) admitThroughGates(ctx context.Context) {
 		if err := w.fill(ctx, p.library, p.service, cutInstances); err != nil {
 			return err
 		}
-		if p.gate, err = lab.OpenGate(w.Lab.Leader()); err != nil {
+		if p.gate, err = gate.Open(w.Lab.Leader()); err != nil {
 			return err
 		}
 		if p.consumer, err = p.follow(bounded, []string{p.gate.Addr()}, p.service); err != nil {
