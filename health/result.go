@@ -4,7 +4,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // Status is what the results of a check amount to.
@@ -65,9 +66,5 @@ func line(text string) string {
 	if len(text) <= MaxOutput {
 		return text
 	}
-	end := MaxOutput - len(more)
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + more
+	return quote.Head(text, MaxOutput-len(more)) + more
 }

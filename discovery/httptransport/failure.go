@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/internal/quote"
@@ -65,15 +64,8 @@ func (r *request) nobodyLeft() bool {
 	return len(all) > 0 && !slices.ContainsFunc(all, func(i *discovery.Instance) bool { return i.Status != discovery.Expired })
 }
 
-// printable is the text of an error that an instance can have a part in.
-func printable(err error) string {
-	const most = 500
-	text := err.Error()
-	if len(text) > most || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return quote.Cut(text, most)
-	}
-	return text
-}
+// maxCause is how much of an error's text is kept: an instance can have a part in it.
+const maxCause = 500
 
 func timeout(err error) bool {
 	var n net.Error

@@ -168,7 +168,7 @@ func (t *try) guilty() bool {
 func (t *try) String() string {
 	what := "it answered "
 	if t.err != nil {
-		what = printable(t.err)
+		what = quote.Line(t.err.Error(), maxCause)
 	} else {
 		what += answered(t.resp)
 	}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -175,16 +173,8 @@ func textOf(err error) string {
 	for _, prefix := range []string{"last connection error: ", "connection error: ", "transport: ", "Error while dialing: ", "authentication handshake failed: "} {
 		s = strings.TrimPrefix(s, prefix)
 	}
-	return cut(s)
+	return quote.Line(s, most)
 }
 
 // most is how much of a text that others wrote stands in a message.
 const most = 300
-
-// cut quotes what cannot be printed, and what is long.
-func cut(s string) string {
-	if len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return quote.Cut(s, most)
-	}
-	return s
-}

@@ -43,6 +43,15 @@ func notOfWord(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._/:@+=~%", r)
 }
 
+// Line is s as it is, if it is one line of printable text that is not longer than most bytes; otherwise it is
+// Cut: for the text of an error that others may have written.
+func Line(s string, most int) string {
+	if len(s) > most || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return Cut(s, most)
+	}
+	return s
+}
+
 // Head is the beginning of s, of at most so many bytes, and does not end within a character. It is
 // not quoted: for a value that a program keeps.
 func Head(s string, most int) string {

@@ -18,7 +18,7 @@ var hostile = []string{
 func TestWhatIsQuotedIsPrintableOnOneLineAndShort(t *testing.T) {
 	for _, s := range hostile {
 		for how, got := range map[string]string{
-			"Text": quote.Text(s), "Word": quote.Word(s), "Cut": quote.Cut(s, 10), "Joined": quote.Joined([]string{s, s, s}, 2),
+			"Text": quote.Text(s), "Word": quote.Word(s), "Cut": quote.Cut(s, 10), "Line": quote.Line(s, 10), "Joined": quote.Joined([]string{s, s, s}, 2),
 		} {
 			if !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
 				t.Errorf("%s(%.20q) = %q, want it printable", how, s, got)
@@ -39,6 +39,17 @@ func TestAWordIsAsItIsAndNothingElseLooksLikeOne(t *testing.T) {
 	} {
 		if got := quote.Word(s); got != want {
 			t.Errorf("Word(%q) = %s, want %s", s, got, want)
+		}
+	}
+}
+
+func TestAShortPrintableLineStaysAsItIs(t *testing.T) {
+	for s, want := range map[string]string{
+		"": "", `it says "no"`: `it says "no"`, "größe 호스트": "größe 호스트",
+		"two\nlines": `"two\nlines"`, "\xff": `"\xff"`, "longer than twenty bytes": `"longer than twenty b"… (24 bytes)`,
+	} {
+		if got := quote.Line(s, 20); got != want {
+			t.Errorf("Line(%q) = %s, want %s", s, got, want)
 		}
 	}
 }
