@@ -100,8 +100,8 @@ var balanceMutants = []mutant{
 	{"that nobody is registered is not said of those that are kept", "discovery/httptransport/failure.go", []string{
 		"	if r.nobodyLeft() {", "	if false {",
 	}, "discovery/httptransport", "TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered"},
-	{"what an instance says is told as it is", "discovery/httptransport/failure.go", []string{
-		"		return quote.Cut(text, most)\n", "		return text\n",
+	{"what an instance says is told as it is", "discovery/httptransport/try.go", []string{
+		"what = quote.Line(t.err.Error(), maxCause)", "what = t.err.Error()",
 	}, "discovery/httptransport", "TestWhatOthersWriteIsQuotedInErrors"},
 	{"what stands in etcd is told as it is", "discovery/httptransport/try.go", []string{
 		"quote.Word(t.instance.ID)", "t.instance.ID",
