@@ -19,24 +19,24 @@ import (
 // environment before it gets to RunMember, and would then start members without end.
 const memberArg = "etcdkit-member"
 
-// hooked is set by RunMember: only then may this program be executed again as a member, or it
-// would run its main a second time, and a third.
-var hooked atomic.Bool
+// canRunMembers is set by RunMember: otherwise this program, executed again as a member, would run its main
+// again.
+var canRunMembers atomic.Bool
 
 // RunMember makes a program able to run members as processes of their own: the program is
 // executed again, and this call, which must be the first thing its main (or TestMain) does,
 // becomes the member and never returns. In the first process it returns at once.
 func RunMember() {
 	if len(os.Args) < 2 || os.Args[1] != memberArg {
-		hooked.Store(true)
+		canRunMembers.Store(true)
 		return
 	}
 	os.Exit(runMember(os.Stdin, os.Stdout, os.Stderr))
 }
 
-// The conversation with the parent: the spec is the first line on stdin, orders follow, one
-// JSON object a line. The end of stdin means that the parent is gone, and the member goes too.
-// Reports and answers to orders leave on stdout.
+// What the parent and the member send each other, one JSON object a line. The spec is the first line on
+// stdin, and orders follow. The end of stdin means that the parent has ended, and the member ends, too.
+// Messages go to stdout.
 type (
 	order struct {
 		MoveTo uint64 `json:"move_to,omitempty"`
@@ -53,6 +53,18 @@ type (
 	}
 )
 
+// parent is the process that started this member.
+type parent struct {
+	mu  sync.Mutex
+	enc *json.Encoder
+}
+
+func (p *parent) send(m message) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.enc.Encode(m) // the end of stdin says that the parent has ended
+}
+
 // orderTimeout bounds what a member does for its parent.
 const orderTimeout = 10 * time.Second
 
@@ -63,14 +75,7 @@ func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 
-	var mu sync.Mutex
-	enc := json.NewEncoder(stdout)
-	tell := func(m message) {
-		mu.Lock()
-		defer mu.Unlock()
-		_ = enc.Encode(m) // a parent that is gone is noticed on stdin
-	}
-
+	to := &parent{enc: json.NewEncoder(stdout)}
 	in := bufio.NewReader(stdin)
 	first, err := in.ReadBytes('\n')
 	if err != nil {
@@ -78,14 +83,11 @@ func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	var s spec
 	if err := json.Unmarshal(first, &s); err != nil {
-		tell(message{Failed: err.Error()})
+		to.send(message{Failed: err.Error()})
 		return 1
 	}
-	orders := make(chan order)
-	halt := make(chan struct{})
+	orders, halt, stop := make(chan order), make(chan struct{}), make(chan struct{})
 	go readOrders(in, orders, halt) // ends the process with the parent
-
-	stop := make(chan struct{})
 	handOver := true
 	go func() { // lives as long as the process
 		select {
@@ -95,20 +97,20 @@ func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
 		}
 		close(stop)
 	}()
-	srv, err := startServer(s, stderr, func() { tell(message{Bound: true}) }, stop)
+	srv, err := startServer(s, stderr, func() { to.send(message{Bound: true}) }, stop)
 	if errors.Is(err, context.Canceled) {
 		return 0
 	}
 	if err != nil {
-		tell(message{Failed: err.Error()})
+		to.send(message{Failed: err.Error()})
 		return 1
 	}
 	go func() { // ends with the server
 		for o := range orders {
-			tell(message{Answer: srv.obey(o)})
+			to.send(message{Answer: srv.execute(o)})
 		}
 	}()
-	srv.watch(stop, func(r report) { tell(message{Report: &r}) })
+	srv.watch(stop, func(r report) { to.send(message{Report: &r}) })
 	srv.close(handOver)
 	return 0
 }
@@ -118,7 +120,7 @@ func readOrders(in *bufio.Reader, orders chan<- order, halt chan<- struct{}) {
 	for {
 		var o order
 		if err := dec.Decode(&o); err != nil {
-			os.Exit(3) // the parent is gone; etcd's data survives this as it survives kill -9
+			os.Exit(3) // the parent has ended; etcd's data survives this as it survives kill -9
 		}
 		if o.Halt {
 			close(halt)
@@ -129,7 +131,7 @@ func readOrders(in *bufio.Reader, orders chan<- order, halt chan<- struct{}) {
 	}
 }
 
-func (s *server) obey(o order) *answer {
+func (s *server) execute(o order) *answer {
 	ctx, cancel := context.WithTimeout(context.Background(), orderTimeout)
 	defer cancel()
 	if err := s.move(ctx, o.MoveTo); err != nil {

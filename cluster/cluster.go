@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,8 +33,9 @@ type Cluster struct {
 
 	ops  sync.Mutex // one fault at a time, and Close after the last
 	once sync.Once
-	done chan struct{} // closed by Close
-	// serving is set once the cluster was ready: only then client ports are open and warnings
+	life context.Context // ends when Close begins
+	end  context.CancelFunc
+	// serving is set once the cluster is ready: only then client ports are open and warnings are
 	// passed on.
 	serving atomic.Bool
 
@@ -49,13 +49,13 @@ type member struct {
 	spec         spec
 	client, peer *proxy
 
-	node     node
-	status   Status
-	view     report
-	reason   string
-	warnings *warnings
-	leaving  Status        // what it is after an end that is our doing; "" while it is not
-	gone     chan struct{} // closed when the node's end was taken note of
+	node      node
+	status    Status
+	view      report
+	reason    string
+	warnings  *warnings
+	stoppedAs Status        // its status after an end that the cluster asked for; "" otherwise
+	ended     chan struct{} // closed when the node has ended and its status says so
 }
 
 // Start starts a cluster and returns when a linearizable put has gone through every member;
@@ -67,12 +67,13 @@ func Start(ctx context.Context, opts *Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !o.InProcess && !hooked.Load() {
+	if !o.InProcess && !canRunMembers.Load() {
 		return nil, fmt.Errorf("%w: members run as this program executed again; call cluster.RunMember first thing in main (etcdtest.Main in a TestMain), or set Options.InProcess", ErrNoHook)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	c := &Cluster{opts: o, net: newNetwork(), done: make(chan struct{}), changed: make(chan struct{})}
+	c := &Cluster{opts: o, net: newNetwork(), changed: make(chan struct{})}
+	c.life, c.end = context.WithCancel(context.Background())
 	if err := c.start(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -111,13 +112,13 @@ func (c *Cluster) start(ctx context.Context) error {
 	}
 	c.serving.Store(true)
 	for _, m := range c.members {
-		c.admit(m)
+		c.openToClients(m)
 	}
 	return nil
 }
 
-// admit opens the member to clients.
-func (c *Cluster) admit(m *member) {
+// openToClients opens the member to clients.
+func (c *Cluster) openToClients(m *member) {
 	if c.serving.Load() {
 		m.client.open.Store(true)
 		m.warnings.on.Store(true)
@@ -150,20 +151,18 @@ func shortTemp() string {
 
 // launch starts the member's node. Its ports are open.
 func (c *Cluster) launch(m *member) error {
-	select {
-	case <-c.done:
+	if c.life.Err() != nil {
 		return ErrClosed
-	default:
 	}
 	warnings := &warnings{member: m.name, to: c.opts.Logger, names: c.nameIDs}
 	var n node
-	m.client.yield()
-	m.peer.yield()
-	known := make(chan struct{}) // the node may speak before it is known
-	to := ear{
+	m.client.freeForMember()
+	m.peer.freeForMember()
+	known := make(chan struct{}) // the node may report before m.node is set
+	to := nodeEvents{
 		warning: warnings,
 		bound:   func() { m.peer.open.Store(true) },
-		report:  func(r report) { <-known; c.see(m, n, r) },
+		report:  func(r report) { <-known; c.recordReport(m, n, r) },
 	}
 	if c.opts.InProcess {
 		n = startLocal(m.spec, to)
@@ -176,21 +175,21 @@ func (c *Cluster) launch(m *member) error {
 		c.reaper.wake(p.pid())
 	}
 	c.mu.Lock()
-	m.node, m.status, m.view, m.reason, m.warnings, m.leaving = n, Starting, report{ID: m.view.ID}, "", warnings, ""
-	m.gone = make(chan struct{})
-	gone := m.gone
+	m.node, m.status, m.view, m.reason, m.warnings, m.stoppedAs = n, Starting, report{ID: m.view.ID}, "", warnings, ""
+	ended := make(chan struct{})
+	m.ended = ended
 	c.broadcast()
 	c.mu.Unlock()
 	close(known)
 	go func() { // ends with the node
 		<-n.done()
-		c.buried(m, n)
-		close(gone)
+		c.nodeEnded(m, n)
+		close(ended)
 	}()
 	return nil
 }
 
-// nameIDs puts members' names where etcd speaks of their ids.
+// nameIDs replaces members' ids in a text of etcd's by their names.
 func (c *Cluster) nameIDs(text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -202,8 +201,8 @@ func (c *Cluster) nameIDs(text string) string {
 	return text
 }
 
-// see takes note of what a member says of itself.
-func (c *Cluster) see(m *member, n node, r report) {
+// recordReport records what a member reports of itself.
+func (c *Cluster) recordReport(m *member, n node, r report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if m.node != n {
@@ -211,20 +210,20 @@ func (c *Cluster) see(m *member, n node, r report) {
 	}
 	if m.status == Starting {
 		m.status = Running
-		c.admit(m)
+		c.openToClients(m)
 	}
 	m.view = r
 	c.broadcast()
 }
 
-// buried takes note of a node's end.
-func (c *Cluster) buried(m *member, n node) {
-	m.client.mute()
-	m.peer.mute()
+// nodeEnded records that a node has ended.
+func (c *Cluster) nodeEnded(m *member, n node) {
+	m.client.closePort()
+	m.peer.closePort()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m.node, m.view, m.status = nil, report{ID: m.view.ID}, m.leaving
-	if m.leaving == "" {
+	m.node, m.view, m.status = nil, report{ID: m.view.ID}, m.stoppedAs
+	if m.stoppedAs == "" {
 		m.status, m.reason = Failed, n.failure()
 		q := c.quorum()
 		c.opts.Logger.Error(fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
@@ -232,7 +231,7 @@ func (c *Cluster) buried(m *member, n node) {
 	c.broadcast()
 }
 
-// broadcast wakes whoever waits for a change. c.mu is held.
+// broadcast wakes all that wait for a change. c.mu is held.
 func (c *Cluster) broadcast() {
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -252,18 +251,18 @@ func (c *Cluster) until(ctx context.Context, ok func() bool) error {
 		case <-changed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-c.done:
+		case <-c.life.Done():
 			return ErrClosed
 		}
 	}
 }
 
-// end ends the member's node, by one of its ways to end, and waits until nothing of it is left. as is
-// the member's state afterwards.
-func (c *Cluster) end(m *member, as Status, how func(node)) error {
+// endNode ends the member's node in the given way, or kills it if that takes too long, and waits until
+// nothing of it is left. as is the member's status afterwards.
+func (c *Cluster) endNode(m *member, as Status, how func(node)) error {
 	c.mu.Lock()
-	n, gone, warnings := m.node, m.gone, m.warnings
-	m.leaving = as
+	n, ended, warnings := m.node, m.ended, m.warnings
+	m.stoppedAs = as
 	paused := m.status == Paused
 	if m.status == Starting {
 		how = node.kill // it cannot listen before it serves
@@ -273,16 +272,16 @@ func (c *Cluster) end(m *member, as Status, how func(node)) error {
 		return nil
 	}
 	warnings.on.Store(false)
-	m.client.mute() // or etcd would wait for its clients
-	for _, end := range []func(node){how, node.kill} {
-		end(n)
+	m.client.closePort() // or etcd would wait for its clients
+	for _, way := range []func(node){how, node.kill} {
+		way(n)
 		if p, ok := n.(*process); ok && paused {
 			_ = resume(p.cmd.Process)
 		}
 		t := time.NewTimer(stopTimeout)
 		defer t.Stop()
 		select {
-		case <-gone:
+		case <-ended:
 			return nil
 		case <-t.C:
 		}
@@ -299,25 +298,17 @@ func (c *Cluster) Close() error {
 }
 
 func (c *Cluster) close() error {
-	close(c.done) // ends what a fault waits for
+	c.end() // a fault stops waiting
 	c.ops.Lock()
 	defer c.ops.Unlock()
 	how := node.kill
 	if c.opts.DataDir != "" {
 		how = node.halt
 	}
-	ends := make(chan error, len(c.members))
+	errs := []error{c.endAll(c.members, Stopped, how)}
 	for _, m := range c.members {
-		go func() {
-			err := c.end(m, Stopped, how)
-			m.client.close()
-			m.peer.close()
-			ends <- err
-		}()
-	}
-	var errs []error
-	for range c.members {
-		errs = append(errs, <-ends)
+		m.client.close()
+		m.peer.close()
 	}
 	if c.data != nil {
 		errs = append(errs, c.data.lock.Close())
@@ -325,93 +316,6 @@ func (c *Cluster) close() error {
 	if c.run != "" {
 		errs = append(errs, os.RemoveAll(c.run))
 	}
-	c.reaper.dismiss()
+	c.reaper.stop()
 	return errors.Join(errs...)
-}
-
-// Endpoints are the client addresses, host:port, or https URLs with ClientTLS; of all members,
-// in order, whether they run or not.
-func (c *Cluster) Endpoints() []string {
-	var eps []string
-	for _, m := range c.members {
-		eps = append(eps, c.endpoint(m))
-	}
-	return eps
-}
-
-func (c *Cluster) endpoint(m *member) string {
-	if c.opts.ClientTLS != nil {
-		return m.spec.ClientURL
-	}
-	return m.client.addr
-}
-
-// Endpoint is the client address of one member; "leader" and "follower" are names, too.
-func (c *Cluster) Endpoint(name string) (string, error) {
-	m, err := c.member(name)
-	if err != nil {
-		return "", err
-	}
-	return c.endpoint(m), nil
-}
-
-// Names are the members', in order.
-func (c *Cluster) Names() []string {
-	var names []string
-	for _, m := range c.members {
-		names = append(names, m.name)
-	}
-	return names
-}
-
-// Leader is the leader's name as the majority sees it, or "".
-func (c *Cluster) Leader() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.quorum().Leader
-}
-
-// Member is the name of the member that a name means now: of "leader", or of "follower". A fault on "leader"
-// is undone on the member that led, which needs its name.
-func (c *Cluster) Member(name string) (string, error) {
-	m, err := c.member(name)
-	if err != nil {
-		return "", err
-	}
-	return m.name, nil
-}
-
-const (
-	theLeader  = "leader"   // the member that leads now
-	aFollower  = "follower" // the first one that is up and does not lead
-	allMembers = "all"      // every member that a fault can be done to
-)
-
-// member finds a member by name, or by its role at this moment.
-func (c *Cluster) member(name string) (*member, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	q := c.quorum()
-	switch name {
-	case theLeader:
-		name = q.Leader
-	case aFollower:
-		name = ""
-		for _, m := range c.members {
-			if slices.Contains(q.up, m) && q.Leader != "" && m.name != q.Leader {
-				name = m.name
-				break
-			}
-		}
-	case "":
-		return nil, &UnknownMemberError{Name: name, Known: append(c.Names(), theLeader, aFollower)}
-	}
-	if name == "" {
-		return nil, fmt.Errorf("%w at this moment; name a member: %s", ErrNoLeader, strings.Join(c.Names(), ", "))
-	}
-	i := slices.IndexFunc(c.members, func(m *member) bool { return m.name == name })
-	if i < 0 {
-		return nil, &UnknownMemberError{Name: name, Known: append(c.Names(), theLeader, aFollower)}
-	}
-	return c.members[i], nil
 }

@@ -166,7 +166,7 @@ func TestAFaultThatIsNotWaitedForSaysSo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // no election is so fast
 	defer cancel()
 	ch, err := c.Kill(ctx, "leader")
-	if ch != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "killed, but the result was not awaited") {
+	if ch != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "killed, but did not wait for the members to agree on a leader") {
 		t.Errorf("got %v, %v, want what was done and that its end is not known", ch, err)
 	}
 }
@@ -299,7 +299,7 @@ func TestFaultsNameWhatIsWrongWithTheirTarget(t *testing.T) {
 		text string
 	}{
 		{"an unknown member", func() (*cluster.Change, error) { return c.Kill(t.Context(), "etcd9") }, cluster.ErrInvalid, `"etcd9": the members are etcd1, etcd2, etcd3, leader, follower, all`},
-		{"start of a running member", func() (*cluster.Change, error) { return c.Start(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running already"},
+		{"start of a running member", func() (*cluster.Change, error) { return c.Start(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is already running"},
 		{"resume of a running member", func() (*cluster.Change, error) { return c.Resume(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running, not paused"},
 		{"a pause in this process", func() (*cluster.Change, error) { return inProcess.Pause(t.Context(), "etcd1") }, cluster.ErrInProcess, "start the cluster without InProcess"},
 		{"a move with nobody to move to", func() (*cluster.Change, error) { return inProcess.MoveLeader(t.Context(), "") }, cluster.ErrNoLeader, "no other member is up"},

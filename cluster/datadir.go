@@ -33,7 +33,7 @@ type record struct {
 	Etcd  string `json:"etcd"`
 	Token string `json:"token"`
 	// Served is false until the cluster was ready once, and the client ports stay closed until
-	// it is saved as true. So what an interrupted bootstrap left behind holds nobody's data.
+	// it is saved as true. So what an interrupted bootstrap left behind holds no client's data.
 	Served  bool         `json:"served"`
 	Members []portRecord `json:"members"`
 }
@@ -89,12 +89,12 @@ func openDataDir(path string, members int, kept bool) (*dataDir, error) {
 // readRecord reads and checks cluster.json without touching anything. It is nil, nil where a
 // new cluster may be made: there is no directory, or nothing in it.
 func readRecord(path string, members int) (*record, error) {
-	if err := noLinks(path); err != nil {
+	if err := rejectSymlinks(path); err != nil {
 		return nil, err
 	}
 	b, err := os.ReadFile(filepath.Join(path, recordFile))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, unused(path)
+		return nil, checkEmpty(path)
 	}
 	// A file system that lost its power may leave a file empty, or with zeros in it.
 	if err == nil && len(bytes.Trim(b, "\x00\n ")) == 0 {
@@ -113,19 +113,19 @@ func readRecord(path string, members int) (*record, error) {
 		return nil, fmt.Errorf("%w %s: %s is damaged: %w; if %s is not, copy that over it, or choose another directory", ErrDataDir, path, recordFile, err, copyFile)
 	}
 	if n := len(r.Members); n > maxMembers {
-		return nil, fmt.Errorf("%w %s: %s is damaged or not ours: it has %d members, and %d are the most; restore it or choose another directory", ErrDataDir, path, recordFile, n, maxMembers)
+		return nil, fmt.Errorf("%w %s: %s is damaged or not etcdkit's: it has %d members, and %d are the most; restore it or choose another directory", ErrDataDir, path, recordFile, n, maxMembers)
 	}
 	for i, m := range r.Members {
 		if m.Name != memberName(i) {
-			return nil, fmt.Errorf("%w %s: %s is damaged or not ours: member %d is called %q; restore it or choose another directory", ErrDataDir, path, recordFile, i+1, m.Name)
+			return nil, fmt.Errorf("%w %s: %s is damaged or not etcdkit's: member %d is called %q; restore it or choose another directory", ErrDataDir, path, recordFile, i+1, m.Name)
 		}
 	}
 	return &r, r.compatible(path, members)
 }
 
-// unused refuses a directory that holds anything but our lock and empty directories for members
+// checkEmpty refuses a directory that holds anything but the lock and empty directories for members
 // (mount points).
-func unused(path string) error {
+func checkEmpty(path string) error {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -148,10 +148,10 @@ func unused(path string) error {
 	return nil
 }
 
-// noLinks refuses a directory in which a symbolic link leads out: members write and delete below their
+// rejectSymlinks refuses a directory in which a symbolic link leads out: members write and delete below their
 // names, and a user that unpacks an archive and starts a cluster on it must lose nothing by that. A
 // member's data on another disk is a mount point.
-func noLinks(path string) error {
+func rejectSymlinks(path string) error {
 	names := []string{recordFile, copyFile}
 	for i := range maxMembers {
 		names = append(names, memberName(i), memberName(i)+".log")
@@ -203,7 +203,7 @@ const orphanTimeout = 2 * time.Second
 
 // lockHolder is the pid in a lock file, or 0.
 func lockHolder(name string) int {
-	b, _ := os.ReadFile(name) // not there: nobody
+	b, _ := os.ReadFile(name) // not there: none
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
 	return pid
 }
@@ -214,7 +214,7 @@ func lockDir(path string) (*fileutil.LockedFile, error) {
 		return nil, fmt.Errorf("%w %s: its %s is not a plain file; remove it or choose another with --data-dir", ErrDataDir, path, lockFile)
 	}
 	lock, err := fileutil.TryLockFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	for begin := time.Now(); errors.Is(err, fileutil.ErrLocked) && gone(lockHolder(name)) && time.Since(begin) < orphanTimeout; {
+	for begin := time.Now(); errors.Is(err, fileutil.ErrLocked) && hasEnded(lockHolder(name)) && time.Since(begin) < orphanTimeout; {
 		<-time.After(10 * time.Millisecond)
 		lock, err = fileutil.TryLockFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	}
@@ -238,7 +238,7 @@ func lockDir(path string) (*fileutil.LockedFile, error) {
 	return lock, nil
 }
 
-// membersFree refuses data that another etcd has open: ours would wait for it without end.
+// membersFree refuses data that another etcd has open: a member would wait for it without end.
 func (d *dataDir) membersFree(r *record) error {
 	if r == nil {
 		return nil

@@ -19,7 +19,7 @@
 // Kill (SIGKILL) and Pause (SIGSTOP) mean what they mean in production; with
 // Options.InProcess they are servers in this process, for plain tests.
 //
-// Before each client and peer port stands a TCP proxy of this package, and the member itself
+// A TCP proxy of this package listens on each client and peer port, and the member itself
 // listens on a unix socket only. The proxies hold traffic back for Isolate, Blackhole,
 // Partition and Latency: a cut link is silent, as a lost network is, never reset, and what was
 // sent arrives in order once it is healed. No fault needs root. With Options.Direct there are no

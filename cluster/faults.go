@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // settleTimeout bounds how long a fault waits for the members to agree on a leader.
@@ -48,24 +50,16 @@ func (ch *Change) String() string {
 	return strings.Join(append(parts, fmt.Sprintf("can lose %d more", ch.CanLose)), " · ")
 }
 
-// cause carries out a fault and measures its consequence. act returns what was done.
-func (c *Cluster) cause(ctx context.Context, act func(context.Context) (string, error)) (*Change, error) {
+// runFault carries out a fault and measures its consequence. act returns what was done.
+func (c *Cluster) runFault(ctx context.Context, act func(context.Context) (string, error)) (*Change, error) {
 	c.ops.Lock()
 	defer c.ops.Unlock()
-	select {
-	case <-c.done:
+	if c.life.Err() != nil {
 		return nil, ErrClosed
-	default:
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() { // ends with the fault
-		select {
-		case <-c.done:
-			cancel(ErrClosed)
-		case <-ctx.Done():
-		}
-	}()
+	defer context.AfterFunc(c.life, func() { cancel(ErrClosed) })()
 	was := c.Leader()
 	begin := time.Now()
 	did, err := act(ctx)
@@ -74,7 +68,7 @@ func (c *Cluster) cause(ctx context.Context, act func(context.Context) (string, 
 	}
 	q, err := c.settle(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: %s, but the result was not awaited: %w", did, err)
+		return nil, cause.Errorf("cluster: %s, but did not wait for the members to agree on a leader: %w", did, err)
 	}
 	return &Change{Did: did, Was: was, Quorum: q, After: time.Since(begin), CanLose: q.CanLose()}, nil
 }
@@ -87,7 +81,7 @@ func (c *Cluster) settle(ctx context.Context) (Quorum, error) {
 	var q Quorum
 	err := c.until(bounded, func() bool {
 		q = c.quorum()
-		return len(c.coming()) == 0 && (!q.Held() || q.Leader != "")
+		return len(c.willServe()) == 0 && (!q.Held() || q.Leader != "")
 	})
 	if bounded.Err() != nil && ctx.Err() == nil {
 		err = nil
@@ -135,7 +129,7 @@ func (c *Cluster) targets(name string, n need) ([]*member, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if !slices.Contains(n.statuses, m.status) {
-			return nil, n.refuse(m)
+			return nil, n.stateErr(m)
 		}
 		return []*member{m}, nil
 	}
@@ -153,24 +147,24 @@ func (c *Cluster) targets(name string, n need) ([]*member, error) {
 	return nil, stateError("no member is running")
 }
 
-// stateError is an ErrState in words of its own.
+// stateError is an ErrState with a text of its own.
 type stateError string
 
 func (e stateError) Error() string        { return "cluster: " + string(e) }
 func (e stateError) Is(target error) bool { return target == ErrState }
 
-// refuse says why the fault cannot be done to the member. Cluster.mu is held.
-func (n need) refuse(m *member) error {
-	is := m.name + " is " + string(m.status)
+// stateErr says why the fault cannot be done to the member. Cluster.mu is held.
+func (n need) stateErr(m *member) error {
+	is, already := m.name+" is "+string(m.status), m.name+" is already "+string(m.status)
 	if m.status == Failed {
-		is = m.name + " has failed"
+		is, already = m.name+" has failed", m.name+" has already failed"
 	}
 	down := slices.Contains(toStart.statuses, m.status)
 	switch {
 	case n.verb == toStart.verb && m.status == Paused:
 		return stateError(is + "; resume it")
 	case n.verb == toStart.verb, n.verb == toPause.verb && m.status == Paused, down && (n.verb == toKill.verb || n.verb == toStop.verb):
-		return stateError(is + " already")
+		return stateError(already)
 	case n.verb == toResume.verb && down:
 		return stateError(is + ", not paused; start it")
 	case n.verb == toResume.verb:
@@ -183,8 +177,8 @@ func (n need) refuse(m *member) error {
 	return stateError(is + " and does not serve yet")
 }
 
-// named is the members' names for a message.
-func named(ms []*member) string {
+// joinNames is the members' names for a message.
+func joinNames(ms []*member) string {
 	var names []string
 	for _, m := range ms {
 		names = append(names, m.name)
@@ -194,28 +188,28 @@ func named(ms []*member) string {
 
 // Kill is kill -9: the member's process gets SIGKILL.
 func (c *Cluster) Kill(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
 		ms, err := c.processes(member, toKill)
 		if err != nil {
 			return "", err
 		}
-		return named(ms) + " killed", c.endAll(ms, Killed, node.kill)
+		return joinNames(ms) + " killed", c.endAll(ms, Killed, node.kill)
 	})
 }
 
 // Stop ends the member gracefully: a leader hands its leadership over first.
 func (c *Cluster) Stop(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
 		ms, err := c.targets(member, toStop)
 		if err != nil {
 			return "", err
 		}
-		return named(ms) + " stopped", c.endAll(ms, Stopped, gracefully(ms))
+		return joinNames(ms) + " stopped", c.endAll(ms, Stopped, gracefully(ms))
 	})
 }
 
-// gracefully is how members end that are stopped. When more than one is, a leader may have
-// nobody to hand over to, and etcd would wait for 7 s.
+// gracefully is how Stop ends members. When it ends more than one, a leader may have no member to hand
+// over to, and etcd would wait for 7 s.
 func gracefully(ms []*member) func(node) {
 	if len(ms) > 1 {
 		return node.halt
@@ -227,7 +221,7 @@ func gracefully(ms []*member) func(node) {
 func (c *Cluster) endAll(ms []*member, as Status, how func(node)) error {
 	ends := make(chan error, len(ms))
 	for _, m := range ms {
-		go func() { ends <- c.end(m, as, how) }() // end is bounded
+		go func() { ends <- c.endNode(m, as, how) }() // it is bounded
 	}
 	var errs []error
 	for range ms {
@@ -240,13 +234,13 @@ func (c *Cluster) endAll(ms []*member, as Status, how func(node)) error {
 // returns when it serves, or when there is no quorum for it to serve in.
 func (c *Cluster) Start(ctx context.Context, member string) (*Change, error) {
 	var restored time.Duration
-	ch, err := c.cause(ctx, func(ctx context.Context) (did string, err error) {
+	ch, err := c.runFault(ctx, func(ctx context.Context) (did string, err error) {
 		ms, err := c.targets(member, toStart)
 		if err != nil {
 			return "", err
 		}
-		restored, err = c.revive(ctx, ms)
-		return named(ms) + " started", err
+		restored, err = c.restartAll(ctx, ms)
+		return joinNames(ms) + " started", err
 	})
 	if ch != nil {
 		ch.Restored = restored
@@ -257,7 +251,7 @@ func (c *Cluster) Start(ctx context.Context, member string) (*Change, error) {
 // Restart is Stop and Start.
 func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
 	var restored time.Duration
-	ch, err := c.cause(ctx, func(ctx context.Context) (did string, err error) {
+	ch, err := c.runFault(ctx, func(ctx context.Context) (did string, err error) {
 		ms, err := c.targets(member, toRestart)
 		if err != nil {
 			return "", err
@@ -265,8 +259,8 @@ func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
 		if err := c.endAll(ms, Stopped, gracefully(ms)); err != nil {
 			return "", err
 		}
-		restored, err = c.revive(ctx, ms)
-		return named(ms) + " restarted", err
+		restored, err = c.restartAll(ctx, ms)
+		return joinNames(ms) + " restarted", err
 	})
 	if ch != nil {
 		ch.Restored = restored
@@ -274,9 +268,9 @@ func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
 	return ch, err
 }
 
-// revive starts members that are down and returns how long it took until all of them served; 0 if they
+// restartAll starts members that are down and returns how long it took until all of them served; 0 if they
 // cannot because there is no quorum.
-func (c *Cluster) revive(ctx context.Context, ms []*member) (time.Duration, error) {
+func (c *Cluster) restartAll(ctx context.Context, ms []*member) (time.Duration, error) {
 	begin := time.Now()
 	for _, m := range ms {
 		if err := c.relaunch(m); err != nil {
@@ -286,9 +280,9 @@ func (c *Cluster) revive(ctx context.Context, ms []*member) (time.Duration, erro
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for _, m := range ms {
-		err := c.until(ctx, func() bool { return m.status != Starting || !slices.Contains(c.coming(), m) })
+		err := c.until(ctx, func() bool { return m.status != Starting || !slices.Contains(c.willServe(), m) })
 		if err != nil {
-			return 0, fmt.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
+			return 0, cause.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
 		}
 		if err := c.failed(m); err != nil {
 			return 0, err
@@ -306,20 +300,20 @@ func (c *Cluster) revive(ctx context.Context, ms []*member) (time.Duration, erro
 func (c *Cluster) relaunch(m *member) error {
 	for _, p := range []*proxy{m.client, m.peer} {
 		if err := p.listen(); err != nil {
-			m.client.mute()
+			m.client.closePort()
 			return err
 		}
 	}
 	if err := c.launch(m); err != nil {
-		m.client.mute()
-		m.peer.mute()
+		m.client.closePort()
+		m.peer.closePort()
 		return err
 	}
 	return nil
 }
 
-// coming are the members that start and will serve, as they are enough together. c.mu is held.
-func (c *Cluster) coming() []*member {
+// willServe are the members that start and will serve, as they are enough together. c.mu is held.
+func (c *Cluster) willServe() []*member {
 	group := c.largestGroup((*member).started)
 	if len(group) < len(c.members)/2+1 {
 		return nil
@@ -330,7 +324,7 @@ func (c *Cluster) coming() []*member {
 // Pause is SIGSTOP: the member is there and does not answer, as in a long GC or a frozen
 // virtual machine. On Linux it has stopped when Pause returns.
 func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
 		ms, err := c.processes(member, toPause)
 		if err != nil {
 			return "", err
@@ -344,13 +338,13 @@ func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 				return "", fmt.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
 			}
 		}
-		return named(ms) + " paused", nil
+		return joinNames(ms) + " paused", nil
 	})
 }
 
 // Resume is SIGCONT.
 func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
 		ms, err := c.processes(member, toResume)
 		if err != nil {
 			return "", err
@@ -360,7 +354,7 @@ func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
 				return "", err
 			}
 		}
-		return named(ms) + " resumed", nil
+		return joinNames(ms) + " resumed", nil
 	})
 }
 

@@ -25,10 +25,10 @@ type rules struct {
 type link struct{ a, b string }
 
 const (
-	// clients stands for whoever connects to a client port.
+	// clients stands for all that connect to a client port.
 	clients = "clients"
-	// stranger is a process that connects to a peer port and is no member: it has no link.
-	stranger = "?"
+	// unknownPeer is a process that connects to a peer port and is not a member: it has no link.
+	unknownPeer = "?"
 )
 
 func linkOf(a, b string) link {
@@ -60,7 +60,7 @@ func (n *network) change(f func(*rules)) {
 	close(old.changed)
 }
 
-// quiet reports that no fault is set, so that the proxies need not know which processes a connection joins.
-func (r *rules) quiet() bool { return len(r.cut) == 0 && len(r.delay) == 0 }
+// noFaults tells that no fault is set, so that the proxies need not know which processes a connection joins.
+func (r *rules) noFaults() bool { return len(r.cut) == 0 && len(r.delay) == 0 }
 
 func (r *rules) delayOn(l link) time.Duration { return r.delay[l.a] + r.delay[l.b] }

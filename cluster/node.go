@@ -26,13 +26,13 @@ type node interface {
 	halt()
 	kill()
 	done() <-chan struct{}
-	// failure is why it ended, as the member told; after done.
+	// failure is why it ended, as the member said; after done.
 	failure() string
 	move(ctx context.Context, to uint64) error
 }
 
-// ear is what a node speaks into.
-type ear struct {
+// nodeEvents is what a node calls.
+type nodeEvents struct {
 	bound   func() // the member answers its peers
 	report  func(report)
 	warning io.Writer // zap's JSON lines
@@ -49,13 +49,13 @@ type local struct {
 	err   error
 }
 
-func startLocal(s spec, to ear) *local {
+func startLocal(s spec, to nodeEvents) *local {
 	l := &local{stop: make(chan struct{}), ended: make(chan struct{})}
 	go l.run(s, to) // ends after terminate or kill; done tells
 	return l
 }
 
-func (l *local) run(s spec, to ear) {
+func (l *local) run(s spec, to nodeEvents) {
 	defer close(l.ended)
 	srv, err := startServer(s, to.warning, to.bound, l.stop)
 	if err != nil {
@@ -104,7 +104,7 @@ type process struct {
 	reason string
 }
 
-func startProcess(s spec, to ear) (*process, error) {
+func startProcess(s spec, to nodeEvents) (*process, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("cluster: find this program to run it again as %s: %w", s.Name, err)
@@ -123,7 +123,7 @@ func startProcess(s spec, to ear) (*process, error) {
 		return nil, fmt.Errorf("cluster: start %s: %w", s.Name, err)
 	}
 	pipes.Go(func() { p.listen(stdout, to) })
-	pipes.Go(func() { p.overhear(stderr, s.LogFile, to.warning) })
+	pipes.Go(func() { p.readStderr(stderr, s.LogFile, to.warning) })
 	go func() { // ends with the process
 		err := cmd.Wait()
 		outw.Close()
@@ -132,7 +132,7 @@ func startProcess(s spec, to ear) (*process, error) {
 		p.exited(err)
 		close(p.ended)
 	}()
-	if err := p.say(s); err != nil {
+	if err := p.send(s); err != nil {
 		p.kill()
 		<-p.ended
 		return nil, fmt.Errorf("cluster: start %s: %w", s.Name, err)
@@ -140,8 +140,8 @@ func startProcess(s spec, to ear) (*process, error) {
 	return p, nil
 }
 
-// say writes one line to the member's stdin.
-func (p *process) say(what any) error {
+// send writes one line to the member's stdin.
+func (p *process) send(what any) error {
 	b, err := json.Marshal(what)
 	if err != nil {
 		return err
@@ -150,8 +150,8 @@ func (p *process) say(what any) error {
 	return err
 }
 
-// listen reads what the member says on stdout.
-func (p *process) listen(stdout io.Reader, to ear) {
+// listen reads the member's messages on stdout.
+func (p *process) listen(stdout io.Reader, to nodeEvents) {
 	dec := json.NewDecoder(stdout)
 	for {
 		var m message
@@ -165,31 +165,31 @@ func (p *process) listen(stdout io.Reader, to ear) {
 		case m.Report != nil:
 			to.report(*m.Report)
 		case m.Failed != "":
-			p.blame(m.Failed)
+			p.setReason(m.Failed)
 		case m.Answer != nil:
 			select {
 			case p.answers <- *m.Answer:
-			default: // nobody waits for it any more
+			default: // its caller has left
 			}
 		}
 	}
 }
 
-// overhear sorts stderr: warnings in JSON go on, what the Go runtime says when a member
-// panics goes to the member's log file, and the worst of it is kept as the reason.
-func (p *process) overhear(stderr io.Reader, logFile string, warnings io.Writer) {
+// readStderr passes warnings in JSON on, writes what the Go runtime prints when a member panics to the
+// member's log file, and keeps the reason of the end.
+func (p *process) readStderr(stderr io.Reader, logFile string, warnings io.Writer) {
 	lines := bufio.NewReader(stderr)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if len(line) > 0 {
 			if e, ok := parseEntry(line); ok {
-				if e.grave() {
-					p.blame(e.String())
+				if e.fatal() {
+					p.setReason(e.String())
 				}
 				_, _ = warnings.Write(line)
 			} else {
 				if head, ok := bytes.CutPrefix(line, []byte("panic: ")); ok {
-					p.blame(strings.TrimSpace(string(head)))
+					p.setReason(strings.TrimSpace(string(head)))
 				}
 				appendFile(logFile, line)
 			}
@@ -203,14 +203,14 @@ func (p *process) overhear(stderr io.Reader, logFile string, warnings io.Writer)
 func appendFile(name string, b []byte) {
 	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
-		return // the log went with its directory; the reason was kept
+		return // the log was removed with its directory; the reason was kept
 	}
 	defer f.Close()
 	_, _ = f.Write(b)
 }
 
-// blame keeps the first reason: what follows a failure is mostly its echo.
-func (p *process) blame(reason string) {
+// setReason keeps the first reason: what follows a failure is mostly its consequence.
+func (p *process) setReason(reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reason == "" {
@@ -220,7 +220,7 @@ func (p *process) blame(reason string) {
 
 func (p *process) exited(err error) {
 	if err != nil {
-		p.blame(err.Error())
+		p.setReason(err.Error())
 	}
 }
 
@@ -234,7 +234,7 @@ func (p *process) pid() int              { return p.cmd.Process.Pid }
 func (p *process) done() <-chan struct{} { return p.ended }
 func (p *process) kill()                 { _ = p.cmd.Process.Kill() }
 func (p *process) terminate()            { terminate(p.cmd.Process) }
-func (p *process) halt()                 { _ = p.say(order{Halt: true}) }
+func (p *process) halt()                 { _ = p.send(order{Halt: true}) }
 
 func (p *process) move(ctx context.Context, to uint64) error {
 	p.moves.Lock()
@@ -243,7 +243,7 @@ func (p *process) move(ctx context.Context, to uint64) error {
 	case <-p.answers: // to an order whose caller had left
 	default:
 	}
-	if err := p.say(order{MoveTo: to}); err != nil {
+	if err := p.send(order{MoveTo: to}); err != nil {
 		return err
 	}
 	t := time.NewTimer(orderTimeout + time.Second)

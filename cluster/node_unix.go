@@ -14,5 +14,5 @@ func terminate(p *os.Process) { _ = p.Signal(syscall.SIGTERM) }
 func pause(p *os.Process) error  { return p.Signal(syscall.SIGSTOP) }
 func resume(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
 
-// gone tells whether there is no such process.
-func gone(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) == syscall.ESRCH }
+// hasEnded tells whether there is no such process.
+func hasEnded(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) == syscall.ESRCH }

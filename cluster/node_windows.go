@@ -14,5 +14,5 @@ func terminate(p *os.Process) { _ = p.Kill() }
 func pause(*os.Process) error  { return errors.ErrUnsupported }
 func resume(*os.Process) error { return errors.ErrUnsupported }
 
-// gone is not known here.
-func gone(pid int) bool { return false }
+// hasEnded: it is not known here.
+func hasEnded(pid int) bool { return false }

@@ -19,7 +19,7 @@ var (
 	ErrDataDir = errors.New("cluster: data directory")
 	// ErrState: the member is not in a state in which this can be done to it.
 	ErrState = errors.New("cluster: wrong state")
-	// ErrNoLeader: "leader" was named and there is none, or no member could be made leader.
+	// ErrNoLeader: there is no leader for the name "leader", or no member could be made leader.
 	ErrNoLeader = errors.New("cluster: no leader")
 	// ErrInProcess: the fault needs members that are processes.
 	ErrInProcess = errors.New("cluster: members run in this process")
@@ -89,7 +89,7 @@ func (o *Options) withDefaults() (Options, error) {
 		opts.Members = 3
 	case 1, 3, 5:
 	default:
-		return opts, fmt.Errorf("%w: %d members: want 1, 3 or 5 (an even number adds a member that may fail and no failure that may be survived)", ErrInvalid, opts.Members)
+		return opts, fmt.Errorf("%w: %d members: want 1, 3 or 5 (an even number adds a member but no fault tolerance)", ErrInvalid, opts.Members)
 	}
 	if t := opts.ClientTLS; t != nil && (t.CertFile == "" || t.KeyFile == "") {
 		return opts, fmt.Errorf("%w: ClientTLS needs both CertFile and KeyFile", ErrInvalid)

@@ -15,8 +15,8 @@ const (
 	tcpListen      = "0A"
 )
 
-// canTellDialers: dialerOf works here.
-func canTellDialers() error { return nil }
+// checkDialerLookup: dialerOf works here.
+func checkDialerLookup() error { return nil }
 
 // listenerOf names the process that listens on a loopback port: its pid and program, zeroes
 // when it cannot be told (another user's process, for one).

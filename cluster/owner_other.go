@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// canTellDialers: dialerOf works here, if lsof is there.
-func canTellDialers() error {
+// checkDialerLookup: dialerOf works here, if lsof is there.
+func checkDialerLookup() error {
 	if _, err := exec.LookPath("lsof"); err != nil {
 		return fmt.Errorf("%w here without lsof, which tells members' connections apart", errors.ErrUnsupported)
 	}

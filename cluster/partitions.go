@@ -7,14 +7,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 const (
 	// slowLink is a latency that may cost a leader its followers: with it a heartbeat's round
 	// trip comes near the election timeout of 1 s.
 	slowLink = 250 * time.Millisecond
-	// slowLinkWatch is how long such a latency is watched before its consequence is told: two
-	// election timeouts, and some.
+	// slowLinkWatch is how long such a latency is watched before its consequence is reported: a little
+	// more than two election timeouts.
 	slowLinkWatch = 2500 * time.Millisecond
 )
 
@@ -34,12 +36,12 @@ func (c *Cluster) Blackhole(ctx context.Context, member string) (*Change, error)
 }
 
 func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		ms, err := c.between(name)
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
+		ms, err := c.linkTargets(name)
 		if err != nil {
 			return "", err
 		}
-		c.rewire(func(r *rules) {
+		c.changeNetwork(func(r *rules) {
 			for _, m := range ms {
 				for _, other := range c.members {
 					if other != m {
@@ -52,9 +54,9 @@ func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*
 			}
 		})
 		if fromClients {
-			return named(ms) + " cut off from members and clients", nil
+			return joinNames(ms) + " cut off from members and clients", nil
 		}
-		return named(ms) + " isolated", nil
+		return joinNames(ms) + " isolated", nil
 	})
 }
 
@@ -62,12 +64,12 @@ func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*
 // group names are one more group. An earlier partition or isolation is replaced;
 // clients are not concerned.
 func (c *Cluster) Partition(ctx context.Context, groups ...[]string) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		side, err := c.sides(groups)
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
+		side, err := c.groupNumbers(groups)
 		if err != nil {
 			return "", err
 		}
-		c.rewire(func(r *rules) {
+		c.changeNetwork(func(r *rules) {
 			for l := range r.cut {
 				if l.a != clients && l.b != clients {
 					delete(r.cut, l)
@@ -81,16 +83,16 @@ func (c *Cluster) Partition(ctx context.Context, groups ...[]string) (*Change, e
 				}
 			}
 		})
-		return "partitioned " + c.sidesText(side), nil
+		return "partitioned " + c.groupsText(side), nil
 	})
 }
 
-// sides numbers the group of each member; 0 is those that were not named.
-func (c *Cluster) sides(groups [][]string) (map[string]int, error) {
+// groupNumbers numbers the group of each member; 0 is those that were not named.
+func (c *Cluster) groupNumbers(groups [][]string) (map[string]int, error) {
 	side := make(map[string]int)
 	for i, group := range groups {
 		for _, name := range group {
-			ms, err := c.between(name)
+			ms, err := c.linkTargets(name)
 			if err != nil {
 				return nil, err
 			}
@@ -112,7 +114,7 @@ func (c *Cluster) sides(groups [][]string) (map[string]int, error) {
 	return side, nil
 }
 
-func (c *Cluster) sidesText(side map[string]int) string {
+func (c *Cluster) groupsText(side map[string]int) string {
 	groups := make(map[int][]string)
 	var order []int
 	for _, name := range c.Names() {
@@ -131,8 +133,8 @@ func (c *Cluster) sidesText(side map[string]int) string {
 
 // Heal makes the network whole: no cuts, no latency. Paused and stopped members stay so.
 func (c *Cluster) Heal(ctx context.Context) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
-		c.rewire(func(r *rules) { clear(r.cut); clear(r.delay) })
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
+		c.changeNetwork(func(r *rules) { clear(r.cut); clear(r.delay) })
 		return "network healed", nil
 	})
 }
@@ -140,15 +142,15 @@ func (c *Cluster) Heal(ctx context.Context) (*Change, error) {
 // Latency holds every byte to and from the member, on its peer links and its client port, for
 // d each way. 0 takes it off.
 func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
 		if d < 0 || d > time.Minute {
 			return "", fmt.Errorf("%w: latency %v: want 0 to 1m", ErrInvalid, d)
 		}
-		ms, err := c.between(member)
+		ms, err := c.linkTargets(member)
 		if err != nil {
 			return "", err
 		}
-		c.rewire(func(r *rules) {
+		c.changeNetwork(func(r *rules) {
 			for _, m := range ms {
 				delete(r.delay, m.name)
 				if d > 0 {
@@ -157,35 +159,35 @@ func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (
 			}
 		})
 		if d == 0 {
-			return named(ms) + " without latency", nil
+			return joinNames(ms) + " without latency", nil
 		}
-		if d >= slowLink { // what comes of it comes with the next missed heartbeats
+		if d >= slowLink { // the consequence comes with the next missed heartbeats
 			select {
 			case <-time.After(slowLinkWatch):
 			case <-ctx.Done():
 			}
 		}
-		return fmt.Sprintf("%s %v slower each way", named(ms), d), nil
+		return fmt.Sprintf("%s %v slower each way", joinNames(ms), d), nil
 	})
 }
 
-// between finds the members for a fault on the network between members, in any state.
-func (c *Cluster) between(name string) ([]*member, error) {
+// linkTargets finds the members for a fault on the network between members, in any state.
+func (c *Cluster) linkTargets(name string) ([]*member, error) {
 	ms, err := c.processes(name, toCut)
 	if err != nil {
 		return nil, err
 	}
 	if c.opts.Direct {
-		return nil, fmt.Errorf("%w: cut or delay the links of %s; start the cluster without Direct", ErrDirect, named(ms))
+		return nil, fmt.Errorf("%w: cut or delay the links of %s; start the cluster without Direct", ErrDirect, joinNames(ms))
 	}
-	if err := canTellDialers(); err != nil {
-		return nil, fmt.Errorf("cluster: cut or delay the links of %s: %w", named(ms), err)
+	if err := checkDialerLookup(); err != nil {
+		return nil, fmt.Errorf("cluster: cut or delay the links of %s: %w", joinNames(ms), err)
 	}
 	return ms, nil
 }
 
-// rewire changes the network and lets whoever waits for a quorum look again.
-func (c *Cluster) rewire(f func(*rules)) {
+// changeNetwork changes the network, and wakes all that wait for a change.
+func (c *Cluster) changeNetwork(f func(*rules)) {
 	c.net.change(f)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -194,10 +196,10 @@ func (c *Cluster) rewire(f func(*rules)) {
 
 // MoveLeader hands leadership to a member, or with "" to any other that is up.
 func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
-	return c.cause(ctx, func(ctx context.Context) (string, error) {
+	return c.runFault(ctx, func(ctx context.Context) (string, error) {
 		from, err := c.member(theLeader)
 		if err != nil {
-			return "", fmt.Errorf("%w, so nobody can hand over; restore the quorum first: start, resume or heal", ErrNoLeader)
+			return "", fmt.Errorf("%w, so no member can hand over; restore the quorum first: start, resume or heal", ErrNoLeader)
 		}
 		target, err := c.successor(from, to)
 		if err != nil {
@@ -210,12 +212,12 @@ func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
 			return "", stateError(from.name + " ended meanwhile")
 		}
 		if err := n.move(ctx, id); err != nil {
-			return "", fmt.Errorf("%w: %s did not hand over to %s: %w", ErrNoLeader, from.name, target.name, err)
+			return "", cause.Errorf("%w: %s did not hand over to %s: %w", ErrNoLeader, from.name, target.name, err)
 		}
 		bounded, cancel := context.WithTimeout(ctx, settleTimeout)
 		defer cancel()
 		if err := c.until(bounded, func() bool { return c.quorum().Leader == target.name || target.status != Running }); err != nil {
-			return "", fmt.Errorf("%w: %s has handed over, and %s does not lead: %w", ErrNoLeader, from.name, target.name, err)
+			return "", cause.Errorf("%w: %s has handed over, and %s does not lead: %w", ErrNoLeader, from.name, target.name, err)
 		}
 		return "leadership moved from " + from.name, nil
 	})

@@ -16,10 +16,10 @@ const (
 	// delayLine bounds what a delayed direction holds, in chunks: past it the sender waits,
 	// as it would on a long line whose window is full.
 	delayLine = 64
-	// cutPatience is how long a connection stays open on a link that is cut. Longer than the
+	// cutTimeout is how long a connection stays open on a link that is cut. Longer than the
 	// 5 s after which etcd's peers give up by themselves; bounded so that a long partition
 	// does not pile up sockets.
-	cutPatience = time.Minute
+	cutTimeout  = time.Minute
 	acceptRetry = 10 * time.Millisecond
 )
 
@@ -39,11 +39,11 @@ type proxy struct {
 	direct bool // the member listens itself: the port is only kept free until it does
 
 	// open is set once the member answers. Before that connections are reset: they would
-	// wait in a socket that nobody reads, and members that bootstrap together would each
+	// wait in a socket that is not read, and members that bootstrap together would each
 	// wait 1 s for every other's answer.
 	open atomic.Bool
 
-	held io.Closer // keeps the port while nobody listens; nil before the first listen
+	held io.Closer // keeps the port while it is closed; nil before the first listen
 
 	mu    sync.Mutex
 	ln    net.Listener
@@ -67,7 +67,7 @@ func (c *conn) close() {
 	})
 }
 
-// listen opens the port, also again after mute. Its address is the member's from the first time on.
+// listen opens the port, also again after closePort. Its address is the member's from the first time on.
 func (p *proxy) listen() error {
 	if p.held == nil {
 		addr, held, err := port.Hold(p.addr)
@@ -90,15 +90,15 @@ func (p *proxy) listen() error {
 	return nil
 }
 
-// yield leaves the port to the member, if that listens itself.
-func (p *proxy) yield() {
+// freeForMember leaves the port to the member, if that listens itself.
+func (p *proxy) freeForMember() {
 	if p.direct {
-		p.mute()
+		p.closePort()
 	}
 }
 
-// mute closes the port and its connections: a member that is down refuses connections.
-func (p *proxy) mute() {
+// closePort closes the port and its connections: a member that is down refuses connections.
+func (p *proxy) closePort() {
 	p.open.Store(false)
 	p.mu.Lock()
 	if p.ln != nil {
@@ -114,7 +114,7 @@ func (p *proxy) mute() {
 
 // close gives the port back.
 func (p *proxy) close() {
-	p.mute()
+	p.closePort()
 	if p.held != nil {
 		p.held.Close()
 	}
@@ -149,7 +149,7 @@ func (p *proxy) serve(in net.Conn) {
 		return linkOf(p.opener(in), p.member)
 	})}
 	p.mu.Lock()
-	if p.ln == nil { // muted meanwhile
+	if p.ln == nil { // closed meanwhile
 		p.mu.Unlock()
 		c.close()
 		return
@@ -167,7 +167,7 @@ func (p *proxy) serve(in net.Conn) {
 	p.mu.Unlock()
 }
 
-// opener is what opened a connection: clients, a member, or stranger.
+// opener is what opened a connection: clients, a member, or unknownPeer.
 func (p *proxy) opener(in net.Conn) string {
 	if p.from == nil {
 		return clients
@@ -177,7 +177,7 @@ func (p *proxy) opener(in net.Conn) string {
 			return name
 		}
 	}
-	return stranger
+	return unknownPeer
 }
 
 // pump copies one direction until either side ends.
@@ -188,7 +188,7 @@ func (p *proxy) pump(c *conn, dst, src net.Conn) {
 			close(line.queue)
 			line.wg.Wait()
 		}
-		if p.passable(c) { // a lost network loses the goodbye, too
+		if p.waitUntilHealed(c) { // a lost network loses the end of a connection, too
 			closeWrite(dst)
 		} else {
 			c.close()
@@ -222,7 +222,7 @@ func (p *proxy) pump(c *conn, dst, src net.Conn) {
 
 // forward writes b once the link is up. False means the connection is over.
 func (p *proxy) forward(c *conn, dst net.Conn, b []byte) bool {
-	if !p.passable(c) {
+	if !p.waitUntilHealed(c) {
 		c.close()
 		return false
 	}
@@ -235,22 +235,22 @@ func (p *proxy) forward(c *conn, dst net.Conn, b []byte) bool {
 
 func (p *proxy) delay(c *conn) time.Duration {
 	r := p.net.rules.Load()
-	if r.quiet() {
+	if r.noFaults() {
 		return 0
 	}
 	return r.delayOn(c.link())
 }
 
-// passable waits while the link is cut.
-func (p *proxy) passable(c *conn) bool {
+// waitUntilHealed waits while the link is cut.
+func (p *proxy) waitUntilHealed(c *conn) bool {
 	var patience <-chan time.Time
 	for {
 		r := p.net.rules.Load()
-		if r.quiet() || !r.cut[c.link()] {
+		if r.noFaults() || !r.cut[c.link()] {
 			return true
 		}
 		if patience == nil {
-			t := time.NewTimer(cutPatience)
+			t := time.NewTimer(cutTimeout)
 			defer t.Stop()
 			patience = t.C
 		}

@@ -12,6 +12,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // readyKey is put through every member and deleted again.
@@ -51,7 +53,7 @@ func (c *Cluster) ready(ctx context.Context, m *member) error {
 	if err == nil || errors.Is(err, ErrMemberFailed) {
 		return err
 	}
-	return fmt.Errorf("cluster: %s is not ready: %w (its log: %s)", m.name, err, m.spec.LogFile)
+	return cause.Errorf("cluster: %s is not ready: %w (its log: %s)", m.name, err, m.spec.LogFile)
 }
 
 func (c *Cluster) failed(m *member) error {
@@ -103,8 +105,8 @@ func (c *Cluster) put(ctx context.Context, m *member) error {
 	}
 }
 
-// answered tells refusals that went through raft from failures: authentication is on, or the
-// space quota of kept data is used up, which only a started cluster can mend.
+// answered tells whether an error is a refusal that went through raft, and not a failure: authentication is
+// on, or the space quota of kept data is used up, which can only be solved once the cluster runs.
 func answered(err error) bool {
 	return errors.Is(err, rpctypes.ErrUserEmpty) || errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrNoSpace)
 }

@@ -17,7 +17,7 @@ type reaper struct {
 }
 
 // reap reads pids until stdin ends. It wakes those processes: a paused member cannot see that
-// its parent is gone. Then it removes the directory, again until it is gone, as members that
+// its parent has ended. Then it removes the directory, again until it is gone, as members that
 // still run for a moment may write into it.
 const reap = `pids=
 while read -r pid; do pids="$pids $pid"; done
@@ -49,8 +49,8 @@ func (r *reaper) wake(pid int) {
 	}
 }
 
-// dismiss ends the shell; there is nothing left to clean up.
-func (r *reaper) dismiss() {
+// stop ends the shell; there is nothing left to clean up.
+func (r *reaper) stop() {
 	if r == nil {
 		return
 	}

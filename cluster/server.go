@@ -36,7 +36,7 @@ type spec struct {
 	BcryptCost   int           `json:"bcrypt_cost,omitempty"`
 }
 
-// report is what a member says of itself whenever it changes, the first time when it serves.
+// report is what a member reports of itself whenever it changes, the first time when it serves.
 type report struct {
 	ID     uint64 `json:"id"`
 	Leader uint64 `json:"leader"` // 0 while it knows none
@@ -168,7 +168,7 @@ func (s spec) config(log, warnings io.Writer) (*embed.Config, error) {
 }
 
 // logger writes everything to the member's log file and warnings, one JSON object a line, to
-// whoever watches over the member.
+// the process that runs it.
 func logger(log, warnings io.Writer) *zap.Logger {
 	ec := zap.NewProductionEncoderConfig()
 	ec.EncodeTime = zapcore.ISO8601TimeEncoder
@@ -210,7 +210,7 @@ func (s *server) move(ctx context.Context, to uint64) error {
 }
 
 // close ends the member cleanly. A leader that hands over first lets the others go on without
-// an election; when all are to end there is nobody to hand over to, and etcd would wait 7 s.
+// an election; when all must end there is no member to hand over to, and etcd would wait 7 s.
 func (s *server) close(handOver bool) {
 	if !handOver {
 		s.etcd.Server.HardStop()

@@ -15,7 +15,7 @@ type Status string
 const (
 	Starting Status = "starting"
 	Running  Status = "running"
-	Paused   Status = "paused"  // SIGSTOP: alive to the kernel, silent to everyone
+	Paused   Status = "paused"  // SIGSTOP: its process exists and does not run
 	Stopped  Status = "stopped" // by Stop or Close
 	Killed   Status = "killed"  // by Kill
 	Failed   Status = "failed"  // ended by itself; Reason says why
@@ -82,9 +82,9 @@ func (q Quorum) String() string {
 	return fmt.Sprintf("quorum %d/%d · leader %s · can lose %d more", q.Up, q.Size, q.Leader, q.CanLose())
 }
 
-// lost says what is missing, and the faults that undo it.
+// lost says what is missing, and which calls bring it back.
 func (q Quorum) lost() string {
-	if q.Running >= q.Need { // enough of them run: the network is the trouble
+	if q.Running >= q.Need { // enough of them run: the network is at fault
 		return fmt.Sprintf("%d/%d run, but no %d of them reach one another · no writes until the network is healed · heal", q.Running, q.Size, q.Need)
 	}
 	up, back := fmt.Sprintf("%d/%d up", q.Up, q.Size), "1 more is back"
@@ -103,7 +103,7 @@ func (q Quorum) lost() string {
 	return text
 }
 
-// remedies are the faults that bring members back.
+// remedies are the calls that bring members back.
 func (q Quorum) remedies() string {
 	var how []string
 	if q.Down > 0 {

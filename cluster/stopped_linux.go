@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// awaitStopped returns when no thread of our child runs any more, or when it has ended:
+// awaitStopped returns when no thread of the member's process runs any more, or when it has ended:
 // SIGSTOP takes effect a moment after it was sent, and what runs until then still answers.
 func awaitStopped(ctx context.Context, pid int) error {
 	poll := time.NewTicker(time.Millisecond)

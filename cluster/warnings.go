@@ -31,10 +31,10 @@ func parseEntry(line []byte) (entry, bool) {
 	return e, true
 }
 
-func (e entry) grave() bool { return e.Level == "fatal" || e.Level == "panic" }
+func (e entry) fatal() bool { return e.Level == "fatal" || e.Level == "panic" }
 
-// answer tells whether it is about what a client was told: that a lease is not there, say. It is
-// no trouble of the member's.
+// answer tells whether it is about what a client was answered, for example that a lease is not there. The
+// member works as it should.
 func (e entry) answer() bool { return e.Msg == "failed to apply request" }
 
 func (e entry) String() string {
@@ -47,7 +47,7 @@ func (e entry) String() string {
 	return e.Msg + ": " + e.Error
 }
 
-// quietFor is how long a warning must not have been heard to be news again.
+// quietFor is how long a warning must not have come to be passed on again.
 const quietFor = 30 * time.Second
 
 // warnings passes a member's warnings on, once for each change: etcd repeats "lost the TCP
@@ -56,39 +56,39 @@ type warnings struct {
 	member string
 	to     *slog.Logger
 	names  func(string) string // members' names for their ids
-	on     atomic.Bool         // while the member serves: its start and its end have better words
+	on     atomic.Bool         // while the member serves: its start and its end are reported in other ways
 
-	mu    sync.Mutex
-	heard map[string]time.Time // by message, and by error: etcd tells one error in several ways
+	mu     sync.Mutex
+	latest map[string]time.Time // by message, and by error: etcd reports one error in several ways
 }
 
-// Write takes one zap line; zap and overhear never split one.
+// Write takes one zap line; zap and readStderr never split one.
 func (w *warnings) Write(b []byte) (int, error) {
 	for line := range bytes.Lines(b) {
-		if e, ok := parseEntry(line); ok && w.on.Load() && !e.answer() && w.news(e) {
+		if e, ok := parseEntry(line); ok && w.on.Load() && !e.answer() && w.isNew(e) {
 			w.to.Log(context.Background(), e.slog(), w.names(e.String()), "member", w.member)
 		}
 	}
 	return len(b), nil
 }
 
-func (w *warnings) news(e entry) bool {
+func (w *warnings) isNew(e entry) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.heard == nil {
-		w.heard = make(map[string]time.Time)
+	if w.latest == nil {
+		w.latest = make(map[string]time.Time)
 	}
 	now := time.Now()
-	news := true
-	for _, said := range []string{e.Msg, e.Error} {
-		if last, known := w.heard[said]; known && now.Sub(last) < quietFor {
-			news = false
+	isNew := true
+	for _, text := range []string{e.Msg, e.Error} {
+		if last, known := w.latest[text]; known && now.Sub(last) < quietFor {
+			isNew = false
 		}
-		if said != "" {
-			w.heard[said] = now
+		if text != "" {
+			w.latest[text] = now
 		}
 	}
-	return news
+	return isNew
 }
 
 func (e entry) slog() slog.Level {

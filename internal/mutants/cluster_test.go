@@ -41,7 +41,7 @@ var clusterMutants = []mutant{
 		"		for _, variable := range shadowed(args) {", "		for _, variable := range shadowed(nil) {",
 	}, "cmd/etcdkit", "TestEtcdctlIsToldOfNoVariableThatAFlagStandsBefore"},
 	{"a link in a data directory is followed", "cluster/datadir.go", []string{
-		"	if err := noLinks(path); err != nil {\n		return nil, err\n	}\n", "",
+		"	if err := rejectSymlinks(path); err != nil {\n		return nil, err\n	}\n", "",
 	}, "cluster", "TestADirectoryWithLinksInItIsRefusedAndTheirTargetsAreLeftAlone"},
 	{"a record of too many members is believed", "cluster/datadir.go", []string{
 		"n := len(r.Members); n > maxMembers {", "n := len(r.Members); n > 1000 {",
