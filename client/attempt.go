@@ -48,7 +48,7 @@ func (d *dialer) probe(ctx context.Context, e endpoint, began time.Time) *failur
 		}
 		conn, creds = secured, handshaken{creds, secured.ConnectionState()}
 	}
-	line := newTap(conn)
+	line := newSniffer(conn)
 	err = askStatus(ctx, line, creds)
 	return d.statusFailure(ctx, e, err, line, began)
 }
@@ -75,7 +75,7 @@ var errNoHTTP2 = errors.New("speaks TLS but not HTTP/2")
 
 // askStatus asks the member behind conn for its status and uses conn up. There
 // is no token in the request: with authentication on, the answer is that one is
-// wanted.
+// needed.
 func askStatus(ctx context.Context, conn net.Conn, creds credentials.TransportCredentials) error {
 	only := make(chan net.Conn, 1)
 	only <- conn

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // New returns a client without asking whether a member answers: for a program that must start while
@@ -73,13 +74,13 @@ func Wait(ctx context.Context, cli *clientv3.Client) error {
 		cancel()
 		err = rpctypes.Error(err)
 		switch {
-		case err == nil, errors.Is(err, rpctypes.ErrPermissionDenied): // it knows who we are
+		case err == nil, errors.Is(err, rpctypes.ErrPermissionDenied): // it knows the user
 			etcd.Answered()
 			return nil
 		case errors.Is(err, rpctypes.ErrUserEmpty) && cli.Username == "":
-			return &dialError{"authentication is on and no user is set: set User and Password, or ETCDKIT_USER=name:password", []error{ErrAuth, err}}
+			return newError(noUserText, ErrAuth, err)
 		case errors.Is(err, rpctypes.ErrAuthFailed):
-			return &dialError{fmt.Sprintf("wrong name or password for user %q", cli.Username), []error{ErrAuth, err}}
+			return newError(wrongUserText(cli.Username, ""), ErrAuth, err)
 		}
 		if !ask.Answer(err) {
 			etcd.Failed(err)
@@ -89,7 +90,7 @@ func Wait(ctx context.Context, cli *clientv3.Client) error {
 			if outage := etcd.Outage(); outage != nil {
 				explained = outage
 			}
-			return &dialError{fmt.Sprintf("%v; %v", end, explained), []error{ErrUnreachable, end, explained}}
+			return newError(fmt.Sprintf("%v; %v", end, cause.Text(explained)), ErrUnreachable, end, explained)
 		}
 	}
 }

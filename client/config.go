@@ -81,8 +81,8 @@ func (c *config) resolveEndpoints(opts *Options) error {
 	return c.checkFilesWanted(from)
 }
 
-// checkFilesWanted refuses http:// endpoints beside TLS files, which clientv3
-// would leave unused without a word. Only endpoints from an earlier place than
+// checkFilesWanted refuses http:// endpoints together with TLS files, which clientv3
+// would silently not use. Only endpoints from an earlier place than
 // the files overrule them: --endpoints http://localhost:2379 in a shell that is
 // set up for another cluster.
 func (c *config) checkFilesWanted(endpoints setting) error {

@@ -20,8 +20,8 @@ const (
 	usualPort = "2379"
 	// devLine bounds what is read of a file with endpoints.
 	devLine = 4 << 10
-	// knock is how long an address on this machine may take to accept.
-	knock = 500 * time.Millisecond
+	// acceptTimeout is how long an address on this machine may take to accept.
+	acceptTimeout = 500 * time.Millisecond
 )
 
 // devCluster is a cluster that etcdkit dev runs for this user on this machine.
@@ -39,8 +39,8 @@ func (d devCluster) list() string {
 }
 
 // findDev looks for a running dev cluster when no setting says where etcd is: the one at the default
-// endpoint, all of whose members are used then, so that the death of the first one strands nobody; or
-// the only one that runs, if nobody is at the default endpoint. etcdkit ctl has the same rules.
+// endpoint, all of whose members are used then, so that the client outlives the first one; or
+// the only one that runs, if no process listens at the default endpoint. etcdkit ctl has the same rules.
 func (c *config) findDev() error {
 	if c.endpointsFrom.rank != fromNowhere || c.secure || c.user.value != "" {
 		return nil
@@ -65,7 +65,7 @@ func (c *config) findDev() error {
 		for i, d := range live {
 			lines[i] = "export ETCDCTL_ENDPOINTS=" + d.list()
 		}
-		return configError("nobody is at %s, and several dev clusters are running; choose one: %s", defaultEndpoint, strings.Join(lines, "  or  "))
+		return configError("no process listens at %s, and several dev clusters are running; choose one: %s", defaultEndpoint, strings.Join(lines, "  or  "))
 	}
 	c.endpoints = live[0].endpoints
 	return nil
@@ -121,7 +121,7 @@ func readDev(path string) ([]endpoint, error) {
 
 // accepts tells whether a process accepts connections at an address of this machine.
 func accepts(e endpoint) bool {
-	conn, err := net.DialTimeout(e.network, e.addr, knock)
+	conn, err := net.DialTimeout(e.network, e.addr, acceptTimeout)
 	if err != nil {
 		return false
 	}

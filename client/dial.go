@@ -29,7 +29,7 @@ func Dial(ctx context.Context, opts *Options) (*clientv3.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	return race(ctx, d)
+	return dialAny(ctx, d)
 }
 
 // newDialer has all settings, and the files that they name.
@@ -56,10 +56,10 @@ type dialer struct {
 
 // open makes the client that Dial returns and authenticates its user, if there
 // is one, at e. Every attempt does so for itself: a member without a quorum
-// answers but cannot authenticate, and must not keep the others from it.
+// answers but cannot authenticate, and must not keep other attempts from it.
 //
 // Config.Context must not be ctx, with which the client would end. But New
-// blocks in Authenticate and heeds nothing else; so it gets a context of the
+// blocks in Authenticate and follows no other context; so it gets a context of the
 // client's own, which ctx can cancel until New returns and no longer.
 func (d *dialer) open(ctx context.Context, e endpoint) (*clientv3.Client, error) {
 	life, end := context.WithCancel(context.Background())

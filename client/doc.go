@@ -1,7 +1,6 @@
 // Package client opens an etcd client that is known to work.
 //
-// clientv3.New returns at once, whether or not anything listens at the other
-// end; the first call then waits, retries in silence and ends with "context
+// clientv3.New returns at once, whether or not a member answers; the first call then waits, retries silently and ends with "context
 // deadline exceeded". [Dial] finds out first, and says what is wrong at which
 // endpoint.
 //
@@ -15,8 +14,8 @@
 // # When etcd may be away
 //
 // A program that must start without etcd, as from a list that it saved (discovery's Options.Dir),
-// takes [New], which asks nobody. One that must wait for etcd at boot waits with [Wait], which goes
-// on for as long as its context does:
+// uses [New], which sends nothing. One that must wait for etcd at boot uses [Wait], which
+// waits until its context ends:
 //
 //	cli, err := client.New(nil) // as Dial: environment, TLS, user and password
 //	if err != nil {
@@ -49,15 +48,15 @@
 //	Password   ETCDKIT_PASSWORD         none
 //
 // When nothing says where etcd is, and etcdkit dev runs on this machine for this user, its endpoints
-// are used: all members of the cluster at localhost:2379, so that the death of the first one strands
-// nobody, or else the only one that runs. (Not with TLS or a user, and not by [Endpoints].)
+// are used: all members of the cluster at localhost:2379, so that the client
+// outlives the first one, or else the only one that runs. (Not with TLS or a user, and not by [Endpoints].)
 //
 // ETCDKIT_INSECURE_PLAINTEXT_PASSWORD=true stands for
-// Options.InsecurePlaintextPassword and has no ETCDCTL_ twin.
+// Options.InsecurePlaintextPassword and has no ETCDCTL_ counterpart.
 //
 // An endpoint is host:port, http://host:port, https://host:port, unix://path
 // or unixs://path (TLS over a socket). host:port and unix://path use TLS when a
-// CACert, Cert or Key is set. http:// beside such a file is an error, unless the
+// CACert, Cert or Key is set. http:// together with such a file is an error, unless the
 // endpoint comes from an earlier place than the file, which is then left out.
 //
 // # Guarantees
@@ -69,11 +68,11 @@
 //     every endpoint refuses it says so after about a second, which is the time
 //     it leaves for a cluster that is just starting.
 //   - A wrong setting is found before anything is sent. A password never
-//     crosses a network unencrypted unless told to in so many words, and no
+//     crosses a network unencrypted unless a setting says so explicitly, and no
 //     error contains one.
 //   - After a failed Dial no connection and no goroutine is left.
 //   - Once it is known that no member can be reached, the client makes at most 2 connection attempts
-//     a second, on average, whatever stands on it. It is back within 3 s after a member is, as a rule
+//     a second, on average, however many requests and watches use it. It is back within 3 s after a member is, as a rule
 //     within one; with some endpoints still down it can take one probe, about 0.7 s, for each of
 //     them. (Not if DialOptions have a dialer of their own.)
 //

@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"fmt"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 var (
@@ -17,12 +19,12 @@ var (
 
 	// ErrUnreachable: no member answered. The message has the last cause at
 	// each endpoint, and the causes' own errors (syscall.ECONNREFUSED,
-	// *net.DNSError, ...) are within reach of errors.Is and errors.As. When Dial
+	// *net.DNSError, ...) are found by errors.Is and errors.As. When Dial
 	// was stopped by its deadline or a cancellation, the context's error is too.
 	ErrUnreachable = errors.New("client: no member answered")
 
 	// ErrTLS comes with ErrUnreachable when an endpoint was reached but TLS
-	// stood in the way: an unknown authority, an expired certificate, a refused
+	// failed: an unknown authority, an expired certificate, a refused
 	// certificate, TLS on one side only. Trying again will not help there.
 	ErrTLS = errors.New("client: TLS failed")
 
@@ -31,18 +33,19 @@ var (
 	ErrAuth = errors.New("client: not authenticated")
 )
 
-// dialError is every error of this package: words for people, and what
-// errors.Is and errors.As find in it.
-type dialError struct {
-	text string
-	is   []error
-}
+// newError is every error of this package: a text for people, and what errors.Is and errors.As find in it.
+func newError(text string, is ...error) error { return cause.New("client: "+text, is...) }
 
-func (e *dialError) Error() string   { return "client: " + e.text }
-func (e *dialError) Unwrap() []error { return e.is }
-
-// configError is an ErrInvalid, and whatever is wrapped with %w.
+// configError is an ErrInvalid, and what is wrapped with %w.
 func configError(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	return &dialError{err.Error(), []error{ErrInvalid, err}}
+	return newError(err.Error(), ErrInvalid, err)
+}
+
+// noUserText is for etcd's answer that a user is needed.
+const noUserText = "authentication is on and no user is set: set User and Password, or ETCDKIT_USER=name:password"
+
+// wrongUserText is for etcd's answer that it does not accept the user. from may be empty: see setting.origin.
+func wrongUserText(name, from string) string {
+	return fmt.Sprintf("wrong name or password for user %q%s", name, from)
 }

@@ -16,7 +16,7 @@ import (
 // failure is why an attempt at an endpoint gave no client.
 type failure struct {
 	kind kind
-	text string // for people; stands behind the endpoint and a colon
+	text string // for people; follows the endpoint and a colon
 	is   []error
 }
 
@@ -24,11 +24,11 @@ type failure struct {
 type kind int
 
 const (
-	absence     kind = iota // nobody there, who may be about to start
-	unready                 // a process answers, with a trouble that may pass
-	interrupted             // no outcome by the time the context was done
-	final                   // trying again cannot help at this endpoint
-	denial                  // nor at any other: the user is wrong
+	notListening kind = iota // no process listens there; it may be about to start
+	unready                  // a process answers, with a fault that can end
+	interrupted              // no outcome by the time the context was done
+	final                    // trying again cannot help at this endpoint
+	rejected                 // nor at any other: the user is not accepted
 )
 
 func (f *failure) Error() string   { return f.text }
@@ -38,8 +38,8 @@ func newFailure(k kind, err error, format string, args ...any) *failure {
 	return &failure{k, fmt.Sprintf(format, args...), []error{err}}
 }
 
-// silence is the failure of an attempt that ctx ended while it waited.
-func silence(ctx context.Context, began time.Time, what string) *failure {
+// timeoutFailure is the failure of an attempt that ctx ended while it waited.
+func timeoutFailure(ctx context.Context, began time.Time, what string) *failure {
 	unit := time.Millisecond
 	if time.Since(began) > time.Second {
 		unit = 100 * time.Millisecond
@@ -53,21 +53,21 @@ func connectFailure(ctx context.Context, err error, began time.Time) *failure {
 	var errno syscall.Errno
 	switch {
 	case ctx.Err() != nil:
-		return silence(ctx, began, "no connection")
+		return timeoutFailure(ctx, began, "no connection")
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return newFailure(absence, err, "no such host")
+		return newFailure(notListening, err, "no such host")
 	case errors.As(err, &dns):
-		return newFailure(absence, err, "cannot look up the host: %s", dns.Err)
+		return newFailure(notListening, err, "cannot look up the host: %s", dns.Err)
 	case errors.As(err, &errno):
-		return newFailure(absence, err, "%v", errno) // connection refused and its like
+		return newFailure(notListening, err, "%v", errno) // connection refused and its like
 	}
-	return newFailure(absence, err, "%v", err)
+	return newFailure(notListening, err, "%v", err)
 }
 
 // statusFailure explains the answer to a status request, or that there was
 // none on the line; nil if a member answered.
-func (d *dialer) statusFailure(ctx context.Context, e endpoint, err error, line *tap, began time.Time) *failure {
-	code, heard := status.Code(err), line.heard()
+func (d *dialer) statusFailure(ctx context.Context, e endpoint, err error, line *sniffer, began time.Time) *failure {
+	code, spoken := status.Code(err), line.protocol()
 	var etcd rpctypes.EtcdError
 	known := errors.As(rpctypes.Error(err), &etcd)
 	switch {
@@ -76,25 +76,25 @@ func (d *dialer) statusFailure(ctx context.Context, e endpoint, err error, line 
 	case errors.Is(etcd, rpctypes.ErrUserEmpty) && d.user.value != "":
 		return nil // open presents the user
 	case errors.Is(etcd, rpctypes.ErrUserEmpty):
-		return newFailure(denial, err, "authentication is on and no user is set: set User and Password, or ETCDKIT_USER=name:password")
+		return newFailure(rejected, err, noUserText)
 	case known:
 		return newFailure(unready, etcd, "%v", etcd)
-	case ctx.Err() != nil && heard == "http/2":
-		return silence(ctx, began, "connected but did not answer a request")
+	case ctx.Err() != nil && spoken == "http/2":
+		return timeoutFailure(ctx, began, "connected but did not answer a request")
 	case ctx.Err() != nil:
-		return silence(ctx, began, "accepted the connection but did not answer")
+		return timeoutFailure(ctx, began, "accepted the connection but did not answer")
 	case code == codes.Unimplemented:
 		return newFailure(final, err, "speaks gRPC but is not etcd")
-	case heard == "http/2":
+	case spoken == "http/2":
 		return newFailure(unready, err, "%s", status.Convert(err).Message())
-	case heard == "http/1":
+	case spoken == "http/1":
 		return newFailure(final, err, "speaks HTTP/1, not gRPC (is it etcd's peer or metrics port?)")
 	case d.tls != nil:
-		return d.securedFailure(line, err)
-	case heard == "tls" || speaksTLS(ctx, e):
+		return d.afterHandshakeFailure(line, err)
+	case spoken == "tls" || speaksTLS(ctx, e):
 		return tlsFailure(err, "wants TLS but was addressed without: use https://")
-	case heard == "":
-		return newFailure(absence, err, "closed the connection without an answer")
+	case spoken == "":
+		return newFailure(notListening, err, "closed the connection without an answer")
 	}
 	return newFailure(final, err, "speaks neither gRPC nor TLS")
 }
@@ -104,9 +104,9 @@ func (d *dialer) openFailure(ctx context.Context, err error, began time.Time) *f
 	var etcd rpctypes.EtcdError
 	switch {
 	case errors.Is(err, rpctypes.ErrAuthFailed):
-		return newFailure(denial, err, "wrong name or password for user %q%s", d.user.value, d.user.origin())
+		return newFailure(rejected, err, "%s", wrongUserText(d.user.value, d.user.origin()))
 	case ctx.Err() != nil:
-		return silence(ctx, began, "answered, but could not authenticate the user (has the cluster lost its quorum?)")
+		return timeoutFailure(ctx, began, "answered, but could not authenticate the user (has the cluster lost its quorum?)")
 	case errors.As(err, &etcd), status.Code(err) == codes.Unavailable:
 		return newFailure(unready, err, "answered, but could not authenticate the user: %v", err)
 	}

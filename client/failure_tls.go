@@ -25,7 +25,7 @@ func (d *dialer) handshakeFailure(ctx context.Context, e endpoint, err error, be
 	var record tls.RecordHeaderError
 	switch {
 	case ctx.Err() != nil:
-		return silence(ctx, began, "accepted the connection but did not answer")
+		return timeoutFailure(ctx, began, "accepted the connection but did not answer")
 	case errors.As(err, &authority) && d.ca.value != "":
 		return tlsFailure(err, "its certificate is signed by none of the authorities in %s %q", d.ca.name, d.ca.value)
 	case errors.As(err, &authority):
@@ -35,31 +35,31 @@ func (d *dialer) handshakeFailure(ctx context.Context, e endpoint, err error, be
 			invalid.Cert.NotBefore.UTC().Format(time.RFC3339), invalid.Cert.NotAfter.UTC().Format(time.RFC3339))
 	case alert(err) != "":
 		return d.alertFailure(err)
-	case errors.As(err, &record) && protocol(record.RecordHeader[:]) == "http/1":
+	case errors.As(err, &record) && protocolOf(record.RecordHeader[:]) == "http/1":
 		return tlsFailure(err, "speaks HTTP/1 without TLS (is it etcd's peer or metrics port?)")
 	case (hungUp(err) || errors.As(err, &record)) && speaksPlaintext(ctx, e):
 		return tlsFailure(err, "does not use TLS but was addressed with it: use http:// and no TLS files")
 	case hungUp(err):
-		return newFailure(absence, err, "closed the connection without an answer")
+		return newFailure(notListening, err, "closed the connection without an answer")
 	case errors.As(err, &record):
 		return tlsFailure(err, "does not speak TLS")
 	}
 	return tlsFailure(err, "%s", trimTLS(err))
 }
 
-// securedFailure explains why a line stayed mute after the handshake. In
-// TLS 1.3 that is when a server says what it thinks of our certificate.
-func (d *dialer) securedFailure(line *tap, err error) *failure {
-	switch said := line.readErr(); {
-	case alert(said) != "":
-		return d.alertFailure(said)
-	case line.heard() == "":
-		return newFailure(absence, err, "closed the connection after the TLS handshake")
+// afterHandshakeFailure explains why there was no answer on a connection after the handshake. In TLS 1.3
+// that is when a server rejects the client's certificate.
+func (d *dialer) afterHandshakeFailure(line *sniffer, err error) *failure {
+	switch err := line.readErr(); {
+	case alert(err) != "":
+		return d.alertFailure(err)
+	case line.protocol() == "":
+		return newFailure(notListening, err, "closed the connection after the TLS handshake")
 	}
 	return newFailure(final, err, "speaks TLS but not gRPC")
 }
 
-// alertFailure explains what the server did not like about our TLS.
+// alertFailure explains a TLS alert from the server.
 func (d *dialer) alertFailure(err error) *failure {
 	text := alert(err)
 	switch {
@@ -80,8 +80,7 @@ func alert(err error) string {
 	return ""
 }
 
-// hungUp tells that the other side ended the connection, from what can be
-// wrong about TLS itself.
+// hungUp tells whether the other side closed the connection, and not an error of TLS itself.
 func hungUp(err error) bool {
 	var op *net.OpError
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op)
@@ -95,8 +94,8 @@ func trimTLS(err error) string {
 	return text
 }
 
-// A server that is spoken to in the wrong protocol hangs up without a word.
-// Only speaking to it in the other one tells what it is.
+// A server that gets a request in the wrong protocol closes the connection without an answer. Only a
+// request in the other protocol tells what the server is.
 
 func speaksTLS(ctx context.Context, e endpoint) bool {
 	conn, err := connect(ctx, e)
@@ -104,7 +103,7 @@ func speaksTLS(ctx context.Context, e endpoint) bool {
 		return false
 	}
 	defer conn.Close()
-	// Nothing is sent after the handshake, so it does not matter to whom.
+	// Nothing is sent after the handshake, so any certificate will do.
 	_, err = handshake(ctx, conn, e, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	return err == nil || alert(err) != "" || errors.Is(err, errNoHTTP2)
 }
@@ -115,7 +114,7 @@ func speaksPlaintext(ctx context.Context, e endpoint) bool {
 		return false
 	}
 	defer conn.Close()
-	line := newTap(conn)
+	line := newSniffer(conn)
 	_ = askStatus(ctx, line, insecure.NewCredentials()) // the first bytes are enough
-	return line.heard() == "http/2"
+	return line.protocol() == "http/2"
 }

@@ -45,8 +45,8 @@ func (o *Options) getenv(variable string) string {
 	return os.Getenv(variable)
 }
 
-// origin goes behind a value in a message. It is empty for values that the
-// caller passed in and has before their eyes.
+// origin follows a value in a message. It is empty for values that the
+// caller passed in.
 func (s setting) origin() string {
 	if s.rank == fromEtcdkit || s.rank == fromEtcdctl {
 		return " (from " + s.name + ")"

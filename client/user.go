@@ -51,7 +51,7 @@ func (c *config) checkPlaintext(opts *Options) error {
 		if !e.loopback() {
 			text := fmt.Sprintf("the password of user %q would go to %s unencrypted: use https://, or set %s=true to accept that",
 				c.user.value, e.text, plaintextVariable)
-			return &dialError{text, []error{ErrInvalid, ErrPlaintextPassword}}
+			return newError(text, ErrInvalid, ErrPlaintextPassword)
 		}
 	}
 	return nil

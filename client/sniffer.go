@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// tap is a connection that remembers how the other side began to speak, which
-// tells its protocol, and why it stopped.
-type tap struct {
+// sniffer is a connection that remembers the first bytes from the other side, which tell its protocol, and
+// the error that ended them.
+type sniffer struct {
 	net.Conn
 
 	mu    sync.Mutex
@@ -18,9 +18,9 @@ type tap struct {
 	ended chan struct{} // closed with err
 }
 
-func newTap(conn net.Conn) *tap { return &tap{Conn: conn, ended: make(chan struct{})} }
+func newSniffer(conn net.Conn) *sniffer { return &sniffer{Conn: conn, ended: make(chan struct{})} }
 
-func (t *tap) Read(p []byte) (int, error) {
+func (t *sniffer) Read(p []byte) (int, error) {
 	n, err := t.Conn.Read(p)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -34,9 +34,9 @@ func (t *tap) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write lets the reader finish first when it fails: what the other side said
-// before it hung up is there to be read, and gRPC would close the connection.
-func (t *tap) Write(p []byte) (int, error) {
+// Write waits for the reader when it fails: what the other side sent before it closed the connection can
+// still be read, and gRPC would close it.
+func (t *sniffer) Write(p []byte) (int, error) {
 	n, err := t.Conn.Write(p)
 	if err != nil {
 		select {
@@ -47,21 +47,21 @@ func (t *tap) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (t *tap) readErr() error {
+func (t *sniffer) readErr() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.err
 }
 
-// heard returns the protocol that the first bytes belong to, or "" if there
+// protocol returns the protocol that the first bytes belong to, or "" if there
 // were none.
-func (t *tap) heard() string {
+func (t *sniffer) protocol() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return protocol(t.head)
+	return protocolOf(t.head)
 }
 
-func protocol(head []byte) string {
+func protocolOf(head []byte) string {
 	const settingsFrame, tlsMajor = 4, 3
 	switch {
 	case len(head) == 0:

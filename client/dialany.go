@@ -21,15 +21,15 @@ type report struct {
 	failure  *failure
 }
 
-// race pursues all endpoints at once and returns the first client, or Dial's
+// dialAny dials all endpoints at once and returns the first client, or Dial's
 // error. By then its goroutines have ended and any other client is closed.
-func race(ctx context.Context, d *dialer) (*clientv3.Client, error) {
+func dialAny(ctx context.Context, d *dialer) (*clientv3.Client, error) {
 	attempts, cancel := context.WithCancel(ctx)
 	defer cancel()
 	reports := make(chan report)
 	var running sync.WaitGroup
 	for i := range d.endpoints {
-		running.Go(func() { d.pursue(attempts, i, reports) }) // ends when attempts does
+		running.Go(func() { d.dialEndpoint(attempts, i, reports) }) // ends when attempts does
 	}
 	go func() {
 		running.Wait()
@@ -38,20 +38,20 @@ func race(ctx context.Context, d *dialer) (*clientv3.Client, error) {
 
 	var won *clientv3.Client
 	var denied error
-	missed := newMisses(d.endpoints, d.endpointsFrom)
-	for r := range reports { // to the end, so that every report finds its reader
+	failed := newFailures(d.endpoints, d.endpointsFrom)
+	for r := range reports { // to the end, so that each report is received
 		switch {
 		case r.client != nil && won != nil:
 			r.client.Close()
 		case r.client != nil:
 			won = r.client
 			cancel()
-		case r.failure.kind == denial:
-			denied = &dialError{d.endpoints[r.endpoint].text + ": " + r.failure.text, []error{ErrAuth, r.failure}}
+		case r.failure.kind == rejected:
+			denied = newError(d.endpoints[r.endpoint].text+": "+r.failure.text, ErrAuth, r.failure)
 			cancel()
 		default:
-			missed.add(r.endpoint, r.failure)
-			if missed.hopeless() {
+			failed.add(r.endpoint, r.failure)
+			if failed.allFinal() {
 				cancel()
 			}
 		}
@@ -62,16 +62,16 @@ func race(ctx context.Context, d *dialer) (*clientv3.Client, error) {
 	if denied != nil {
 		return nil, denied
 	}
-	return nil, missed.err(ctx)
+	return nil, failed.err(ctx)
 }
 
-// pursue makes attempts at an endpoint until one succeeds, trying again cannot
+// dialEndpoint makes attempts at an endpoint until one succeeds, trying again cannot
 // help, or ctx is done.
-func (d *dialer) pursue(ctx context.Context, i int, reports chan<- report) {
+func (d *dialer) dialEndpoint(ctx context.Context, i int, reports chan<- report) {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		cli, f := d.attempt(ctx, d.endpoints[i])
 		reports <- report{i, cli, f}
-		if f == nil || f.kind == final || f.kind == denial {
+		if f == nil || f.kind == final || f.kind == rejected {
 			return
 		}
 		select {
