@@ -23,11 +23,11 @@ func main() {
 	os.Exit(code)
 }
 
-const usage = `bench measures etcdkit beside its peers, on a local cluster of three processes.
+const usage = `bench compares etcdkit with its peers, on a local cluster of three processes.
 
 Usage:
-  bench services [flags]    registry and discovery beside go-zero, go-kit and etcd's naming
-  bench locks [flags]       the lock beside clientv3's Mutex and STM, redsync and ZooKeeper's
+  bench services [flags]    registry and discovery, compared with go-zero, go-kit and etcd's naming
+  bench locks [flags]       the lock, compared with clientv3's Mutex and STM, redsync and ZooKeeper's
 
 See 'bench services -help' and 'bench locks -help'.
 `

@@ -48,7 +48,7 @@ func (l *Lab) Close() error {
 }
 
 // Leader is the endpoint of the leader. Where latencies are compared, all libraries are its
-// clients: a put through one member is seen later through another, and nobody shall be lucky.
+// clients: a put through one member is seen later through another, so each one has the same.
 func (l *Lab) Leader() string {
 	if e, err := l.Cluster.Endpoint("leader"); err == nil {
 		return e

@@ -42,7 +42,7 @@ func newServers(n int) (*Servers, error) {
 	return s, nil
 }
 
-// freeAddrs are loopback addresses that nobody listens at.
+// freeAddrs are loopback addresses at which no process listens.
 func freeAddrs(n int) ([]string, error) {
 	var addrs []string
 	for range n {

@@ -70,7 +70,7 @@ func (l *locker) add(ctx context.Context, delta int) error {
 	return err
 }
 
-// stm has no lock: it reads, and writes if nobody has written since, until it succeeds.
+// stm has no lock: it reads, and writes if no other client has written since, until it succeeds.
 type stm struct{ *site }
 
 func (*stm) name() string { return "clientv3 STM, no lock" }

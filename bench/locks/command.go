@@ -8,7 +8,7 @@ import (
 	"github.com/etcdkit/etcdkit/bench/suite"
 )
 
-const about = `bench locks measures etcdkit's lock beside clientv3/concurrency's Mutex and STM, redsync
+const about = `bench locks compares etcdkit's lock with clientv3/concurrency's Mutex and STM, redsync
 on three redis-servers and go-zookeeper's Lock on three ZooKeeper nodes, with clientv3's Put as the
 floor: in one run, on one cluster of three processes that it starts and ends. Redis and ZooKeeper
 are those of Debian's packages redis-server and zookeeper; without them their rows say so. A full
@@ -19,7 +19,7 @@ run takes about 20 minutes of a machine that does nothing else.`
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	p := newPeers()
 	s := &suite.Job{
-		Name: "locks", About: about, Title: "etcdkit's lock beside its peers",
+		Name: "locks", About: about, Title: "etcdkit's lock compared with its peers",
 		Root: root, Picture: "contended", Rows: rows(p), End: p.close,
 		Modules: []string{
 			"github.com/etcdkit/etcdkit", "go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/server/v3",
@@ -38,11 +38,11 @@ func rows(p *peers) []suite.Row {
 	}
 	return []suite.Row{
 		row("contended", "2, 10 and 50 clients change one counter under one lock", (*job).contended),
-		row("uncontended", "a lock that nobody else wants", (*job).uncontended),
+		row("uncontended", "a lock that no other client wants", (*job).uncontended),
 		row("goroutines", "100 goroutines of one process and one lock", (*job).goroutines),
 		row("handover", "from giving the lock back until the next one holds it", (*job).handover),
 		row("herd", "requests per operation, and wake-ups per hand-over, with 2 to 50 clients", (*job).herd),
-		row("kinds", "the read-write lock and the semaphore beside the Mutex, with 50 clients", (*job).kinds),
+		row("kinds", "the read-write lock and the semaphore compared with the Mutex, with 50 clients", (*job).kinds),
 		row("local", "hand-over and re-acquire within one process", (*job).local),
 		row("elections", "from one leader's Resign until the next one is elected", (*job).elections),
 		row("steady", "20,000 operations without a compaction: do they become slower?", (*job).steady),

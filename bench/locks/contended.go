@@ -32,7 +32,7 @@ func (j *job) contended(ctx context.Context) ([]*report.Group, error) {
 	var groups []*report.Group
 	for _, c := range contests {
 		f.all = nil
-		all := enter(append([]system{
+		all := contestants(append([]system{
 			&etcdkit{site: j.site, commit: true}, &etcdkit{site: j.site}, &mutex{site: j.site}, &stm{j.site},
 		}, j.peers.systems()...)...)
 		ops := j.Either(c.ops, 2*c.clients)
@@ -43,13 +43,13 @@ func (j *job) contended(ctx context.Context) ([]*report.Group, error) {
 	}
 	last := groups[len(groups)-1]
 	last.Note("× raw Put is the median of the rounds, each with the Puts just before and after it; “faster than Mutex” is the ratio of two such; max ÷ p50 is of the median round, too.")
-	last.Note("Waiting is from the call that asks for the lock until it is held; STM has no lock, and its waiting is the whole operation, which begins anew until nobody has come between; raw Put's is one Put, of all rounds, and tells how even the machine was.")
+	last.Note("Waiting is from the call that asks for the lock until it is held; STM has no lock, and its waiting is the whole operation, which begins again until no other client has written in between; raw Put's is one Put, of all rounds, and tells how even the machine was.")
 	last.Note("Hand-overs are the operations before which another client had the lock: one that its releaser takes again at once looks fast, and starves the others.")
 	last.Note("Each client has a connection of its own, to all three members. Each system keeps the counter in its own store: etcd's in a key, redsync's with GET and SET on one of the three servers, ZooKeeper's in a node.")
 	return groups, nil
 }
 
-func (c contest) group(f *floor, all []*entrant) *report.Group {
+func (c contest) group(f *floor, all []*contestant) *report.Group {
 	g := &report.Group{
 		Name:  fmt.Sprintf("contended-%d", c.clients),
 		Title: fmt.Sprintf("One counter under one lock, %d clients", c.clients),
@@ -71,7 +71,7 @@ func (c contest) group(f *floor, all []*entrant) *report.Group {
 		}
 		g.Add(e.name(), c.cells(e, theirs)...)
 		if c.clients == 10 {
-			g.Distributions = append(g.Distributions, report.Distribute(chartOf(e.system), e.name(), e.ledger.waits))
+			g.Distributions = append(g.Distributions, report.Distribute(chartOf(e.system), e.name(), e.history.waits))
 		}
 	}
 	return g
@@ -80,10 +80,10 @@ func (c contest) group(f *floor, all []*entrant) *report.Group {
 // none is where a column does not apply.
 var none = report.Words("—", "")
 
-func (c contest) cells(e *entrant, theirs float64) []report.Cell {
-	l := &e.ledger
+func (c contest) cells(e *contestant, theirs float64) []report.Cell {
+	l := &e.history
 	times, faster, w := e.times(), report.RatioOf(theirs, e.ratios.Median()), e.waits()
-	if ours, ok := e.system.(*etcdkit); ok && ours.commit {
+	if etcd, ok := e.system.(*etcdkit); ok && etcd.commit {
 		times = times.AtMost(c.bound)
 		if c.faster > 0 && faster.Words == "" {
 			faster = faster.AtLeast(c.faster)

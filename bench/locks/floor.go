@@ -48,7 +48,7 @@ func (f *floor) waits() []report.Cell {
 	return []report.Cell{report.Seconds(p50), report.Seconds(worst), report.RatioOf(worst, p50)}
 }
 
-// bare are the two transactions of a lock without the lock: enter a queue and look who is in it,
+// bare are the two transactions of a lock without the lock: enter a queue and read it,
 // leave it. Who is not alone does not wait.
 type bare struct{ *site }
 

@@ -19,7 +19,7 @@ func (j *job) goroutines(ctx context.Context) ([]*report.Group, error) {
 		return nil, err
 	}
 	defer f.close()
-	all := enter(
+	all := contestants(
 		&etcdkit{site: j.site, commit: true, together: true}, &etcdkit{site: j.site, together: true},
 		&mutex{j.site, connection}, &mutex{j.site, session},
 	)
@@ -38,12 +38,12 @@ func (j *job) goroutines(ctx context.Context) ([]*report.Group, error) {
 			continue
 		}
 		times := e.times()
-		if ours, ok := e.system.(*etcdkit); ok && ours.commit {
+		if etcd, ok := e.system.(*etcdkit); ok && etcd.commit {
 			times = times.AtMost(goroutinesBound)
 		}
 		cells := append([]report.Cell{report.Seconds(e.perOp()), times}, e.waits()...)
 		g.Add(e.name(), append(cells, most(e), e.left())...)
 	}
-	g.Note("All goroutines have one connection; etcdkit's have one Mutex, clientv3's a Mutex each, on the same name. With one session these have one key, and exclude nobody: a fast lock that is none.")
+	g.Note("All goroutines have one connection; etcdkit's have one Mutex, clientv3's a Mutex each, on the same name. With one session these have one key, and exclude no one: fast, and no lock.")
 	return []*report.Group{g}, nil
 }

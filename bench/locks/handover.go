@@ -33,7 +33,7 @@ func (j *job) handover(ctx context.Context) ([]*report.Group, error) {
 		Columns: []string{"held for", "p50", "p99", "p50 × raw Put", "hand-overs"},
 	}
 	for _, held := range tenures[:j.Either(len(tenures), 2)] {
-		all := enter(append([]system{
+		all := contestants(append([]system{
 			&etcdkit{site: j.site, commit: true}, &etcdkit{site: j.site}, &mutex{site: j.site},
 		}, j.peers.systems()...)...)
 		for _, e := range all {
@@ -46,28 +46,28 @@ func (j *job) handover(ctx context.Context) ([]*report.Group, error) {
 			g.Add(e.name(), held.cells(e)...)
 		}
 	}
-	g.Note("At once: the holder does the counter's work and no more. Else it holds the lock for a time, and the other one waits in the queue meanwhile; the Puts beside it have such pauses, too. With Commit, who comes next has also read the counter when it holds the lock.")
+	g.Note("At once: the holder does the counter's work and no more. Else it holds the lock for a time, and the other one waits in the queue meanwhile; the Puts that it is compared with have such pauses, too. With Commit, the next holder has also read the counter when it holds the lock.")
 	return []*report.Group{g}, nil
 }
 
-func (h tenure) cells(e *entrant) []report.Cell {
+func (h tenure) cells(e *contestant) []report.Cell {
 	held := report.Words("at once", "")
 	if h.work > 0 {
 		held = report.Seconds(h.work.Seconds())
 	}
-	gaps := e.ledger.gaps
+	gaps := e.history.gaps
 	switch {
 	case e.err != nil:
 		return []report.Cell{held, failed(e.err)}
 	case len(gaps) == 0:
-		return []report.Cell{held, report.Words("never", fmt.Sprintf("one client had the lock in all %d turns", e.ledger.turns))}
+		return []report.Cell{held, report.Words("never", fmt.Sprintf("one client had the lock in all %d turns", e.history.turns))}
 	}
 	times := report.RatioOf(gaps.Median(), e.puts.Median())
-	if ours, ok := e.system.(*etcdkit); ok && !ours.commit {
+	if etcd, ok := e.system.(*etcdkit); ok && !etcd.commit {
 		times = times.AtMost(handoverBound)
 	}
 	return []report.Cell{
-		held, report.Seconds(gaps.Median()), report.Seconds(gaps.Quantile(0.99)), times, report.Percent(e.ledger.handOvers()),
+		held, report.Seconds(gaps.Median()), report.Seconds(gaps.Quantile(0.99)), times, report.Percent(e.history.handOvers()),
 	}
 }
 

@@ -20,7 +20,7 @@ func (j *job) herd(ctx context.Context) ([]*report.Group, error) {
 	for _, clients := range []int{2, 10, 50} {
 		var meter lab.Meter
 		s := j.site.with(meter.Options()...)
-		for i, e := range enter(&etcdkit{site: s, commit: true}, &etcdkit{site: s}, &mutex{site: s}, &stm{s}) {
+		for i, e := range contestants(&etcdkit{site: s, commit: true}, &etcdkit{site: s}, &mutex{site: s}, &stm{s}) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -33,28 +33,28 @@ func (j *job) herd(ctx context.Context) ([]*report.Group, error) {
 			g.Add(e.name(), append([]report.Cell{report.Count(float64(clients))}, e.herd(t, clients)...)...)
 		}
 	}
-	g.Note("Counted in the clients, below their retries: requests that have one answer; watches that were asked for; messages with events, which wake whoever waits, and who may then find that it was not for it. Keepalives are not counted.")
+	g.Note("Counted in the clients, below their retries: requests that have one answer; watches that were asked for; messages with events, which wake a waiter, which may then find that they are not about it. Keepalives are not counted.")
 	return []*report.Group{g}, nil
 }
 
 // traffic is that of a race, from when all are warm.
-func (e *entrant) traffic(ctx context.Context, m *lab.Meter, t *team, ops int) (lab.Traffic, error) {
-	if err := race(ctx, t, &ledger{}, len(t.members)); err != nil {
+func (e *contestant) traffic(ctx context.Context, m *lab.Meter, t *team, ops int) (lab.Traffic, error) {
+	if err := race(ctx, t, &history{}, len(t.members)); err != nil {
 		return lab.Traffic{}, fmt.Errorf("warm up: %w", err)
 	}
 	before := m.Traffic()
-	err := race(ctx, t, &e.ledger, ops)
+	err := race(ctx, t, &e.history, ops)
 	return m.Traffic().Since(before), err
 }
 
-func (e *entrant) herd(t lab.Traffic, clients int) []report.Cell {
+func (e *contestant) herd(t lab.Traffic, clients int) []report.Cell {
 	if e.err != nil {
 		return []report.Cell{failed(e.err)}
 	}
 	per := func(n int64, of int) report.Cell { return report.Count(float64(n) / float64(max(of, 1))) }
-	wakes := per(t.Wakes, e.ledger.changes)
-	if _, ours := e.system.(*etcdkit); ours && clients == 50 {
+	wakes := per(t.Wakes, e.history.changes)
+	if _, isEtcdkit := e.system.(*etcdkit); isEtcdkit && clients == 50 {
 		wakes = wakes.AtMost(herdBound)
 	}
-	return []report.Cell{per(t.Requests, e.ledger.turns), per(t.Watches, e.ledger.turns), wakes}
+	return []report.Cell{per(t.Requests, e.history.turns), per(t.Watches, e.history.turns), wakes}
 }

@@ -91,7 +91,7 @@ func (j *job) kindsOf() []system {
 	}
 }
 
-// kinds measures the other locks on the same queue beside the Mutex.
+// kinds measures the other locks on the same queue, and the Mutex with them.
 func (j *job) kinds(ctx context.Context) ([]*report.Group, error) {
 	f, err := j.site.floor(ctx)
 	if err != nil {
@@ -104,7 +104,7 @@ func (j *job) kinds(ctx context.Context) ([]*report.Group, error) {
 		Columns: []string{"held for", "per operation", "× raw Put", "a slot's turn", "× the Mutex's", "wait p50", "max"},
 	}
 	for _, held := range []tenure{{0, 500}, {slotWork, 200}}[:j.Either(2, 1)] {
-		all := enter(j.kindsOf()...)
+		all := contestants(j.kindsOf()...)
 		for _, e := range all {
 			e.work = held.work
 		}
@@ -167,7 +167,7 @@ func (j *job) local(ctx context.Context) ([]*report.Group, error) {
 		}
 		g.Add(row.label, report.Seconds(took.Seconds()/float64(n)).AtMost(row.bound))
 	}
-	g.Note("Local is measured with Linger, too: otherwise a Release at which nobody of the process waits, as happens with four goroutines, is one to etcd.")
+	g.Note("Local is measured with Linger, too: otherwise a Release at which no goroutine of the process waits, as happens with four goroutines, is one to etcd.")
 	return []*report.Group{g}, nil
 }
 
@@ -240,8 +240,8 @@ func (j *job) elections(ctx context.Context) ([]*report.Group, error) {
 		bound float64
 		open  func(context.Context, *clientv3.Client, string) (candidate, error)
 	}{
-		{"etcdkit", electedBound, ours},
-		{"clientv3's Election", 0, theirs},
+		{"etcdkit", electedBound, etcdkitCandidate},
+		{"clientv3's Election", 0, clientv3Candidate},
 	} {
 		j.Progress.Step("elections", c.label, i+1, 2)
 		var gaps, puts report.Sample
@@ -268,7 +268,7 @@ type candidate struct {
 	close    func() error
 }
 
-func ours(_ context.Context, cli *clientv3.Client, name string) (candidate, error) {
+func etcdkitCandidate(_ context.Context, cli *clientv3.Client, name string) (candidate, error) {
 	e := election.New(cli, name, nil)
 	return candidate{func(ctx context.Context) (func(context.Context) error, error) {
 		t, err := e.Campaign(ctx, "candidate")
@@ -279,7 +279,7 @@ func ours(_ context.Context, cli *clientv3.Client, name string) (candidate, erro
 	}, e.Close}, nil
 }
 
-func theirs(_ context.Context, cli *clientv3.Client, name string) (candidate, error) {
+func clientv3Candidate(_ context.Context, cli *clientv3.Client, name string) (candidate, error) {
 	s, err := concurrency.NewSession(cli, concurrency.WithTTL(10))
 	if err != nil {
 		return candidate{}, err
@@ -288,6 +288,19 @@ func theirs(_ context.Context, cli *clientv3.Client, name string) (candidate, er
 	return candidate{func(ctx context.Context) (func(context.Context) error, error) {
 		return e.Resign, e.Campaign(ctx, "candidate")
 	}, s.Close}, nil
+}
+
+// waitForBoth returns when both candidates are in the queue, and the one that waits watches.
+func (j *job) waitForBoth(ctx context.Context, name string) error {
+	for {
+		resp, err := j.Lab.Client.Get(ctx, name+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		if err != nil {
+			return err
+		}
+		if resp.Count == 2 {
+			return idle(ctx, 2*time.Millisecond)
+		}
+	}
 }
 
 // turnOver has two candidates lead in turns, and measures the time between.
@@ -320,16 +333,7 @@ func (j *job) turnOver(ctx context.Context, rounds int, gaps *report.Sample, ope
 			resign, err := both[(n+1)%2].campaign(ctx)
 			next <- elected{resign, time.Now(), err}
 		}()
-		for {
-			resp, err := j.Lab.Client.Get(ctx, name+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
-			if err != nil {
-				return err
-			}
-			if resp.Count == 2 {
-				break
-			}
-		}
-		if err := idle(ctx, 2*time.Millisecond); err != nil { // the other one's watch is there, too
+		if err := j.waitForBoth(ctx, name); err != nil {
 			return err
 		}
 		began := time.Now()

@@ -19,9 +19,9 @@ import (
 func TestMain(m *testing.M) { os.Exit(etcdtest.Main(m).Run()) }
 
 func TestOnlyATurnAfterAnotherOnesIsAHandOver(t *testing.T) {
-	var l ledger
-	for _, who := range []int{3, 3, 5, 5, 3} {
-		l.held(who, time.Now())
+	var l history
+	for _, client := range []int{3, 3, 5, 5, 3} {
+		l.held(client, time.Now())
 		l.leaving()
 	}
 	l.race()
@@ -29,13 +29,13 @@ func TestOnlyATurnAfterAnotherOnesIsAHandOver(t *testing.T) {
 	if l.changes != 2 || l.handOvers() != 50 || len(l.gaps) != 2 || l.turns != 6 {
 		t.Errorf("3 3 5 5 3, and 5 in another race: got %d changes, %v %%, %d gaps in %d turns; want 2, 50 %%, 2 in 6", l.changes, l.handOvers(), len(l.gaps), l.turns)
 	}
-	if got := (&ledger{}).handOvers(); got != 0 {
-		t.Errorf("nobody: got %v %%, want 0", got)
+	if got := (&history{}).handOvers(); got != 0 {
+		t.Errorf("no client: got %v %%, want 0", got)
 	}
 }
 
 func TestTheWaitIsFromTheAskingAndTheGapFromTheLeaving(t *testing.T) {
-	var l ledger
+	var l history
 	l.held(1, time.Now())
 	l.leaving()
 	l.left = l.left.Add(-time.Second)
@@ -66,7 +66,7 @@ func TestARaceCountsUpAsOftenAsDown(t *testing.T) {
 	var mu sync.Mutex
 	var n int
 	team := &team{members: []contender{&fake{lock: &mu, n: &n}, &fake{lock: &mu, n: &n}, &fake{lock: &mu, n: &n, inAdd: runtime.Gosched}}}
-	var l ledger
+	var l history
 	if err := race(t.Context(), team, &l, 300); err != nil {
 		t.Fatal(err)
 	}
@@ -86,12 +86,12 @@ func TestHoldersAtOnceAreSeen(t *testing.T) {
 	both.Add(2)
 	meet := func() { both.Done(); both.Wait() }
 	team := &team{members: []contender{&fake{open{}, new(int), meet}, &fake{open{}, new(int), meet}}}
-	var l ledger
+	var l history
 	if err := race(t.Context(), team, &l, 2); err != nil {
 		t.Fatal(err)
 	}
 	if l.most != 2 || l.holders != 0 {
-		t.Errorf("two who are in at once: got %d at once and %d left, want 2 and 0", l.most, l.holders)
+		t.Errorf("two holders at once: got %d at once and %d left, want 2 and 0", l.most, l.holders)
 	}
 }
 
@@ -101,16 +101,16 @@ func TestARaceEndsWithItsFirstError(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	want := errors.New("it rained")
 	cancel(want)
-	if err := race(ctx, &team{members: []contender{broken}}, &ledger{}, 10); !errors.Is(err, want) || calls > 0 {
+	if err := race(ctx, &team{members: []contender{broken}}, &history{}, 10); !errors.Is(err, want) || calls > 0 {
 		t.Errorf("got %v after %d turns, want %v after none", err, calls, want)
 	}
 }
 
-func smoke(t *testing.T, s system, n, ops int) *entrant {
+func smoke(t *testing.T, s system, n, ops int) *contestant {
 	t.Helper()
-	e := &entrant{system: s}
+	e := &contestant{system: s}
 	if err := e.with(t.Context(), n, func(team *team) error {
-		if err := race(t.Context(), team, &e.ledger, ops); err != nil {
+		if err := race(t.Context(), team, &e.history, ops); err != nil {
 			return err
 		}
 		left, err := team.value(t.Context())
@@ -131,8 +131,8 @@ func TestEachSystemOnEtcdExcludesAndCounts(t *testing.T) {
 	} {
 		t.Run(s.name(), func(t *testing.T) {
 			e := smoke(t, s, 3, 12)
-			if e.off != 0 || e.ledger.turns != 12 || e.ledger.most != 1 {
-				t.Errorf("12 turns: got %d in the counter, %d turns, %d holders; want 0, 12, 1", e.off, e.ledger.turns, e.ledger.most)
+			if e.off != 0 || e.history.turns != 12 || e.history.most != 1 {
+				t.Errorf("12 turns: got %d in the counter, %d turns, %d holders; want 0, 12, 1", e.off, e.history.turns, e.history.most)
 			}
 			one := smoke(t, s, 1, 3) // up, down, up
 			if one.off != 1 {
@@ -145,8 +145,8 @@ func TestEachSystemOnEtcdExcludesAndCounts(t *testing.T) {
 func TestOneSessionExcludesNobody(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	e := smoke(t, &mutex{newSite(cli.Endpoints()), session}, 20, 200)
-	if e.ledger.most < 2 {
-		t.Errorf("20 goroutines, one session: got %d holder at once; want more, or the row's note is wrong", e.ledger.most)
+	if e.history.most < 2 {
+		t.Errorf("20 goroutines, one session: got %d holder at once; want more, or the row's note is wrong", e.history.most)
 	}
 }
 

@@ -50,7 +50,7 @@ func (p *peer) addrs(ctx context.Context) ([]string, error) {
 	return p.servers.Addrs, nil
 }
 
-// fresh is a name that nobody has used before.
+// fresh is a name that has not been used before.
 func (p *peer) fresh() string { return fmt.Sprint("bench-locks-", p.names.Add(1)) }
 
 func (p *peer) close() error {

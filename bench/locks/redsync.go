@@ -30,7 +30,7 @@ func (r *redlock) open(ctx context.Context, n int) (*team, error) {
 		for _, addr := range addrs {
 			cli := redis.NewClient(&redis.Options{
 				Addr:                     addr,
-				MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}, // of no server of ours
+				MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}, // not used here
 			})
 			t.atEnd(cli.Close)
 			all = append(all, goredis.NewPool(cli))
@@ -58,7 +58,7 @@ type redlocker struct {
 func (r *redlocker) value(ctx context.Context) (int, error) {
 	n, err := r.cli.Get(ctx, r.counter).Int()
 	if errors.Is(err, redis.Nil) {
-		return 0, nil // nobody has counted yet
+		return 0, nil // nothing counted yet
 	}
 	return n, err
 }

@@ -18,7 +18,7 @@ func (j *job) steady(ctx context.Context) ([]*report.Group, error) {
 		return nil, err
 	}
 	defer f.close()
-	e := &entrant{system: &etcdkit{site: j.site, commit: true}}
+	e := &contestant{system: &etcdkit{site: j.site, commit: true}}
 	ops := j.Either(20_000, 500)
 	var locked, puts []float64 // by tenth
 	e.err = e.with(ctx, 2, func(t *team) error {
@@ -48,14 +48,14 @@ func (j *job) steady(ctx context.Context) ([]*report.Group, error) {
 }
 
 // tenth is a race, and what a Put took before and after it.
-func (e *entrant) tenth(ctx context.Context, f *floor, t *team, ops int) (perOp, put float64, err error) {
+func (e *contestant) tenth(ctx context.Context, f *floor, t *team, ops int) (perOp, put float64, err error) {
 	const puts = 100
 	var s report.Sample
 	if err := f.puts(ctx, puts, 0, &s); err != nil {
 		return 0, 0, err
 	}
 	began := time.Now()
-	if err := race(ctx, t, &e.ledger, ops); err != nil {
+	if err := race(ctx, t, &e.history, ops); err != nil {
 		return 0, 0, err
 	}
 	took := time.Since(began)

@@ -20,7 +20,7 @@ const root = "bench-locks/"
 // system is a way for clients to take turns at one counter.
 type system interface {
 	name() string
-	// open gives n clients of a lock and a counter that nobody has used before.
+	// open gives n clients of a lock and a counter that has not been used before.
 	open(ctx context.Context, n int) (*team, error)
 }
 
@@ -31,7 +31,7 @@ type contender interface {
 	leave(ctx context.Context) error          // to the next one
 }
 
-// team are those who contend for one lock.
+// team are the clients that contend for one lock.
 type team struct {
 	members []contender
 	value   func(context.Context) (int, error) // of the counter
@@ -92,7 +92,7 @@ func (s *site) join(ctx context.Context, t *team) (*clientv3.Client, error) {
 	return cli, nil
 }
 
-// fresh is a name that nobody has used before.
+// fresh is a name that has not been used before.
 func (s *site) fresh() string { return fmt.Sprintf("%s%d", root, s.names.Add(1)) }
 
 // counter is the key of a lock's counter.
@@ -101,7 +101,7 @@ func counter(lock string) string { return lock + "-counter" }
 // count parses what a counter's key has.
 func count(resp *clientv3.GetResponse) (int, error) {
 	if len(resp.Kvs) == 0 {
-		return 0, nil // nobody has counted yet
+		return 0, nil // nothing counted yet
 	}
 	return strconv.Atoi(string(resp.Kvs[0].Value))
 }

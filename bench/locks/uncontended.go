@@ -13,14 +13,14 @@ const uncontendedBound = 1.05
 
 // solo is a system with one client.
 type solo struct {
-	*entrant
+	*contestant
 	label  string
 	writes bool // one write goes with the leaving
 	alone  report.Sample
 	pairs  report.Sample // of puts, one before each
 }
 
-// uncontended measures a lock that nobody else wants. Before each operation there are two Puts, so
+// uncontended measures a lock that no other client wants. Before each operation there are two Puts, so
 // that noise hits both alike.
 func (j *job) uncontended(ctx context.Context) ([]*report.Group, error) {
 	f, err := j.site.floor(ctx)
@@ -29,12 +29,12 @@ func (j *job) uncontended(ctx context.Context) ([]*report.Group, error) {
 	}
 	defer f.close()
 	solos := []*solo{
-		{label: "two raw transactions", entrant: &entrant{system: &bare{j.site}}},
-		{label: "etcdkit Acquire + Release", entrant: &entrant{system: &etcdkit{site: j.site}}},
-		{label: "etcdkit Acquire + Commit", entrant: &entrant{system: &etcdkit{site: j.site, commit: true}}, writes: true},
+		{label: "two raw transactions", contestant: &contestant{system: &bare{j.site}}},
+		{label: "etcdkit Acquire + Release", contestant: &contestant{system: &etcdkit{site: j.site}}},
+		{label: "etcdkit Acquire + Commit", contestant: &contestant{system: &etcdkit{site: j.site, commit: true}}, writes: true},
 	}
-	for _, e := range enter(append([]system{&mutex{site: j.site}}, j.peers.systems()...)...) {
-		solos = append(solos, &solo{label: e.name() + ", taken and given back", entrant: e})
+	for _, e := range contestants(append([]system{&mutex{site: j.site}}, j.peers.systems()...)...) {
+		solos = append(solos, &solo{label: e.name() + ", taken and given back", contestant: e})
 	}
 	var floors report.Sample
 	for i, s := range solos {
@@ -46,7 +46,7 @@ func (j *job) uncontended(ctx context.Context) ([]*report.Group, error) {
 		floors = append(floors, s.pairs...)
 	}
 	g := &report.Group{
-		Name: "uncontended", Title: "A lock that nobody else wants",
+		Name: "uncontended", Title: "A lock that no other client wants",
 		Columns: []string{"p50", "p99", "p50 × two Puts"},
 	}
 	g.Add("two raw Puts", report.Seconds(floors.Median()), report.Seconds(floors.Quantile(0.99)), report.Ratio(1))
@@ -97,7 +97,7 @@ func (s *solo) row() report.Row {
 	}
 	p50 := s.alone.Median()
 	times := report.RatioOf(p50, s.pairs.Median())
-	if _, ours := s.system.(*etcdkit); ours {
+	if _, isEtcdkit := s.system.(*etcdkit); isEtcdkit {
 		times = times.AtMost(uncontendedBound)
 	}
 	return report.Row{Name: s.label, Cells: []report.Cell{report.Seconds(p50), report.Seconds(s.alone.Quantile(0.99)), times}}

@@ -58,7 +58,7 @@ func warmZooKeeper(ctx context.Context, addrs []string) error {
 	}
 	defer z.conn.Close()
 	for i := range operations {
-		if err := turn(ctx, z, &ledger{}, 0, 1-2*(i%2)); err != nil {
+		if err := turn(ctx, z, &history{}, 0, 1-2*(i%2)); err != nil {
 			return err
 		}
 	}

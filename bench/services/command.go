@@ -8,7 +8,7 @@ import (
 	"github.com/etcdkit/etcdkit/bench/suite"
 )
 
-const about = `bench services measures etcdkit's registry and discovery beside go-zero's core/discov,
+const about = `bench services compares etcdkit's registry and discovery with go-zero's core/discov,
 go-kit's sd/etcdv3 and etcd's naming packages, with clientv3 as the floor: in one run, on one
 cluster of three processes that it starts and ends. A full run takes about eight minutes of a
 machine that does nothing else.`
@@ -21,7 +21,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	s := &suite.Job{
-		Name: "services", About: about, Title: "etcdkit's registry and discovery beside their peers",
+		Name: "services", About: about, Title: "etcdkit's registry and discovery compared with their peers",
 		Root: root, Picture: "visible", Rows: rows(),
 		Modules: []string{
 			"github.com/etcdkit/etcdkit", "go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/server/v3",
@@ -37,7 +37,7 @@ func rows() []suite.Row {
 		{Name: "visible", What: "from the call that registers until a consumer lists the instance", Measure: of((*job).visible)},
 		{Name: "grpc", What: "from a Put until a gRPC connection has the list", Measure: of((*job).grpc)},
 		{Name: "batch", What: "1,000 and 10,000 registrations from one process", Measure: of((*job).batch)},
-		{Name: "users", What: "1 to 10,000 registrations of a user who is not root", Measure: of((*job).users)},
+		{Name: "users", What: "1 to 10,000 registrations of a user other than root", Measure: of((*job).users)},
 		{Name: "read", What: "reading the list and picking one, at 10 to 100,000 instances", Measure: of((*job).read)},
 		{Name: "pick", What: "picking by each policy, while 1,000 of 10,000 instances change a second", Measure: of((*job).pick)},
 		{Name: "bytes", What: "what one consumer receives for 200 updates among 1,000 instances", Measure: of((*job).bytes)},

@@ -1,4 +1,4 @@
-// Package services is the job that measures registry and discovery beside go-zero's core/discov,
+// Package services is the job that compares registry and discovery with go-zero's core/discov,
 // go-kit's sd/etcdv3 and etcd's own naming packages, with clientv3 by itself as the floor.
 //
 // Each library is used as its own documentation says, with its defaults and a TTL of 10 s, which

@@ -50,7 +50,7 @@ func (j *job) pick(ctx context.Context) (*report.Group, error) {
 			g.Add(w.label, report.Failed(err))
 		}
 	}
-	g.Note("etcdkit's choices leave out who drains or has just failed. Taking in the changes costs this process as well.")
+	g.Note("etcdkit's choices leave out instances that drain or have just failed. Taking in the changes costs this process as well.")
 	return g, nil
 }
 

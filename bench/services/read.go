@@ -87,15 +87,15 @@ func (j *job) readOf(ctx context.Context, l library, n int) ([]report.Cell, erro
 		return nil, err
 	}
 	defer r.end()
-	_, ours := l.(*etcdkit)
-	cells, err := timed(r.read, ours, readBound)
+	_, isEtcdkit := l.(*etcdkit)
+	cells, err := timed(r.read, isEtcdkit, readBound)
 	if err != nil {
 		return nil, err
 	}
 	if r.pick == nil {
 		return append(cells, report.Words("—", r.noPick)), nil
 	}
-	picks, err := timed(r.pick, ours, pickBound)
+	picks, err := timed(r.pick, isEtcdkit, pickBound)
 	return append(cells, picks...), err
 }
 
@@ -110,7 +110,7 @@ func (j *job) fill(ctx context.Context, l library, service string, n int) error 
 }
 
 // timed measures one call, in time and allocations.
-func timed(call func() error, ours bool, bound float64) ([]report.Cell, error) {
+func timed(call func() error, isEtcdkit bool, bound float64) ([]report.Cell, error) {
 	var failed error
 	result := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
@@ -126,7 +126,7 @@ func timed(call func() error, ours bool, bound float64) ([]report.Cell, error) {
 	}
 	took := report.Seconds(result.T.Seconds() / float64(result.N))
 	allocs := report.Count(float64(result.AllocsPerOp()))
-	if ours {
+	if isEtcdkit {
 		took, allocs = took.AtMost(bound), allocs.AtMost(0)
 	}
 	return []report.Cell{took, allocs}, nil

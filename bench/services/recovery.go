@@ -21,7 +21,7 @@ const releaseTimeout = 5 * time.Second
 // Each experiment adds a column.
 func (j *job) recovery(ctx context.Context) (*report.Group, error) {
 	ttl := time.Duration(j.Either(10, 2)) * time.Second
-	patience := 4 * ttl
+	watchFor := 4 * ttl
 	g := &report.Group{
 		Name:  "recovery",
 		Title: fmt.Sprintf("Recovery, with a TTL of %v: time until the list is right and stays so", ttl),
@@ -32,23 +32,23 @@ func (j *job) recovery(ctx context.Context) (*report.Group, error) {
 	bounds := []float64{0.5, 0, 1} // of etcdkit, in seconds; after an outage it is etcd's elections that count
 	libraries := []library{&etcdkit{shared: true}, &gozero{}, &gokit{}, &resolving{}}
 	cells := make([][]report.Cell, len(libraries))
-	for n, experiment := range []func(context.Context, *ward) error{
-		func(ctx context.Context, w *ward) error { return w.loseLease(ctx, patience/2) },
-		func(ctx context.Context, w *ward) error { return w.outage(ctx, 2*ttl, patience) },
-		func(ctx context.Context, w *ward) error {
-			return w.cutOff(ctx, time.Duration(j.Either(60, 10))*time.Second)
+	for n, run := range []func(context.Context, *experiment) error{
+		func(ctx context.Context, e *experiment) error { return e.loseLease(ctx, watchFor/2) },
+		func(ctx context.Context, e *experiment) error { return e.outage(ctx, 2*ttl, watchFor) },
+		func(ctx context.Context, e *experiment) error {
+			return e.cutOff(ctx, time.Duration(j.Either(60, 10))*time.Second)
 		},
 	} {
-		w := &ward{job: j, ttl: ttl, name: fmt.Sprintf("recovery%d", n), column: g.Columns[n]}
+		e := &experiment{job: j, ttl: ttl, name: fmt.Sprintf("recovery%d", n), column: g.Columns[n]}
 		for _, l := range libraries {
-			w.patients = append(w.patients, &patient{library: l, service: w.name + fmt.Sprint(len(w.patients))})
+			e.subjects = append(e.subjects, &subject{library: l, service: e.name + fmt.Sprint(len(e.subjects))})
 		}
-		err := experiment(ctx, w)
-		w.release()
+		err := run(ctx, e)
+		e.release()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		for i, p := range w.patients {
+		for i, p := range e.subjects {
 			cell := p.cell(err)
 			if i == 0 && bounds[n] > 0 && cell.Words == "" {
 				cell = cell.AtMost(bounds[n])
@@ -65,47 +65,47 @@ func (j *job) recovery(ctx context.Context) (*report.Group, error) {
 	return g, nil
 }
 
-// ward is one experiment, with all libraries in it.
-type ward struct {
+// experiment is one experiment, with all libraries in it.
+type experiment struct {
 	*job
 	name, column string
 	ttl          time.Duration
-	patients     []*patient
-	begin        time.Time // the fault is over, where it is everybody's
+	subjects     []*subject
+	begin        time.Time // the fault is over, where all have the same
 }
 
-// patient is one library in an experiment.
-type patient struct {
+// subject is one library in an experiment.
+type subject struct {
 	library
 	service  string
 	writer   writer
 	leave    func() error
 	consumer consumer
 	gate     *gate.Gate
-	vigil    *vigil
-	verdict  verdict
+	monitor  *monitor
+	outcome  outcome
 	err      error
 	began    time.Time // the fault is over, or done
 	watched  time.Duration
 }
 
-// each does something with every patient that is well so far, one after the other.
-func (w *ward) each(do func(*patient) error) {
-	for i, p := range w.patients {
+// each calls do for every subject without an error so far, one after the other.
+func (e *experiment) each(do func(*subject) error) {
+	for i, p := range e.subjects {
 		if p.err == nil {
-			w.Progress.Step("recovery: "+w.column, p.name(), i+1, len(w.patients))
+			e.Progress.Step("recovery: "+e.column, p.name(), i+1, len(e.subjects))
 			p.err = guard(func() error { return do(p) })
 		}
 	}
 }
 
-// admit registers one instance of each library, and has its consumer list it.
-func (w *ward) admit(ctx context.Context) {
+// setUp registers one instance of each library, and has its consumer list it.
+func (e *experiment) setUp(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, fillTimeout)
 	defer cancel()
-	addrs := w.Lab.Cluster.Endpoints()
-	w.each(func(p *patient) (err error) {
-		if p.writer, err = p.library.writer(bounded, addrs, w.ttl); err != nil {
+	addrs := e.Lab.Cluster.Endpoints()
+	e.each(func(p *subject) (err error) {
+		if p.writer, err = p.library.writer(bounded, addrs, e.ttl); err != nil {
 			return err
 		}
 		if p.leave, err = p.writer.register(bounded, p.service, address(1)); err != nil {
@@ -117,22 +117,22 @@ func (w *ward) admit(ctx context.Context) {
 		if _, err = await(bounded, p.consumer, listing(address(1))); err != nil {
 			return err
 		}
-		p.vigil = keep(ctx, p.consumer, []string{address(1)}, func(ctx context.Context) bool {
-			resp, err := w.Lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+		p.monitor = startMonitor(ctx, p.consumer, []string{address(1)}, func(ctx context.Context) bool {
+			resp, err := e.Lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 			return err == nil && resp.Count == 1
 		})
 		return nil
 	})
 }
 
-// watch waits and takes the verdicts.
-func (w *ward) watch(ctx context.Context, length time.Duration) error {
+// watch waits, and collects the outcomes.
+func (e *experiment) watch(ctx context.Context, length time.Duration) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	end := time.NewTimer(length)
 	defer end.Stop()
 	for n := 1; ; n++ {
-		w.Progress.Step("recovery: "+w.column, "watching all, in seconds", n, int(length.Seconds()))
+		e.Progress.Step("recovery: "+e.column, "watching all, in seconds", n, int(length.Seconds()))
 		select {
 		case <-tick.C:
 			continue
@@ -142,10 +142,10 @@ func (w *ward) watch(ctx context.Context, length time.Duration) error {
 		}
 		break
 	}
-	w.each(func(p *patient) error {
-		p.verdict, p.watched = p.vigil.end(), length
+	e.each(func(p *subject) error {
+		p.outcome, p.watched = p.monitor.end(), length
 		if p.began.IsZero() {
-			p.began = w.begin
+			p.began = e.begin
 		}
 		return nil
 	})
@@ -153,12 +153,12 @@ func (w *ward) watch(ctx context.Context, length time.Duration) error {
 }
 
 // loseLease revokes the lease of each one's instance.
-func (w *ward) loseLease(ctx context.Context, patience time.Duration) error {
-	w.admit(ctx)
-	w.each(func(p *patient) error {
+func (e *experiment) loseLease(ctx context.Context, watchFor time.Duration) error {
+	e.setUp(ctx)
+	e.each(func(p *subject) error {
 		ctx, cancel := context.WithTimeout(ctx, lab.Timeout)
 		defer cancel()
-		resp, err := w.Lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix())
+		resp, err := e.Lab.Client.Get(ctx, root+p.service+"/", clientv3.WithPrefix())
 		if err != nil {
 			return err
 		}
@@ -166,21 +166,21 @@ func (w *ward) loseLease(ctx context.Context, patience time.Duration) error {
 			return errors.New("it registered nothing on a lease")
 		}
 		p.began = time.Now()
-		_, err = w.Lab.Client.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease))
+		_, err = e.Lab.Client.Revoke(ctx, clientv3.LeaseID(resp.Kvs[0].Lease))
 		return err
 	})
-	return w.watch(ctx, patience)
+	return e.watch(ctx, watchFor)
 }
 
-// outage takes etcd away.
-func (w *ward) outage(ctx context.Context, length, patience time.Duration) error {
-	w.admit(ctx)
-	w.Progress.Step("recovery: "+w.column, "no etcd", 1, 1)
-	if err := w.Lab.Outage(ctx, length); err != nil {
+// outage stops etcd for a time.
+func (e *experiment) outage(ctx context.Context, length, watchFor time.Duration) error {
+	e.setUp(ctx)
+	e.Progress.Step("recovery: "+e.column, "no etcd", 1, 1)
+	if err := e.Lab.Outage(ctx, length); err != nil {
 		return err
 	}
-	w.begin = time.Now()
-	return w.watch(ctx, patience)
+	e.begin = time.Now()
+	return e.watch(ctx, watchFor)
 }
 
 const (
@@ -190,13 +190,13 @@ const (
 	cutLength = 3 * time.Second
 )
 
-// cutOff blocks each one's consumer while the list changes and etcd forgets how.
-func (w *ward) cutOff(ctx context.Context, patience time.Duration) error {
-	w.admitThroughGates(ctx)
+// cutOff cuts the consumers off while the list changes and etcd compacts its history.
+func (e *experiment) cutOff(ctx context.Context, watchFor time.Duration) error {
+	e.setUpThroughGates(ctx)
 	reopen := time.After(cutLength)
-	w.each(func(p *patient) error { p.gate.SetTarget(""); return nil })
-	w.each(func(p *patient) error { return w.change(ctx, p) })
-	if err := w.Lab.Compact(ctx); err != nil {
+	e.each(func(p *subject) error { p.gate.SetTarget(""); return nil })
+	e.each(func(p *subject) error { return e.change(ctx, p) })
+	if err := e.Lab.Compact(ctx); err != nil {
 		return err
 	}
 	select {
@@ -204,25 +204,25 @@ func (w *ward) cutOff(ctx context.Context, patience time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	w.begin = time.Now()
-	w.each(func(p *patient) error { p.gate.SetTarget(w.Lab.Leader()); return nil })
-	return w.watch(ctx, patience)
+	e.begin = time.Now()
+	e.each(func(p *subject) error { p.gate.SetTarget(e.Lab.Leader()); return nil })
+	return e.watch(ctx, watchFor)
 }
 
-// admitThroughGates has each one's consumer list a service, through a gate of its own. The vigil is
-// for what change will make of it.
-func (w *ward) admitThroughGates(ctx context.Context) {
+// setUpThroughGates has each one's consumer list a service, through a gate of its own. The monitor expects
+// the list after change.
+func (e *experiment) setUpThroughGates(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, fillTimeout)
 	defer cancel()
 	var wanted []string
 	for i := range cutInstances {
 		wanted = append(wanted, address(i+cutChanges/2))
 	}
-	w.each(func(p *patient) (err error) {
-		if err := w.fill(ctx, p.library, p.service, cutInstances); err != nil {
+	e.each(func(p *subject) (err error) {
+		if err := e.fill(ctx, p.library, p.service, cutInstances); err != nil {
 			return err
 		}
-		if p.gate, err = gate.Open(w.Lab.Leader()); err != nil {
+		if p.gate, err = gate.Open(e.Lab.Leader()); err != nil {
 			return err
 		}
 		if p.consumer, err = p.follow(bounded, []string{p.gate.Addr()}, p.service); err != nil {
@@ -231,18 +231,18 @@ func (w *ward) admitThroughGates(ctx context.Context) {
 		if _, err = await(bounded, p.consumer, counting(cutInstances)); err != nil {
 			return err
 		}
-		p.vigil = keep(ctx, p.consumer, wanted, nil)
+		p.monitor = startMonitor(ctx, p.consumer, wanted, nil)
 		return nil
 	})
 }
 
 // change replaces the first instances by new ones, one change after the other.
-func (w *ward) change(ctx context.Context, p *patient) error {
+func (e *experiment) change(ctx context.Context, p *subject) error {
 	for i := range cutChanges / 2 {
 		gone, _ := p.record(p.service, address(i), address(i))
 		key, value := p.record(p.service, address(cutInstances+i), address(cutInstances+i))
 		for _, op := range []clientv3.Op{clientv3.OpDelete(gone), clientv3.OpPut(key, value)} {
-			if err := w.Lab.Fill(ctx, []clientv3.Op{op}); err != nil {
+			if err := e.Lab.Fill(ctx, []clientv3.Op{op}); err != nil {
 				return err
 			}
 		}
@@ -250,25 +250,25 @@ func (w *ward) change(ctx context.Context, p *patient) error {
 	return nil
 }
 
-// cell is a patient's outcome; failed is what ended the experiment for all.
-func (p *patient) cell(failed error) report.Cell {
+// cell is a subject's outcome; failed is what ended the experiment for all.
+func (p *subject) cell(failed error) report.Cell {
 	if err := errors.Join(failed, p.err); err != nil {
 		return report.Failed(err)
 	}
-	if p.verdict.right {
-		return report.Seconds(max(0, p.verdict.since.Sub(p.began).Seconds()))
+	if p.outcome.right {
+		return report.Seconds(max(0, p.outcome.since.Sub(p.began).Seconds()))
 	}
 	words := fmt.Sprintf("never (watched %.0f s)", p.watched.Seconds())
-	if n := len(p.vigil.wanted); n > 1 {
-		words += fmt.Sprintf(": lists %d of %d, and %d gone ones", p.verdict.listed, n, p.verdict.gone)
+	if n := len(p.monitor.wanted); n > 1 {
+		words += fmt.Sprintf(": lists %d of %d, and %d gone ones", p.outcome.listed, n, p.outcome.gone)
 	}
 	return report.Words(words, "")
 }
 
-// release ends whatever the experiment has left, all at the same time.
-func (w *ward) release() {
+// release ends what the experiment has started, all at the same time.
+func (e *experiment) release() {
 	var wg sync.WaitGroup
-	for _, p := range w.patients {
+	for _, p := range e.subjects {
 		wg.Go(func() {
 			done := make(chan struct{})
 			go func() { // ends with the peer's call, which may wait for etcd without end
@@ -284,9 +284,9 @@ func (w *ward) release() {
 	wg.Wait()
 }
 
-func (p *patient) release() error {
-	if p.vigil != nil {
-		p.vigil.end()
+func (p *subject) release() error {
+	if p.monitor != nil {
+		p.monitor.end()
 	}
 	if p.consumer != nil {
 		_ = p.consumer.close()

@@ -98,7 +98,7 @@ func (s *script) close() error    { return nil }
 
 func TestAVigilKnowsSinceWhenTheListIsRight(t *testing.T) {
 	s := &script{lists: make(chan []string), list: []string{"a", "b"}}
-	v := keep(t.Context(), s, []string{"b", "a"}, nil)
+	v := startMonitor(t.Context(), s, []string{"b", "a"}, nil)
 	tell := func(list ...string) { // twice: when the second is taken, the first was seen
 		s.lists <- list
 		s.lists <- list
@@ -111,7 +111,7 @@ func TestAVigilKnowsSinceWhenTheListIsRight(t *testing.T) {
 	}
 
 	s = &script{lists: make(chan []string)}
-	v = keep(t.Context(), s, []string{"a", "b", "c"}, nil)
+	v = startMonitor(t.Context(), s, []string{"a", "b", "c"}, nil)
 	tell("a", "b", "c")
 	tell("a", "x")
 	if got := v.end(); got.right || got.listed != 1 {
@@ -119,7 +119,7 @@ func TestAVigilKnowsSinceWhenTheListIsRight(t *testing.T) {
 	}
 
 	s = &script{lists: make(chan []string), list: []string{"a"}}
-	v = keep(t.Context(), s, []string{"a"}, func(context.Context) bool { return false })
+	v = startMonitor(t.Context(), s, []string{"a"}, func(context.Context) bool { return false })
 	tell("a")
 	if got := v.end(); got.right {
 		t.Errorf("etcd has it not: got %+v, want wrong", got)

@@ -21,12 +21,12 @@ const (
 	userTurns = 3
 )
 
-// users measures what authentication costs a user who is not root: etcd checks the user's rights to
+// users measures what authentication costs a user other than root: etcd checks the user's rights to
 // every key of a lease at each Put that names it.
 func (j *job) users(ctx context.Context) (*report.Group, error) {
 	g := &report.Group{
 		Name:    "users",
-		Title:   "With authentication on: registrations of root and of a user who may write below the prefix",
+		Title:   "With authentication on: registrations of root and of a user that may write below the prefix",
 		Columns: []string{"n", "register all", "× root", "change all", "× root"},
 	}
 	sizes := []int{1, 100, 1000, 10_000}

@@ -67,7 +67,7 @@ func (j *job) run(ctx context.Context, g *report.Group, courses []*course) error
 	const unmeasured = 5
 	rounds := j.Either(300, 30)
 	for n := range unmeasured + rounds {
-		for _, i := range rand.Perm(len(courses)) { // nobody always comes after the same one's tidying up
+		for _, i := range rand.Perm(len(courses)) { // so that none always follows the same one's clean-up
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -86,7 +86,7 @@ func (j *job) run(ctx context.Context, g *report.Group, courses []*course) error
 // chartOf parts the lines in two pictures: one has four colours.
 func chartOf(l library) string {
 	_, floor := l.(*raw)
-	if e, ours := l.(*etcdkit); floor || ours && e.shared {
+	if e, isEtcdkit := l.(*etcdkit); floor || isEtcdkit && e.shared {
 		return "register → visible: the floors, and a lease that is there"
 	}
 	return "register → visible: with a lease of its own"

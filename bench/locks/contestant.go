@@ -14,30 +14,30 @@ import (
 // openTimeout bounds the opening of a team.
 const openTimeout = time.Minute
 
-// entrant is a system in a row, and what was measured of it.
-type entrant struct {
+// contestant is a system in a row, and what was measured of it.
+type contestant struct {
 	system
-	work   time.Duration // for which the lock is held instead of counting; 0: count
-	ledger ledger
-	took   time.Duration // in races
-	puts   report.Sample // before and after each
-	ratios report.Sample // of each race: an operation by a Put at the same time
-	uneven report.Sample // of each race: the longest wait by the median one
-	off    int           // the counters' deviation from 0
-	err    error         // why it has left
+	work    time.Duration // for which the lock is held instead of counting; 0: count
+	history history
+	took    time.Duration // in races
+	puts    report.Sample // before and after each
+	ratios  report.Sample // of each race: an operation by a Put at the same time
+	uneven  report.Sample // of each race: the longest wait by the median one
+	off     int           // the counters' deviation from 0
+	err     error         // why it has left
 }
 
-// enter makes entrants of systems.
-func enter(systems ...system) []*entrant {
-	var all []*entrant
+// contestants makes contestants of systems.
+func contestants(systems ...system) []*contestant {
+	var all []*contestant
 	for _, s := range systems {
-		all = append(all, &entrant{system: s})
+		all = append(all, &contestant{system: s})
 	}
 	return all
 }
 
 // with opens a team of n for do, and closes it.
-func (e *entrant) with(ctx context.Context, n int, do func(*team) error) (err error) {
+func (e *contestant) with(ctx context.Context, n int, do func(*team) error) (err error) {
 	bounded, cancel := context.WithTimeout(ctx, openTimeout)
 	t, err := e.open(bounded, n)
 	cancel()
@@ -49,14 +49,14 @@ func (e *entrant) with(ctx context.Context, n int, do func(*team) error) (err er
 }
 
 // round is one race with n clients, between puts. What it does first, to be warm, does not count.
-func (e *entrant) round(ctx context.Context, f *floor, n, ops int) error {
+func (e *contestant) round(ctx context.Context, f *floor, n, ops int) error {
 	return e.with(ctx, n, func(t *team) error {
 		if e.work > 0 {
 			for i, c := range t.members {
 				t.members[i] = &worker{c, e.work}
 			}
 		}
-		if err := race(ctx, t, &ledger{}, 2*n); err != nil {
+		if err := race(ctx, t, &history{}, 2*n); err != nil {
 			return fmt.Errorf("warm up: %w", err)
 		}
 		puts := 50
@@ -67,13 +67,13 @@ func (e *entrant) round(ctx context.Context, f *floor, n, ops int) error {
 		if err := f.puts(ctx, puts, e.work, &around); err != nil {
 			return err
 		}
-		before := len(e.ledger.waits)
+		before := len(e.history.waits)
 		began := time.Now()
-		if err := race(ctx, t, &e.ledger, ops); err != nil {
+		if err := race(ctx, t, &e.history, ops); err != nil {
 			return err
 		}
 		took := time.Since(began)
-		waits := e.ledger.waits[before:]
+		waits := e.history.waits[before:]
 		if err := f.puts(ctx, puts, e.work, &around); err != nil {
 			return err
 		}
@@ -87,9 +87,9 @@ func (e *entrant) round(ctx context.Context, f *floor, n, ops int) error {
 	})
 }
 
-// rounds has all entrants race in each of several rounds, in a new order each time; one that fails
+// rounds has all contestants race in each of several rounds, in a new order each time; one that fails
 // has no other.
-func (j *job) rounds(ctx context.Context, row string, f *floor, all []*entrant, rounds, clients, ops int) error {
+func (j *job) rounds(ctx context.Context, row string, f *floor, all []*contestant, rounds, clients, ops int) error {
 	for n := range rounds {
 		for _, i := range rand.Perm(len(all)) {
 			if ctx.Err() != nil {
@@ -106,27 +106,27 @@ func (j *job) rounds(ctx context.Context, row string, f *floor, all []*entrant, 
 }
 
 // perOp is how long an operation took, in seconds.
-func (e *entrant) perOp() float64 { return e.took.Seconds() / float64(e.ledger.turns) }
+func (e *contestant) perOp() float64 { return e.took.Seconds() / float64(e.history.turns) }
 
 // times is an operation by one Put, in the median round: others of the machine's users come in
 // bursts.
-func (e *entrant) times() report.Cell { return report.RatioOf(e.ratios.Median(), 1) }
+func (e *contestant) times() report.Cell { return report.RatioOf(e.ratios.Median(), 1) }
 
 // waits are the cells of the waiting time. How even it is, is that of the median round.
-func (e *entrant) waits() []report.Cell {
-	w := e.ledger.waits
+func (e *contestant) waits() []report.Cell {
+	w := e.history.waits
 	return []report.Cell{report.Seconds(w.Median()), report.Seconds(w.Quantile(1)), report.RatioOf(e.uneven.Median(), 1)}
 }
 
 // left is what the counters deviate from 0 in the end.
-func (e *entrant) left() report.Cell { return report.Count(float64(e.off)).Exactly(0) }
+func (e *contestant) left() report.Cell { return report.Count(float64(e.off)).Exactly(0) }
 
 // most is how many held the lock at once.
-func most(e *entrant) report.Cell {
+func most(e *contestant) report.Cell {
 	if _, lockless := e.system.(*stm); lockless {
 		return none
 	}
-	return report.Count(float64(e.ledger.most)).Exactly(1)
+	return report.Count(float64(e.history.most)).Exactly(1)
 }
 
 // failed is a system that could not be measured, or is not there.

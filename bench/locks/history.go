@@ -7,14 +7,14 @@ import (
 	"github.com/etcdkit/etcdkit/bench/report"
 )
 
-// ledger is what happened at one lock. Its methods may be called from any goroutine.
-type ledger struct {
+// history is what happened at one lock. Its methods may be called from any goroutine.
+type history struct {
 	mu      sync.Mutex
 	turns   int
 	chances int // turns after another turn of the same race
 	changes int // those of another one than the turn before
 	racing  bool
-	last    int // who held it last in this race
+	last    int // the client that held it last in this race
 	left    time.Time
 	holders int // now
 	most    int // holders at once
@@ -22,15 +22,15 @@ type ledger struct {
 	gaps    report.Sample // from the releaser's call until another one holds
 }
 
-// race says that a new race begins: what comes between two is no hand-over.
-func (l *ledger) race() {
+// race records that a new race begins: between two there is no hand-over.
+func (l *history) race() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.racing = false
 }
 
-// held says that who has the lock, for which it asked at a time.
-func (l *ledger) held(who int, asked time.Time) {
+// held records that a client has the lock, for which it asked at a time.
+func (l *history) held(client int, asked time.Time) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,18 +39,18 @@ func (l *ledger) held(who int, asked time.Time) {
 	l.waits.Add(now.Sub(asked))
 	if l.racing {
 		l.chances++
-		if who != l.last {
+		if client != l.last {
 			l.changes++
 			l.gaps.Add(now.Sub(l.left))
 		}
 	}
 	l.turns++
-	l.racing, l.last = true, who
+	l.racing, l.last = true, client
 }
 
-// leaving says that a holder is about to give the lock back. It is said before the call: the next
+// leaving records that a holder is about to release the lock. It is called before that: the next
 // one may hold the lock before that returns.
-func (l *ledger) leaving() {
+func (l *history) leaving() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.holders--
@@ -58,5 +58,5 @@ func (l *ledger) leaving() {
 }
 
 // handOvers are the turns, in percent, in which the lock came from another one; the first of a
-// race, which came from nobody, does not count.
-func (l *ledger) handOvers() float64 { return 100 * float64(l.changes) / float64(max(l.chances, 1)) }
+// race, which came from none, does not count.
+func (l *history) handOvers() float64 { return 100 * float64(l.changes) / float64(max(l.chances, 1)) }

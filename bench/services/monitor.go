@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// glance is how often etcd is asked what is true, and thus how exact a vigil is where it must ask.
-const glance = 10 * time.Millisecond
+// pollEvery is how often a monitor asks etcd, where it must, and so how exact it is.
+const pollEvery = 10 * time.Millisecond
 
-// vigil watches whether a consumer lists what it should.
-type vigil struct {
+// monitor watches whether a consumer lists what it should.
+type monitor struct {
 	wanted []string // sorted
 	// truth tells whether etcd itself has it right; nil where that is known.
 	truth func(context.Context) bool
@@ -25,27 +25,27 @@ type vigil struct {
 	since time.Time // of right
 }
 
-// keep starts a vigil over a consumer, which belongs to it until end.
-func keep(ctx context.Context, c consumer, wanted []string, truth func(context.Context) bool) *vigil {
+// startMonitor watches a consumer, which no other goroutine uses until end.
+func startMonitor(ctx context.Context, c consumer, wanted []string, truth func(context.Context) bool) *monitor {
 	ctx, stop := context.WithCancel(ctx)
-	v := &vigil{wanted: slices.Sorted(slices.Values(wanted)), truth: truth, stop: stop, etcd: truth == nil, since: time.Now()}
-	v.wg.Go(func() { // both end with the vigil
+	v := &monitor{wanted: slices.Sorted(slices.Values(wanted)), truth: truth, stop: stop, etcd: truth == nil, since: time.Now()}
+	v.wg.Go(func() { // both end with the monitor
 		for {
 			list := slices.Sorted(slices.Values(c.addrs()))
-			v.see(func() { v.list = list })
+			v.update(func() { v.list = list })
 			if c.next(ctx) != nil {
 				return
 			}
 		}
 	})
 	if truth != nil {
-		v.wg.Go(func() { v.glance(ctx) })
+		v.wg.Go(func() { v.poll(ctx) })
 	}
 	return v
 }
 
-func (v *vigil) glance(ctx context.Context) {
-	tick := time.NewTicker(glance)
+func (v *monitor) poll(ctx context.Context) {
+	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
 		asked, cancel := context.WithTimeout(ctx, time.Second)
@@ -54,7 +54,7 @@ func (v *vigil) glance(ctx context.Context) {
 		if ctx.Err() != nil {
 			return // and the answer says nothing
 		}
-		v.see(func() { v.etcd = has })
+		v.update(func() { v.etcd = has })
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -63,8 +63,8 @@ func (v *vigil) glance(ctx context.Context) {
 	}
 }
 
-// see takes note of something.
-func (v *vigil) see(what func()) {
+// update records what is known now.
+func (v *monitor) update(what func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	what()
@@ -73,15 +73,15 @@ func (v *vigil) see(what func()) {
 	}
 }
 
-// verdict is what a vigil has to say when it ends.
-type verdict struct {
+// outcome is what a monitor found.
+type outcome struct {
 	right  bool
 	since  time.Time // of right
 	listed int       // of the wanted
 	gone   int       // listed, and not wanted
 }
 
-func (v *vigil) end() verdict {
+func (v *monitor) end() outcome {
 	v.stop()
 	v.wg.Wait()
 	listed := 0
@@ -90,5 +90,5 @@ func (v *vigil) end() verdict {
 			listed++
 		}
 	}
-	return verdict{v.right, v.since, listed, len(v.list) - listed}
+	return outcome{v.right, v.since, listed, len(v.list) - listed}
 }
