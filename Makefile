@@ -31,7 +31,7 @@ crowds: ## thousands of handles, and what they cost others: some ten minutes of 
 	$(GO) test -count=1 -tags long -v -timeout 20m -run Idle ./internal/matrix
 	$(GO) test -count=1 -tags long -v -timeout 20m -run Thousand ./lock
 	$(GO) test -count=1 -tags long -v -timeout 20m -run AnyNumber ./registry
-	$(GO) test -run '^$$' -bench Beside -benchtime 1x ./internal/matrix
+	$(GO) test -run '^$$' -bench WithIdle -benchtime 1x ./internal/matrix
 
 .PHONY: mutants
 mutants: ## the guarantees broken one by one, and each found out by its test

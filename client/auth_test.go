@@ -44,12 +44,12 @@ func TestTheUserIsAuthenticated(t *testing.T) {
 	}{
 		{"name and password", client.Options{User: "root", Password: "secret"}, nil},
 		{"name:password", client.Options{User: "root:secret"}, nil},
-		{"a password beside name:password goes first", client.Options{User: "root:wrong", Password: "secret"}, nil},
+		{"a password goes before that of name:password", client.Options{User: "root:wrong", Password: "secret"}, nil},
 		{"name:password before a variable", client.Options{User: "root:secret"}, env{"ETCDKIT_PASSWORD": "wrong"}},
 		{"a variable's password", client.Options{User: "root"}, env{"ETCDKIT_PASSWORD": "secret"}},
 		{"our variable", client.Options{}, env{"ETCDKIT_USER": "root:secret", "ETCDCTL_USER": "bob:wrong"}},
 		{"etcdctl's variables", client.Options{}, env{"ETCDCTL_USER": "root", "ETCDCTL_PASSWORD": "secret"}},
-		{"a password of ours before one of etcdctl's", client.Options{}, env{"ETCDCTL_USER": "root:wrong", "ETCDKIT_PASSWORD": "secret"}},
+		{"a password of etcdkit's before one of etcdctl's", client.Options{}, env{"ETCDCTL_USER": "root:wrong", "ETCDKIT_PASSWORD": "secret"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.env.set(t)

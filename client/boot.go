@@ -59,7 +59,7 @@ const (
 )
 
 // Wait returns when a member answers and has accepted the client's user, if there is one. It is for
-// any client, also one of clientv3.New, and for a service that starts beside etcd: unlike Dial it
+// any client, also one of clientv3.New, and for a service that starts together with etcd: unlike Dial it
 // does not give up before ctx ends.
 //
 // The error is ErrAuth as soon as a member rejects the user, and otherwise ErrUnreachable, with the

@@ -4,7 +4,6 @@ package client_test
 
 import (
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 // devDir is a directory for dev's files, of this test alone.
@@ -41,17 +41,8 @@ func writeDev(t *testing.T, dir, port string, endpoints ...string) {
 	}
 }
 
-// needFreePort skips where an etcd of the machine's own is at the default endpoint.
-func needFreePort(t *testing.T) {
-	t.Helper()
-	if c, err := net.Dial("tcp", "localhost:2379"); err == nil {
-		c.Close()
-		t.Skip("another process listens at localhost:2379")
-	}
-}
-
 func TestWithNothingSetTheRunningDevClusterIsFound(t *testing.T) {
-	needFreePort(t)
+	means.DefaultPort(t)
 	direct, _ := etcdtest.New(t)
 	dead, alive := etcdtest.Addr(t), direct.Endpoints()[0]
 	alive = strings.TrimPrefix(alive, "http://")
@@ -86,7 +77,7 @@ func TestWithNothingSetTheRunningDevClusterIsFound(t *testing.T) {
 }
 
 func TestOfSeveralDevClustersNoneIsGuessed(t *testing.T) {
-	needFreePort(t)
+	means.DefaultPort(t)
 	direct, _ := etcdtest.New(t)
 	alive := strings.TrimPrefix(direct.Endpoints()[0], "http://")
 	gate := etcdtest.NewGate(t, alive)
@@ -100,7 +91,7 @@ func TestOfSeveralDevClustersNoneIsGuessed(t *testing.T) {
 }
 
 func TestADevFileThatCannotBeTrustedIsIgnored(t *testing.T) {
-	needFreePort(t)
+	means.DefaultPort(t)
 	direct, _ := etcdtest.New(t)
 	alive := strings.TrimPrefix(direct.Endpoints()[0], "http://")
 	for name, spoil := range map[string]func(dir string){
@@ -113,8 +104,8 @@ func TestADevFileThatCannotBeTrustedIsIgnored(t *testing.T) {
 			os.Rename(dir+"/x.endpoints", dir+"/x")
 			os.Symlink("x", dir+"/2379.endpoints")
 		},
-		"nobody answers there": func(dir string) { writeDev(t, dir, "2379", etcdtest.Addr(t)) },
-		"a control character":  func(dir string) { writeDev(t, dir, "2379", alive+"\x1b[2J") },
+		"no process answers there": func(dir string) { writeDev(t, dir, "2379", etcdtest.Addr(t)) },
+		"a control character":      func(dir string) { writeDev(t, dir, "2379", alive+"\x1b[2J") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := devDir(t)

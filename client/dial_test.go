@@ -118,20 +118,20 @@ func TestRefusedConnectionsAreReportedBeforeTheDeadline(t *testing.T) {
 	began := time.Now()
 	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{a, b}, Timeout: time.Hour})
 	if took := time.Since(began); took < time.Second || took > generous {
-		t.Errorf("Dial where nobody listens: took %v, want a second, for a cluster that is starting, and not much more", took)
+		t.Errorf("Dial where no process listens: took %v, want a second, for a cluster that is starting, and not much more", took)
 	}
 	want := "client: no member answered: " + a + ": connection refused; " + b + ": connection refused; is a cluster running? try: etcdkit dev"
 	if err == nil || err.Error() != want {
-		t.Errorf("Dial where nobody listens: got error %v, want %s", err, want)
+		t.Errorf("Dial where no process listens: got error %v, want %s", err, want)
 	}
 	for _, target := range []error{client.ErrUnreachable, syscall.ECONNREFUSED} {
 		if !errors.Is(err, target) {
-			t.Errorf("Dial where nobody listens: got error %v, want one that is %v", err, target)
+			t.Errorf("Dial where no process listens: got error %v, want one that is %v", err, target)
 		}
 	}
 	for _, target := range []error{client.ErrInvalid, client.ErrTLS, client.ErrAuth, context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, target) {
-			t.Errorf("Dial where nobody listens: got error %v, want one that is not %v", err, target)
+			t.Errorf("Dial where no process listens: got error %v, want one that is not %v", err, target)
 		}
 	}
 }

@@ -62,9 +62,9 @@ func TestContradictorySettingsAreRefusedByName(t *testing.T) {
 		want []string // parts of the message
 	}{
 		{"a negative timeout", client.Options{Timeout: -1}, nil, []string{"Timeout", "-1ns"}},
-		{"http beside https", client.Options{Endpoints: []string{"http://a:1", "https://b:2"}}, nil,
+		{"http with https", client.Options{Endpoints: []string{"http://a:1", "https://b:2"}}, nil,
 			[]string{`"http://a:1"`, `"https://b:2"`, "TLS"}},
-		{"no scheme beside https", client.Options{Endpoints: []string{"a:1", "https://b:2"}}, nil, []string{`"a:1"`, `"https://b:2"`}},
+		{"no scheme with https", client.Options{Endpoints: []string{"a:1", "https://b:2"}}, nil, []string{`"a:1"`, `"https://b:2"`}},
 		{"http with a CA file", client.Options{Endpoints: []string{"http://a:1"}, CACert: "ca.pem"}, nil, []string{`"http://a:1"`, "CACert"}},
 		{"http with a CA file, both variables", client.Options{}, env{"ETCDCTL_ENDPOINTS": "http://a:1", "ETCDKIT_CACERT": "ca.pem"},
 			[]string{`"http://a:1"`, "ETCDCTL_ENDPOINTS", "ETCDKIT_CACERT"}},
@@ -92,7 +92,7 @@ func TestEndpointsThatAreGivenOverruleTheTLSFilesOfTheEnvironment(t *testing.T) 
 	env{"ETCDCTL_ENDPOINTS": "https://far:1", "ETCDCTL_CACERT": "ca.pem"}.set(t)
 	got, err := client.Endpoints(&client.Options{Endpoints: []string{"http://localhost:1"}})
 	if want := []string{"http://localhost:1"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("http:// in Options beside ETCDCTL_CACERT: got %q, %v, want %q", got, err, want)
+		t.Errorf("http:// in Options with ETCDCTL_CACERT: got %q, %v, want %q", got, err, want)
 	}
 }
 

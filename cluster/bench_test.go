@@ -7,7 +7,7 @@ import (
 )
 
 // The figures of the README: from Start to a linearizable put through every member. There is
-// no raw floor beside them: what they hold is a bound (1.0 s and 0.6 s).
+// no raw floor to compare with: what they hold is a bound (1.0 s and 0.6 s).
 func BenchmarkStart(b *testing.B) {
 	for name, opts := range map[string]cluster.Options{
 		"three processes":     {AnyPort: true},

@@ -15,7 +15,7 @@ import (
 )
 
 // memberArg is the first argument of a process that was started to be a member; the member's
-// name follows, for people who look at ps. An argument, because a program may clear its
+// name follows, to be seen in ps. An argument, because a program may clear its
 // environment before it gets to RunMember, and would then start members without end.
 const memberArg = "etcdkit-member"
 

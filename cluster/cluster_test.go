@@ -272,7 +272,7 @@ func TestARepeatedWarningIsPassedOnOnce(t *testing.T) {
 	if got := log.all(); len(got) != 0 {
 		t.Errorf("a plain start logs %q, want nothing", got)
 	}
-	if _, err := at(t, c, "leader").Revoke(t.Context(), 4711); err == nil { // the client's trouble, and nobody else's
+	if _, err := at(t, c, "leader").Revoke(t.Context(), 4711); err == nil { // it concerns the client only
 		t.Error("void: a lease that is not there was revoked")
 	}
 	did(t)(c.Kill(t.Context(), "leader"))
@@ -302,7 +302,7 @@ func TestFaultsNameWhatIsWrongWithTheirTarget(t *testing.T) {
 		{"start of a running member", func() (*cluster.Change, error) { return c.Start(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is already running"},
 		{"resume of a running member", func() (*cluster.Change, error) { return c.Resume(t.Context(), "etcd1") }, cluster.ErrState, "etcd1 is running, not paused"},
 		{"a pause in this process", func() (*cluster.Change, error) { return inProcess.Pause(t.Context(), "etcd1") }, cluster.ErrInProcess, "start the cluster without InProcess"},
-		{"a move with nobody to move to", func() (*cluster.Change, error) { return inProcess.MoveLeader(t.Context(), "") }, cluster.ErrNoLeader, "no other member is up"},
+		{"a move with no member to move to", func() (*cluster.Change, error) { return inProcess.MoveLeader(t.Context(), "") }, cluster.ErrNoLeader, "no other member is up"},
 	} {
 		if _, err := tc.do(); !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%s: got %v, want %v with %q", tc.what, err, tc.want, tc.text)

@@ -187,8 +187,8 @@ func (r *record) compatible(path string, members int) error {
 	if err != nil {
 		return fmt.Errorf("%w %s: %s names no etcd version: %w", ErrDataDir, path, recordFile, err)
 	}
-	ours := semver.Must(semver.NewVersion(version.Version))
-	if wrote.Major != ours.Major || wrote.Minor > ours.Minor || ours.Minor-wrote.Minor > 1 {
+	own := semver.Must(semver.NewVersion(version.Version))
+	if wrote.Major != own.Major || wrote.Minor > own.Minor || own.Minor-wrote.Minor > 1 {
 		return fmt.Errorf("%w %s was written by etcd %s and this is %s; etcd reads its own and the previous minor version: use a matching etcdkit or another directory", ErrDataDir, path, r.Etcd, version.Version)
 	}
 	if n := len(r.Members); r.Served && n != members {

@@ -44,7 +44,7 @@ func snapshot(t *testing.T, dir string) string {
 			return err
 		}
 		info, err := d.Info()
-		if err == nil && d.Name() != ".etcdkit.lock" { // ours: taking the lock writes our pid into it
+		if err == nil && d.Name() != ".etcdkit.lock" { // taking the lock writes this pid into it
 			fmt.Fprintln(&all, path, info.Mode(), info.Size(), info.ModTime())
 		}
 		return err
@@ -119,7 +119,7 @@ func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
 		{"an emptied record without a copy", empty, 3, "cluster.json is empty, and there is no cluster.json.copy to go on with; restore one of them"},
 		{"data with a copy of its record only", copied, 3, "copy the first to the second"},
 		{"data without its record", lost, 3, `holds "etcd1" and no cluster.json`},
-		{"somebody's files", foreign, 3, `holds "thesis.txt" and no cluster.json`},
+		{"a user's files", foreign, 3, `holds "thesis.txt" and no cluster.json`},
 		{"a lock that is a link", linked, 3, "its .etcdkit.lock is not a plain file"},
 		{"a file", filepath.Join(foreign, "thesis.txt"), 3, "is not a directory"},
 		{"a place below a file", filepath.Join(foreign, "thesis.txt", "x"), 3, "is not a directory"},
@@ -289,7 +289,7 @@ func TestADirectoryWithLinksInItIsRefusedAndTheirTargetsAreLeftAlone(t *testing.
 	}
 }
 
-// More members than a cluster can have are not ours: nothing looks for links at their names.
+// More members than a cluster can have are not etcdkit's: their names are not checked for links.
 func TestARecordOfTooManyMembersIsRefused(t *testing.T) {
 	dir, victim := t.TempDir(), t.TempDir()
 	if err := os.Mkdir(filepath.Join(victim, "member"), 0o700); err != nil {

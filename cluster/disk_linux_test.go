@@ -110,7 +110,7 @@ func fill(t *testing.T, name string) {
 }
 
 // Fault 28. Every fsync of the leader takes half a second; a lock with a TTL of 5 s is kept
-// through 10 s of it, and nobody else gets it.
+// through 10 s of it, and no other process gets it.
 func TestALockThatItsTTLCoversSurvivesSlowFsyncOnTheLeader(t *testing.T) {
 	t.Parallel()
 	strace, err := exec.LookPath("strace")

@@ -6,7 +6,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/port"
 )
 
-// Addr returns an address, host:port, that is this test's own until it ends: nobody is there, so
+// Addr returns an address, host:port, that is this test's own until it ends: no process listens there, so
 // connections to it are refused, unless and until the test itself listens. (On Linux. Elsewhere it
 // is free when Addr returns.)
 func Addr(tb testing.TB) string {

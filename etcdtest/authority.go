@@ -47,7 +47,7 @@ func NewAuthority(tb testing.TB) *Authority {
 
 // Issue writes a certificate that is valid until lifetime from now (less than 0: it has expired), and its
 // key. Both are in one file, PEM, for both a CertFile and a KeyFile. Issue of the same name again
-// replaces the file in one step, so nobody reads a certificate without its key.
+// replaces the file in one step, so a certificate is never read without its key.
 func (a *Authority) Issue(name string, lifetime time.Duration) (file string) {
 	a.tb.Helper()
 	key := a.newKey()

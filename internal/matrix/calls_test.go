@@ -49,8 +49,8 @@ func TestCallsIntoSilenceEndWithTheirDeadline(t *testing.T) {
 				return // clientv3's and gRPC's own errors; and Wait is for a revision that does not come
 			}
 			if err == nil {
-				if w.row.name != "Hold: Mutex, Linger" { // Release tells nobody
-					t.Errorf("%s: nil, though nobody answered", c.name)
+				if w.row.name != "Hold: Mutex, Linger" { // Release sends nothing
+					t.Errorf("%s: nil, though there was no answer", c.name)
 				}
 				return
 			}

@@ -36,7 +36,7 @@ func TestTokensThatExpireAreRenewed(t *testing.T) {
 	keys := tb.keys(t)
 	logins := tb.traffics(func(tr *traffic) int64 { return tr.logins.Load() })
 	requests, began := tb.traffics(func(tr *traffic) int64 { return tr.requests.Load() }), time.Now()
-	wait := func(d time.Duration) { // while root, who looks at what is there, keeps its own token
+	wait := func(d time.Duration) { // while root, which reads the keys, keeps its own token
 		for end := time.Now().Add(d); time.Now().Before(end); <-time.After(500 * ms) {
 			if _, err := root.Get(bounded(t), "matrix"); err != nil {
 				t.Fatal(err)

@@ -238,7 +238,7 @@ func (s *storm) open(t *testing.T, many int) {
 	t.Cleanup(func() { closeAll(closes) })
 }
 
-// ask asks for leases, which nobody grants.
+// ask asks for leases, which are never granted.
 func (s *storm) ask(t *testing.T) {
 	var asking context.Context
 	asking, s.end = context.WithCancel(t.Context())

@@ -75,7 +75,7 @@ type row struct {
 // rows are all kinds, in the order of the page.
 func rows() []row { return append(lockRows(), serviceRows()...) }
 
-// never is closed by nobody.
+// never is not closed.
 var never = make(chan struct{})
 
 func noError() error { return nil }

@@ -154,17 +154,17 @@ func created(t *testing.T, cli *clientv3.Client, keys map[*watched]string) map[*
 	return made
 }
 
-func TestASilentFollowerDelaysNobodyTTL5s(t *testing.T) {
+func TestASilentFollowerDelaysNothingTTL5s(t *testing.T) {
 	t.Parallel()
 	oneSilentFollower(t, &silent5s, 5*time.Second, 7*time.Second)
 }
 
-func TestASilentFollowerDelaysNobodyTTL60s(t *testing.T) {
+func TestASilentFollowerDelaysNothingTTL60s(t *testing.T) {
 	t.Parallel()
 	oneSilentFollower(t, &silent60s, time.Minute, silent60sFor)
 }
 
-func TestASilentFollowerDelaysNobodyTTL5m(t *testing.T) {
+func TestASilentFollowerDelaysNothingTTL5m(t *testing.T) {
 	t.Parallel()
 	oneSilentFollower(t, &silent5m, 5*time.Minute, silent5mFor)
 }

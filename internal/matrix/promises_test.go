@@ -122,9 +122,9 @@ func oneSilent(ttl time.Duration, test, silence, long string) situation {
 }
 
 var (
-	silent5s  = oneSilent(5*time.Second, "TestASilentFollowerDelaysNobodyTTL5s", "7 s", "")
-	silent60s = oneSilent(time.Minute, "TestASilentFollowerDelaysNobodyTTL60s", "2 s", "for 45 s (2 s otherwise)")
-	silent5m  = oneSilent(5*time.Minute, "TestASilentFollowerDelaysNobodyTTL5m", "2 s", "")
+	silent5s  = oneSilent(5*time.Second, "TestASilentFollowerDelaysNothingTTL5s", "7 s", "")
+	silent60s = oneSilent(time.Minute, "TestASilentFollowerDelaysNothingTTL60s", "2 s", "for 45 s (2 s otherwise)")
+	silent5m  = oneSilent(5*time.Minute, "TestASilentFollowerDelaysNothingTTL5m", "2 s", "")
 )
 
 var blackholed = situation{

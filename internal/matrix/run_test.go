@@ -214,7 +214,7 @@ func (tb *table) each(f func(t *cell, w *watched)) {
 	}
 }
 
-// cell is a row's test in a column, which runs beside the others and is reported afterwards.
+// cell is a row's test in a column, which runs at the same time as the others and is reported afterwards.
 type cell struct {
 	ctx context.Context
 

@@ -369,7 +369,7 @@ func startServers() (*servers, error) {
 
 // answered is a handle whose requests must arrive at the one instance that is registered.
 func answered(p *place, instances [2]string, ask func(ctx context.Context) (from string, err error)) *handle {
-	// until etcd can be asked, whoever answers is right
+	// until etcd can be asked, any answer is right
 	works := func(ctx context.Context) error {
 		want := instances[fresh.Add(1)%2]
 		if err := show(ctx, p, want); err != nil {

@@ -2,8 +2,14 @@
 package means
 
 import (
+	"errors"
+	"net"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 )
 
 // RequireEnv is the variable that CI sets: then a test that lacks its means fails.
@@ -16,4 +22,34 @@ func Missing(t testing.TB, format string, args ...any) {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format+"; with "+RequireEnv+"=1 that is a failure", args...)
+}
+
+// defaultPortWait bounds the wait for tests of other packages, which hold the port for some seconds each.
+const defaultPortWait = 2 * time.Minute
+
+// DefaultPort gives a test etcd's default client port, localhost:2379, until it ends: tests of other
+// packages that use it run at another time. The test lacks its means where a process listens there.
+func DefaultPort(t testing.TB) {
+	t.Helper()
+	file := filepath.Join(os.TempDir(), "etcdkit-test-2379.lock")
+	limit := time.After(defaultPortWait)
+	for {
+		lock, err := fileutil.TryLockFile(file, os.O_RDWR|os.O_CREATE, 0o666)
+		if err == nil {
+			t.Cleanup(func() { lock.Close() })
+			break
+		}
+		if !errors.Is(err, fileutil.ErrLocked) {
+			t.Fatalf("the lock for port 2379: %v", err)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-limit:
+			t.Fatalf("other tests have used port 2379 for %v (%s is locked)", defaultPortWait, file)
+		}
+	}
+	if c, err := net.Dial("tcp", "localhost:2379"); err == nil {
+		c.Close()
+		Missing(t, "another process listens at localhost:2379")
+	}
 }

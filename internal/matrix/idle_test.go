@@ -14,10 +14,10 @@ import (
 )
 
 // What Puts of another client cost while 2,000 handles are idle, in Puts without them. The handles are
-// one client's, or those of 200 clients, as of 200 processes. All who wait do so for one name.
+// one client's, or those of 200 clients, as of 200 processes. All waiters wait for one name.
 //
-//	go test -run '^$' -bench Beside -benchtime 1x ./internal/matrix
-func BenchmarkPutsBesideIdleHandles(b *testing.B) {
+//	go test -run '^$' -bench WithIdle -benchtime 1x ./internal/matrix
+func BenchmarkPutsWithIdleHandles(b *testing.B) {
 	c := etcdtest.NewCluster(b, &cluster.Options{Members: 1, Direct: true})
 	other := etcdtest.Client(b, c)
 	const handles = 2000
