@@ -58,8 +58,8 @@ func TestTheUserIsAuthenticated(t *testing.T) {
 		})
 	}
 
-	// The mute endpoint shows that no one waits for it.
-	endpoints = append(endpoints, newMute(t).addr)
+	// The silent endpoint shows that Dial does not wait for it.
+	endpoints = append(endpoints, newSilentServer(t).addr)
 	wantDialError(t, client.Options{Endpoints: endpoints}, client.ErrAuth,
 		endpoints[0]+": authentication is on and no user is set", "ETCDKIT_USER=name:password")
 	err := wantDialError(t, client.Options{Endpoints: endpoints, User: "root:secret2"}, client.ErrAuth,
@@ -81,7 +81,7 @@ func TestTheNameInAClientCertificateIsAUser(t *testing.T) {
 	wantDial(t, opts)
 }
 
-func TestAMemberWithoutAQuorumDoesNotStandInTheWayOfAUser(t *testing.T) {
+func TestAMemberWithoutAQuorumDoesNotBlockAUser(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	enableAuth(t, &client.Options{Endpoints: c.Endpoints()})
 	alone := c.Names()[0]

@@ -76,7 +76,7 @@ func TestTheClientOutlivesTheContextOfDial(t *testing.T) {
 
 func TestOneMemberThatAnswersIsEnough(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
-	endpoints := []string{etcdtest.Addr(t), newMute(t).addr, hangingUp(t), babbling(t, "SSH-2.0-OpenSSH\r\n"), shared.Endpoints()[0]}
+	endpoints := []string{etcdtest.Addr(t), newSilentServer(t).addr, hangingUp(t), babbling(t, "SSH-2.0-OpenSSH\r\n"), shared.Endpoints()[0]}
 	cli, err := client.Dial(t.Context(), &client.Options{Endpoints: endpoints, Timeout: generous})
 	if err != nil {
 		t.Fatalf("Dial %q, of which the last answers: %v", endpoints, err)
@@ -93,7 +93,7 @@ func TestOneMemberThatAnswersIsEnough(t *testing.T) {
 func TestDialWaitsForAClusterThatIsStarting(t *testing.T) {
 	shared, _ := etcdtest.New(t)
 	address := etcdtest.Addr(t)
-	endpoints := []string{address, newMute(t).addr} // the second one: to go on for more than a second
+	endpoints := []string{address, newSilentServer(t).addr} // the second one: to go on for more than a second
 	dialed := make(chan error, 1)
 	go func() {
 		cli, err := client.Dial(t.Context(), &client.Options{Endpoints: endpoints, Timeout: generous})
@@ -158,7 +158,7 @@ func TestEachEndpointIsNamedWithItsOwnCause(t *testing.T) {
 }
 
 func TestASilentEndpointIsWaitedForWhenTheOthersRefuse(t *testing.T) {
-	refused, silent := etcdtest.Addr(t), newMute(t).addr
+	refused, silent := etcdtest.Addr(t), newSilentServer(t).addr
 	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{refused, silent}, Timeout: 2 * time.Second})
 	wantError(t, err, client.ErrUnreachable, "in time: ", refused+": connection refused", silent+": accepted the connection but did not answer within ")
 	if strings.Contains(err.Error(), "is a cluster running") {
@@ -202,7 +202,7 @@ func TestBlackholedEndpointsAreNamedAtTheDeadline(t *testing.T) {
 	for _, scheme := range []string{"http://", "https://"} {
 		for _, user := range []string{"", "amy:secret"} {
 			const timeout = 300 * time.Millisecond
-			endpoints := []string{scheme + newMute(t).addr, scheme + newMute(t).addr, scheme + newMute(t).addr}
+			endpoints := []string{scheme + newSilentServer(t).addr, scheme + newSilentServer(t).addr, scheme + newSilentServer(t).addr}
 			began := time.Now()
 			_, err := client.Dial(t.Context(), &client.Options{Endpoints: endpoints, User: user, Timeout: timeout})
 			late := time.Since(began) - timeout
@@ -221,7 +221,7 @@ func TestBlackholedEndpointsAreNamedAtTheDeadline(t *testing.T) {
 func TestTheContextsDeadlineBoundsDialWhenItIsEarlier(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err := client.Dial(ctx, &client.Options{Endpoints: []string{newMute(t).addr}, Timeout: time.Hour})
+	_, err := client.Dial(ctx, &client.Options{Endpoints: []string{newSilentServer(t).addr}, Timeout: time.Hour})
 	wantError(t, err, client.ErrUnreachable, "in time")
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got error %v, want one that is DeadlineExceeded", err)
@@ -231,7 +231,7 @@ func TestTheContextsDeadlineBoundsDialWhenItIsEarlier(t *testing.T) {
 func TestCancellationEndsDial(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	silent := newMute(t)
+	silent := newSilentServer(t)
 	go func() {
 		<-silent.accepted
 		cancel()
@@ -246,7 +246,7 @@ func TestCancellationEndsDial(t *testing.T) {
 func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	silent := newMute(t)
+	silent := newSilentServer(t)
 	_, err := client.Dial(ctx, &client.Options{Endpoints: []string{silent.addr}})
 	if !errors.Is(err, context.Canceled) || len(silent.accepted) != 0 {
 		t.Errorf("Dial with a cancelled context: got error %v and %d connections, want Canceled and none", err, len(silent.accepted))
@@ -254,7 +254,7 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 }
 
 func TestAFailedDialLeavesNoConnection(t *testing.T) {
-	silent := newMute(t)
+	silent := newSilentServer(t)
 	_, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{silent.addr, etcdtest.Addr(t)}, Timeout: 200 * time.Millisecond})
 	wantError(t, err, client.ErrUnreachable)
 	for len(silent.accepted) > 0 {
@@ -264,7 +264,7 @@ func TestAFailedDialLeavesNoConnection(t *testing.T) {
 
 func TestASuccessfulDialLeavesNoConnectionToTheOthers(t *testing.T) {
 	shared, _ := etcdtest.New(t)
-	silent := newMute(t)
+	silent := newSilentServer(t)
 	cli, err := client.Dial(t.Context(), &client.Options{Endpoints: []string{shared.Endpoints()[0], silent.addr}, Timeout: generous})
 	if err != nil {
 		t.Fatal(err)

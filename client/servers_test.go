@@ -11,17 +11,17 @@ import (
 	"google.golang.org/grpc"
 )
 
-// mute is a server that accepts connections and never says anything, like a
+// silentServer accepts connections and never sends anything, like a
 // process that is paused.
-type mute struct {
+type silentServer struct {
 	addr     string
 	accepted chan net.Conn // all connections
 }
 
-func newMute(tb testing.TB) *mute {
+func newSilentServer(tb testing.TB) *silentServer {
 	tb.Helper()
 	l := listen(tb, "127.0.0.1:0")
-	m := &mute{addr: l.Addr().String(), accepted: make(chan net.Conn, 1000)}
+	m := &silentServer{addr: l.Addr().String(), accepted: make(chan net.Conn, 1000)}
 	serve(tb, l, func(conn net.Conn) { m.accepted <- conn })
 	return m
 }

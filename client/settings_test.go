@@ -44,7 +44,7 @@ func TestAnEndpointComesFromTheFirstPlaceThatHasOne(t *testing.T) {
 	}
 }
 
-func TestNoVariableCountsBesideAGetenvThatHasNone(t *testing.T) {
+func TestNoVariableCountsWithAGetenvThatHasNone(t *testing.T) {
 	env{"ETCDKIT_ENDPOINTS": "a:1", "ETCDCTL_CACERT": "/nowhere/ca.pem", "ETCDKIT_USER": "amy:secret", "ETCDKIT_INSECURE_PLAINTEXT_PASSWORD": "maybe"}.set(t)
 	for want, variables := range map[string]env{"localhost:2379": nil, "b:2": {"ETCDCTL_ENDPOINTS": "b:2"}} {
 		got, err := client.Endpoints(&client.Options{Getenv: func(variable string) string { return variables[variable] }})

@@ -259,7 +259,7 @@ func TestBadTLSFilesAreNamedAndNothingIsSent(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.env.set(t)
-			silent := newMute(t)
+			silent := newSilentServer(t)
 			test.opts.Endpoints = []string{silent.addr}
 			wantDialError(t, test.opts, client.ErrInvalid, test.want...)
 			if n := len(silent.accepted); n != 0 {

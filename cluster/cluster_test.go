@@ -132,7 +132,7 @@ func TestAKilledLeaderIsReplacedAndComesBackWithItsData(t *testing.T) {
 	}
 }
 
-func TestLosingQuorumIsCarriedOutAndSaidLoudly(t *testing.T) {
+func TestLosingQuorumIsCarriedOutAndReported(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	did(t)(c.Kill(t.Context(), "etcd1"))
 	ch := did(t)(c.Pause(t.Context(), "etcd2"))
@@ -161,7 +161,7 @@ func TestAMemberThatStartsIsCountedAmongThoseThatAreBack(t *testing.T) {
 	}
 }
 
-func TestAFaultThatIsNotWaitedForSaysSo(t *testing.T) {
+func TestAFaultWhoseResultIsNotKnownSaysSo(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // no election is so fast
 	defer cancel()
@@ -212,7 +212,7 @@ func TestAWebPageCannotReadAMember(t *testing.T) {
 	}
 }
 
-func TestLeadershipMovesWhereItIsTold(t *testing.T) {
+func TestLeadershipMovesToTheNamedMember(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	for range 2 {
 		for _, name := range c.Names() {

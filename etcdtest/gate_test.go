@@ -9,7 +9,7 @@ import (
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
 
-func TestAClientThroughAGateFeelsWhatTheGateDoes(t *testing.T) {
+func TestAGateAffectsItsClients(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
 	member := shared.Endpoints()[0]
 	g := etcdtest.NewGate(t, member)

@@ -34,7 +34,7 @@ func TestOnlyATurnAfterAnotherOnesIsAHandOver(t *testing.T) {
 	}
 }
 
-func TestTheWaitIsFromTheAskingAndTheGapFromTheLeaving(t *testing.T) {
+func TestTheWaitBeginsWithTheCallAndTheGapWithTheRelease(t *testing.T) {
 	var l history
 	l.held(1, time.Now())
 	l.leaving()
@@ -142,7 +142,7 @@ func TestEachSystemOnEtcdExcludesAndCounts(t *testing.T) {
 	}
 }
 
-func TestOneSessionExcludesNobody(t *testing.T) {
+func TestOneSessionExcludesNoOne(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	e := smoke(t, &mutex{newSite(cli.Endpoints()), session}, 20, 200)
 	if e.history.most < 2 {

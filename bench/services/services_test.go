@@ -96,7 +96,7 @@ func (s *script) next(ctx context.Context) error {
 func (s *script) addrs() []string { return s.list }
 func (s *script) close() error    { return nil }
 
-func TestAVigilKnowsSinceWhenTheListIsRight(t *testing.T) {
+func TestAMonitorKnowsSinceWhenTheListIsRight(t *testing.T) {
 	s := &script{lists: make(chan []string), list: []string{"a", "b"}}
 	v := startMonitor(t.Context(), s, []string{"b", "a"}, nil)
 	tell := func(list ...string) { // twice: when the second is taken, the first was seen

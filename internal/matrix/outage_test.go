@@ -51,7 +51,7 @@ func (w *watched) answered(t tester, stop <-chan struct{}) {
 	}
 }
 
-func TestAPausedClusterIsSurvivedOrTold(t *testing.T) {
+func TestAPausedClusterIsSurvivedOrReported(t *testing.T) {
 	t.Parallel()
 	c, a := processes(t, shortTTL)
 	tb := open(t, &paused, a)

@@ -29,7 +29,7 @@ func parts() []part {
 }
 
 var clientClosed = situation{
-	name: "The client is closed", short: "client closed", test: "TestAClosedClientEndsWhatStandsOnIt",
+	name: "The client is closed", short: "client closed", test: "TestAClosedClientEndsWhatUsesIt",
 	how: "`cli.Close()` is called while the handle is in use. The handle is told, and each call that is made afterwards on the same client returns as fast. Handles have a Keeper and a client each, or share both. Nothing renews the lease from then on.",
 	promises: []promise{
 		{rows: holds, outcome: ends, within: 100 * ms, err: lockLost, left: untilExpiry},
@@ -46,7 +46,7 @@ var clientClosed = situation{
 }
 
 var keyDeleted = situation{
-	name: "Its key is deleted by hand", short: "key deleted", test: "TestADeletedKeyIsTold",
+	name: "Its key is deleted by hand", short: "key deleted", test: "TestADeletedKeyIsReported",
 	how: "Another client deletes the key on which the handle stands, or which it shows. The hold or term is older than 1 s.",
 	promises: []promise{
 		{rows: queued, outcome: ends, within: 250 * ms, err: lockLost, left: nothing},
@@ -58,7 +58,7 @@ var keyDeleted = situation{
 }
 
 var leaseRevoked = situation{
-	name: "Its lease is revoked", short: "lease revoked", test: "TestARevokedLeaseIsTold",
+	name: "Its lease is revoked", short: "lease revoked", test: "TestARevokedLeaseIsReported",
 	how: "Another client revokes the lease of that key.",
 	promises: []promise{
 		{rows: queued, outcome: ends, within: 250 * ms, err: lockLost, left: nothing},
@@ -85,7 +85,7 @@ var roleRevoked = situation{
 }
 
 var paused = situation{
-	name: "etcd is paused", short: "etcd paused", test: "TestAPausedClusterIsSurvivedOrTold",
+	name: "etcd is paused", short: "etcd paused", test: "TestAPausedClusterIsSurvivedOrReported",
 	how: "All three members get SIGSTOP for " + pauseTime.String() + ", longer than the TTL of " + shortTTL.String() + ", and then go on.",
 	promises: []promise{
 		{rows: queued, outcome: ends, within: shortTTL, err: lockLost, left: expired, note: "before its lease can expire"},
@@ -172,7 +172,7 @@ var closedTwice = situation{
 }
 
 var stopped = situation{
-	name: "The process is stopped past the TTL", short: "process stopped", test: "TestAProcessThatStoodStillIsToldWhenItGoesOn",
+	name: "The process is stopped past the TTL", short: "process stopped", test: "TestAProcessThatStoodStillIsInformedWhenItGoesOn",
 	how: "A process with all rows gets SIGSTOP until its leases have expired in etcd, and then SIGCONT. A waiter must not get its turn, although it came meanwhile.",
 	promises: []promise{
 		{rows: queued, outcome: ends, within: time.Second, err: lockLost, left: nothing},

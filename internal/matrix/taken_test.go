@@ -21,7 +21,7 @@ func shared(t *testing.T, ttl time.Duration) at {
 	return at{endpoints: other.Endpoints(), other: other, prefix: strings.TrimSuffix(prefix, "/"), ttl: ttl}
 }
 
-func TestAClosedClientEndsWhatStandsOnIt(t *testing.T) {
+func TestAClosedClientEndsWhatUsesIt(t *testing.T) {
 	a := shared(t, 3*time.Second)
 	own := open(t, &clientClosed, a)
 	a.prefix += ".shared"
@@ -99,7 +99,7 @@ func closeAndTell(tb *table, keys map[*watched]string) {
 	})
 }
 
-func TestADeletedKeyIsTold(t *testing.T) {
+func TestADeletedKeyIsReported(t *testing.T) {
 	takeKeys(t, &keyDeleted, func(ctx context.Context, cli *clientv3.Client, key string) (time.Time, error) {
 		since := time.Now()
 		_, err := cli.Delete(ctx, key)
@@ -107,7 +107,7 @@ func TestADeletedKeyIsTold(t *testing.T) {
 	})
 }
 
-func TestARevokedLeaseIsTold(t *testing.T) {
+func TestARevokedLeaseIsReported(t *testing.T) {
 	takeKeys(t, &leaseRevoked, func(ctx context.Context, cli *clientv3.Client, key string) (since time.Time, err error) {
 		resp, err := cli.Get(ctx, key)
 		if err != nil {

@@ -89,7 +89,7 @@ func runWorker() int {
 	return 0
 }
 
-func TestAProcessThatStoodStillIsToldWhenItGoesOn(t *testing.T) {
+func TestAProcessThatStoodStillIsInformedWhenItGoesOn(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), workerEnv+"="+cli.Endpoints()[0])

@@ -30,7 +30,7 @@ func TestWhatIsQuotedIsPrintableOnOneLineAndShort(t *testing.T) {
 	}
 }
 
-func TestAWordIsAsItIsAndNothingElseLooksLikeOne(t *testing.T) {
+func TestAWordStaysAsItIsAndNothingElseLooksLikeOne(t *testing.T) {
 	for s, want := range map[string]string{
 		"vm7.example.com": "vm7.example.com", "/usr/bin/worker": "/usr/bin/worker", "größe": "größe", "호스트": "호스트", "[::1]": `"[::1]"`,
 		"":                   `""`,
