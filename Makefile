@@ -6,7 +6,7 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: tour
-tour: ## a three-member cluster, the six examples on it and a shop under faults, checked
+tour: ## a three-member cluster, the six examples, a failover and a shop under faults, checked
 	$(GO) run ./cmd/etcdkit tour --shop
 
 .PHONY: test
@@ -64,6 +64,10 @@ build: ## bin/etcdkit, and links that make it etcd and etcdctl
 	$(GO) build -o bin/etcdkit ./cmd/etcdkit
 	ln -sf etcdkit bin/etcd
 	ln -sf etcdkit bin/etcdctl
+
+.PHONY: install
+install: ## etcdkit on your PATH: into $GOBIN, or else the bin folder of GOPATH
+	$(GO) install ./cmd/etcdkit
 
 .PHONY: procfile
 procfile: build ## the three members under a Procfile runner, checked with etcdctl

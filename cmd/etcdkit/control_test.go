@@ -15,6 +15,7 @@ import (
 )
 
 func TestARuntimeDirectoryMayBeLongAndHaveAnyName(t *testing.T) {
+	t.Parallel()
 	for name, sub := range map[string]string{"odd": "[a*?]", "long": strings.Repeat("long", 30)} {
 		t.Run(name, func(t *testing.T) {
 			d := &dev{dir: filepath.Join(shortDir(t), sub)}
@@ -32,6 +33,7 @@ func TestARuntimeDirectoryMayBeLongAndHaveAnyName(t *testing.T) {
 }
 
 func TestADevClusterThatIsStoppedIsFoundAndSaid(t *testing.T) {
+	t.Parallel()
 	d := startDev(t, "--members", "1")
 	if err := d.cmd.Process.Signal(syscall.SIGSTOP); err != nil { // as Ctrl-Z does
 		t.Fatal(err)
@@ -96,6 +98,7 @@ func TestEtcdctlFindsTheDevClusterThatRuns(t *testing.T) {
 }
 
 func TestAKilledDevClusterIsNotFoundAndItsRemainsAreRemoved(t *testing.T) {
+	t.Parallel()
 	d := startDev(t, "--members", "1")
 	if err := d.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -110,6 +113,7 @@ func TestAKilledDevClusterIsNotFoundAndItsRemainsAreRemoved(t *testing.T) {
 }
 
 func TestEtcdctlIsToldOfNoVariableThatAFlagStandsBefore(t *testing.T) {
+	t.Parallel()
 	cli, _ := etcdtest.New(t)
 	at := cli.Endpoints()[0]
 	dir := shortDir(t)

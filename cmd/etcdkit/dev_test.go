@@ -90,6 +90,7 @@ func (d *dev) stop(t *testing.T, s syscall.Signal) {
 }
 
 func TestDevTellsMeasuresAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	d := startDev(t)
 	dirs, err := filepath.Glob(filepath.Join(d.dir, "etcdkit", "*.sock"))
 	if err != nil || len(dirs) != 1 {
@@ -125,6 +126,7 @@ func TestDevTellsMeasuresAndLeavesNothing(t *testing.T) {
 }
 
 func TestDevWritesItsReadyFileAndRemovesItAtItsEnd(t *testing.T) {
+	t.Parallel()
 	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if signal.Ignored(end) { // under nohup, which dev respects
 			continue
@@ -144,6 +146,7 @@ func TestDevWritesItsReadyFileAndRemovesItAtItsEnd(t *testing.T) {
 }
 
 func TestSeveralDevClustersAreToldApart(t *testing.T) {
+	t.Parallel()
 	a := startDev(t, "--members", "1", "--gateway")
 	if resp, err := http.Post("http://"+a.status.Members[0].Client+"/v3/maintenance/status", "application/json", strings.NewReader("{}")); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("etcd's JSON API with --gateway: %v, %v", resp, err)
@@ -180,6 +183,7 @@ func TestSeveralDevClustersAreToldApart(t *testing.T) {
 }
 
 func TestDevRunHasItsCommandsOutputAndExitCode(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		args   []string
 		stdout string
@@ -203,6 +207,7 @@ func TestDevRunHasItsCommandsOutputAndExitCode(t *testing.T) {
 }
 
 func TestDevRunPassesSIGTERMOnAndWaits(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	cmd := etcdkit(t, dir, "dev", "run", "--any-port", "--members", "1", "--", "sh", "-c", `trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done`)
 	out, err := cmd.StdoutPipe()
@@ -247,6 +252,7 @@ func TestDevNamesWhoHoldsATakenPort(t *testing.T) {
 }
 
 func TestASecondSignalEndsDevAtOnceAndItsMembersToo(t *testing.T) {
+	t.Parallel()
 	d := startDev(t, "--data-dir", filepath.Join(shortDir(t), "data"))
 	// Frozen from outside, a member keeps the first signal's graceful stop waiting for 10 s.
 	if err := syscall.Kill(d.status.Members[1].PID, syscall.SIGSTOP); err != nil {

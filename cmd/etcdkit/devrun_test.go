@@ -48,6 +48,7 @@ func runs(pid int) bool {
 }
 
 func TestDevRunEndsWithItsCommandAndNotWithTheOutput(t *testing.T) {
+	t.Parallel()
 	for _, to := range []string{"a file", "a pipe"} {
 		t.Run(to, func(t *testing.T) {
 			cmd := devRun(t, shortDir(t), "sleep 60 & echo $!")
@@ -109,6 +110,7 @@ func startScript(t *testing.T, script string) (cmd *exec.Cmd, said func() string
 }
 
 func TestASignalToDevRunReachesAllThatItsCommandHasStarted(t *testing.T) {
+	t.Parallel()
 	cmd, said := startScript(t, "sleep 60 & echo $!; wait; echo")
 	pid, err := strconv.Atoi(said())
 	if err != nil {
@@ -131,6 +133,7 @@ func TestASignalToDevRunReachesAllThatItsCommandHasStarted(t *testing.T) {
 }
 
 func TestASecondSignalKillsTheCommandOfDevRun(t *testing.T) {
+	t.Parallel()
 	cmd, said := startScript(t, `trap "echo heard" TERM; echo up; while :; do sleep 0.1; done`)
 	var begin time.Time                            // of the grace period
 	for _, want := range []string{"up", "heard"} { // two that are pending at once are one
@@ -153,6 +156,7 @@ func TestASecondSignalKillsTheCommandOfDevRun(t *testing.T) {
 }
 
 func TestDevRunsAtTheSameTimeDoNotDisturbOneAnother(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	var all sync.WaitGroup
 	for range 3 {
@@ -186,6 +190,7 @@ func TestDevRunTakesFreePortsWhereTheUsualOnesAreTakenAndSaysSo(t *testing.T) {
 }
 
 func TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother(t *testing.T) {
+	t.Parallel()
 	others := []string{
 		"ETCDCTL_CACERT=/nowhere/ca.pem", "ETCDKIT_CERT=/nowhere/cert.pem", "ETCDCTL_KEY=/nowhere/key.pem", "ETCDKIT_USER=amy:secret",
 		"ETCDCTL_PASSWORD=wrong", "ETCDCTL_INSECURE_SKIP_TLS_VERIFY=true", "ETCDKIT_INSECURE_PLAINTEXT_PASSWORD=maybe",

@@ -9,6 +9,7 @@ import (
 )
 
 func TestWhatUndoesAFaultUndoesItEverywhere(t *testing.T) {
+	t.Parallel()
 	d := startDev(t)
 	var all strings.Builder
 	for _, args := range [][]string{
@@ -29,6 +30,7 @@ func TestWhatUndoesAFaultUndoesItEverywhere(t *testing.T) {
 
 // As with "etcdkit dev logs etcd1 | head -1".
 func TestWhatNobodyReadsEndsAsSIGPIPEWouldEndIt(t *testing.T) {
+	t.Parallel()
 	d := startDev(t, "--members", "1")
 	cmd := etcdkit(t, d.dir, "dev", "logs", "etcd1")
 	read, write, err := os.Pipe()
@@ -48,6 +50,7 @@ func TestWhatNobodyReadsEndsAsSIGPIPEWouldEndIt(t *testing.T) {
 }
 
 func TestTheEnvironmentsClusterThatDoesNotAnswerIsNamedWithItsVariable(t *testing.T) {
+	t.Parallel()
 	for _, command := range []string{"tour", "race"} {
 		cmd := etcdkit(t, shortDir(t), command)
 		cmd.Env = append(cmd.Env, "ETCDCTL_ENDPOINTS=127.0.0.1:1")

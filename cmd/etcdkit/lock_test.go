@@ -17,6 +17,7 @@ import (
 
 // Fault 7 with upstream's command: whoever came first has it, and the other one waits.
 func TestEtcdctlLockAndOursExcludeOneAnother(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

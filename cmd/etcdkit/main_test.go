@@ -28,6 +28,8 @@ const (
 // mainEnv makes this test binary the program: main, with its arguments.
 const mainEnv = "ETCDKIT_TEST_MAIN"
 
+// Tests that need port 2379 to be free, or taken by them, are not parallel: the others, which may take it, wait
+// for them.
 func TestMain(m *testing.M) {
 	if os.Getenv(mainEnv) != "" {
 		main()
@@ -114,6 +116,7 @@ func normal(s string) string {
 }
 
 func TestTheProgramIsEtcdAndEtcdctlToo(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	exe, err := os.Executable()
 	if err != nil {

@@ -35,6 +35,7 @@ func counters(t *testing.T, cli *clientv3.Client) string {
 }
 
 func TestTheRaceSaysWhatBecameOfTheCounterAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	cli, _ := etcdtest.New(t)
 	stdout, stderr, code := output(t, onCluster(etcdkit(t, shortDir(t), "race", "--clients", "4", "--rounds", "10", "-o", "json"), cli))
 	var got compare.Standing
@@ -105,6 +106,7 @@ func asTold(t *testing.T, a *compare.ArmStanding, put compare.Millis) {
 }
 
 func TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	svg := filepath.Join(t.TempDir(), "race.svg")
 	if err := os.Symlink("picture.svg", svg); err != nil { // what a link leads to is written, as by any program that draws
@@ -148,6 +150,7 @@ func TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters(t *testing
 }
 
 func TestAnInterruptedRaceLeavesNothing(t *testing.T) {
+	t.Parallel()
 	for _, arm := range compare.Implementations() {
 		t.Run(arm, func(t *testing.T) {
 			c := etcdtest.NewCluster(t, nil)
@@ -207,6 +210,7 @@ func nothingLeft(t *testing.T, cli *clientv3.Client) {
 }
 
 func TestARaceWithoutAClusterSaysWhere(t *testing.T) {
+	t.Parallel()
 	cmd := etcdkit(t, shortDir(t), "race")
 	cmd.Env = append(cmd.Env, "ETCDKIT_ENDPOINTS=127.0.0.1:1")
 	stdout, stderr, code := output(t, cmd)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -86,7 +87,34 @@ func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.
 	}
 }
 
+func TestTheTourKillsTheLeaderOfItsOwnClusterAndFits80Columns(t *testing.T) {
+	t.Parallel()
+	dir := shortDir(t)
+	stdout, stderr, code := output(t, etcdkit(t, dir, "tour"))
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	for _, want := range []string{
+		"etcdkit tour on a new cluster of three members\n", "\n── 7 failover ──", " killed · quorum 2/3 · new leader etcd",
+		"✓ the lock was never lost: its holder wrote its work with token ", " requests to the services 0 failed\n", "\n  go run ./cmd/etcdkit dev kill leader\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the tour has no %q:\n%s", want, stdout)
+		}
+	}
+	for line := range strings.Lines(stdout) {
+		line = strings.TrimSuffix(line, "\n")
+		if n := utf8.RuneCountInString(line); n > 80 || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' }) {
+			t.Errorf("%d columns, or a control character: %q", n, line)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind %v, %v", left, err)
+	}
+}
+
 func TestTheTourRefusesToOverwriteSomebodysKeys(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	if _, err := cli.Put(t.Context(), "/web/shop", "in production"); err != nil {
@@ -102,6 +130,7 @@ func TestTheTourRefusesToOverwriteSomebodysKeys(t *testing.T) {
 }
 
 func TestAnInterruptedTourLeavesNothing(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	dir := shortDir(t)
@@ -133,6 +162,7 @@ func TestAnInterruptedTourLeavesNothing(t *testing.T) {
 
 // As with "etcdkit tour | head -1".
 func TestATourThatNobodyReadsAnyMoreEndsAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	cmd := etcdkit(t, dir, "tour")
 	out, err := cmd.StdoutPipe()

@@ -140,23 +140,24 @@ func (e *env) ready(s cluster.State, took time.Duration, f devFlags) (remove fun
 	return remove, err
 }
 
+// printReady prints what a person needs to use the cluster, to break it and to end it.
 func (e *env) printReady(s cluster.State, took time.Duration, gateway bool) error {
-	const label = 7 // columns, the least that a line is indented by
-	lines := []string{}
 	kept := "kept; the next etcdkit dev --data-dir uses it again"
 	if s.Temporary {
 		kept = "removed at exit; --data-dir DIR keeps it"
 	}
-	lines = append(lines, fmt.Sprintf("  data   %s (%s)", s.DataDir, kept), "  use    "+devctl.ExportLine(s))
+	rows := [][2]string{{"data", fmt.Sprintf("%s (%s)", s.DataDir, kept)}, {"use", devctl.ExportLine(s)}}
 	if gateway {
-		lines = append(lines, fmt.Sprintf("  json   http://%s/v3/   (any web page open on this machine can write keys)", s.Members[0].Client))
+		rows = append(rows, [2]string{"json", fmt.Sprintf("http://%s/v3/ (any web page open on this machine can write keys)", s.Members[0].Client)})
 	}
-	lines = append(lines, fmt.Sprintf("  break  etcdkit dev kill leader%s   (in another terminal; etcdkit dev --help has more)", devctl.Choice(s)), "  stop   Ctrl-C")
-	if err := e.out.Printf("etcd %s · %s ready in %.2fs\n\n%s\n", s.Etcd, out.Count(len(s.Members), "member"), took.Seconds(), e.members(s)); err != nil {
+	rows = append(rows, [2]string{"break", e.self + " dev kill leader" + devctl.Choice(s)}, [2]string{"", "in another terminal; " + e.self + " dev --help has more"}, [2]string{"stop", "Ctrl-C"})
+	p := e.out.Palette
+	ready := fmt.Sprintf("etcd %s · %s ready in %.2fs", s.Etcd, out.Count(len(s.Members), "member"), took.Seconds())
+	if err := e.out.Printf("%s\n\n%s\n", p.Paint(ready, out.Bold), e.members(s)); err != nil {
 		return err
 	}
-	for _, line := range lines {
-		if err := e.out.Linef(label, "%s", line); err != nil {
+	for _, r := range rows {
+		if err := e.out.Linef(len("break "), "  %s%s", p.Paint(fmt.Sprintf("%-6s", r[0]), out.Faint), r[1]); err != nil {
 			return err
 		}
 	}

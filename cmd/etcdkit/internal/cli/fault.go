@@ -70,7 +70,7 @@ func (e *env) fault(ctx context.Context, r remote, verb string, args []string) e
 	if r.output == "json" {
 		return e.out.JSON(change)
 	}
-	return e.out.Printf("%s\n", out.Alarm(e.out.Palette, change.String()))
+	return e.out.Resultf("%s", out.Alarm(e.out.Palette, change.String()))
 }
 
 // calls are the examples of a fault, as they are typed.

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,17 +35,16 @@ func (e *env) status(ctx context.Context, r remote) error {
 	if r.output == "json" {
 		return e.out.JSON(s)
 	}
-	return e.out.Printf("%s\n  %s\n  %s\n", e.members(s), out.Alarm(e.out.Palette, s.Quorum.String()), devctl.ExportLine(s))
+	if err := e.out.Printf("%s\n", e.members(s)); err != nil {
+		return err
+	}
+	return errors.Join(e.out.Resultf("  %s", out.Alarm(e.out.Palette, s.Quorum.String())), e.out.Printf("  %s\n", devctl.ExportLine(s)))
 }
 
-// members is a table of them.
+// members is a table of them, and what there is to say of some, below it.
 func (e *env) members(s cluster.State) string {
-	heading := []string{"MEMBER", "ROLE", "STATE", "PID", "CLIENT", "PEER"}
-	if slices.ContainsFunc(s.Members, func(m cluster.MemberState) bool { return note(m) != "" }) {
-		heading = append(heading, "NOTE")
-	}
-	rows := [][]out.Cell{nil}
-	for _, h := range heading {
+	rows, notes := [][]out.Cell{nil}, ""
+	for _, h := range []string{"MEMBER", "ROLE", "STATE", "PID", "CLIENT", "PEER"} {
 		rows[0] = append(rows[0], out.Cell{Text: h, Colour: out.Faint})
 	}
 	for _, m := range s.Members {
@@ -59,13 +58,15 @@ func (e *env) members(s cluster.State) string {
 		if m.Role == "leader" {
 			leads = out.Bold
 		}
-		row := []out.Cell{{Text: m.Name, Colour: leads}, {Text: role, Colour: leads}, {Text: string(m.Status), Colour: statusColour(m.Status)}, {Text: pid}, {Text: m.Client}, {Text: m.Peer}}
+		rows = append(rows, []out.Cell{{Text: m.Name, Colour: leads}, {Text: role, Colour: leads}, {Text: string(m.Status), Colour: statusColour(m.Status)}, {Text: pid}, {Text: m.Client}, {Text: m.Peer}})
 		if n := note(m); n != "" {
-			row = append(row, out.Cell{Text: n, Colour: out.Orange})
+			notes += out.Wrap("  "+m.Name+"  "+e.out.Palette.Paint(n, out.Orange), e.out.Width(), 7) + "\n"
 		}
-		rows = append(rows, row)
 	}
-	return e.out.Palette.Table(rows)
+	if notes != "" {
+		notes = "\n" + notes
+	}
+	return e.out.Palette.Table(rows) + notes
 }
 
 func statusColour(s cluster.Status) out.Colour {

@@ -56,11 +56,23 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	if l.width > 0 {
 		text = Wrap(text, l.width, len(at)+len("  "))
 	}
-	text = l.palette.Paint(at, Faint) + Alarm(l.palette, strings.TrimPrefix(text, at))
+	if line.member != "" { // what etcd logs is beside the point when something was done to the cluster
+		text = paintLines(l.palette, text, Faint)
+	} else {
+		text = l.palette.Paint(at, Faint) + Alarm(l.palette, strings.TrimPrefix(text, at))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := fmt.Fprintln(l.to, text)
 	return err
+}
+
+func paintLines(p Palette, text string, how Colour) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = p.Paint(line, how)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Alarm paints what needs an answer in a line about a cluster.

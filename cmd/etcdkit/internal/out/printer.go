@@ -71,6 +71,14 @@ func (p *Printer) Linef(hang int, format string, args ...any) error {
 	return p.Printf("%s\n", Wrap(fmt.Sprintf(format, args...), p.width, hang))
 }
 
+// Resultf prints a line to stdout that a script may read, too: only on a terminal is it wrapped.
+func (p *Printer) Resultf(format string, args ...any) error {
+	if terminal(p.stdout) == nil {
+		return p.Printf(format+"\n", args...)
+	}
+	return p.Linef(2, format, args...)
+}
+
 // Talkf prints a line to stderr.
 func (p *Printer) Talkf(format string, args ...any) {
 	fmt.Fprintf(p.stderr, format+"\n", args...)

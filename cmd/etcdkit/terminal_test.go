@@ -5,11 +5,15 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
@@ -47,22 +51,20 @@ func openTerminal(t *testing.T) (users, programs *os.File) {
 	return users, programs
 }
 
-// onTerminal runs the race on a pseudo-terminal and returns what it drew there. When clients race on
-// cli's cluster, the user does act.
-func onTerminal(t *testing.T, cli *clientv3.Client, env []string, act func(user *os.File), args ...string) (drawn string, code int) {
+// startOnTerminal starts the program on a pseudo-terminal. drawn waits for its end, and returns all that it has
+// written there.
+func startOnTerminal(t *testing.T, cmd *exec.Cmd, env ...string) (user *os.File, drawn func() string) {
 	t.Helper()
 	users, programs := openTerminal(t)
-	events := cli.Watch(t.Context(), "counter-", clientv3.WithPrefix())
-	cmd := onCluster(etcdkit(t, shortDir(t), append([]string{"race"}, args...)...), cli)
 	cmd.Env = append(append(cmd.Env, "TERM=xterm", "NO_COLOR="), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = programs, programs, programs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Process.Kill()
+	t.Cleanup(func() { cmd.Process.Kill() })
 	programs.Close()
-	all := make(chan string)
+	all := make(chan string, 1)
 	go func() { // ends with the program, the terminal's only user
 		var b strings.Builder
 		for buf := make([]byte, 4096); ; {
@@ -74,10 +76,62 @@ func onTerminal(t *testing.T, cli *clientv3.Client, env []string, act func(user 
 		}
 		all <- b.String()
 	}()
+	return users, func() string {
+		_ = cmd.Wait()
+		return <-all
+	}
+}
+
+// onTerminal runs the race on a pseudo-terminal and returns what it drew there. When clients race on
+// cli's cluster, the user does act.
+func onTerminal(t *testing.T, cli *clientv3.Client, env []string, act func(user *os.File), args ...string) (text string, code int) {
+	t.Helper()
+	events := cli.Watch(t.Context(), "counter-", clientv3.WithPrefix())
+	cmd := onCluster(etcdkit(t, shortDir(t), append([]string{"race"}, args...)...), cli)
+	user, drawn := startOnTerminal(t, cmd, env...)
 	awaitRace(t, events, "etcdkit")
-	act(users)
-	_ = cmd.Wait()
-	return <-all, cmd.ProcessState.ExitCode()
+	act(user)
+	text = drawn()
+	return text, cmd.ProcessState.ExitCode()
+}
+
+func TestDevFitsATerminalOf80ColumnsAndIsColoured(t *testing.T) {
+	t.Parallel()
+	for env, coloured := range map[string]bool{"TERM=xterm": true, "NO_COLOR=1": false, "TERM=dumb": false} {
+		d := &dev{dir: shortDir(t)}
+		ready := filepath.Join(d.dir, "ready")
+		cmd := etcdkit(t, d.dir, "dev", "--any-port", "--gateway", "--ready-file", ready)
+		_, drawn := startOnTerminal(t, cmd, env)
+		deadline := time.After(time.Minute)
+		for _, err := os.Stat(ready); err != nil; _, err = os.Stat(ready) {
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-deadline:
+				t.Fatal(err)
+			}
+		}
+		for _, args := range [][]string{{"latency", "all", "1ms"}, {"kill", "leader"}, {"kill", "all"}} {
+			if stdout, stderr, code := d.does(t, args...); code != 0 {
+				t.Errorf("%v: exit code %d: %s", args, code, stdout+stderr)
+			}
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		text := drawn()
+		if got := colours.MatchString(text); got != coloured {
+			t.Errorf("%s: colours: %v, want %v: %q", env, got, coloured, text)
+		}
+		text = colours.ReplaceAllString(text, "")
+		if !strings.Contains(text, "QUORUM LOST") || !strings.Contains(text, "dev kill leader") {
+			t.Errorf("%s: it does not say what happens, or what to do: %s", env, text)
+		}
+		for line := range strings.SplitSeq(text, "\r\n") {
+			if n := utf8.RuneCountInString(line); n > 80 || strings.ContainsAny(line, "\r\033") {
+				t.Errorf("%s: %d columns: %q", env, n, line)
+			}
+		}
+	}
 }
 
 var (
@@ -86,6 +140,7 @@ var (
 )
 
 func TestOnATerminalTheRaceIsDrawnAsItHappensAndItsResultStays(t *testing.T) {
+	t.Parallel()
 	cli, _ := etcdtest.New(t)
 	for _, noColour := range []bool{false, true} {
 		var env []string
@@ -114,6 +169,7 @@ func TestOnATerminalTheRaceIsDrawnAsItHappensAndItsResultStays(t *testing.T) {
 }
 
 func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	cli := etcdtest.Client(t, etcdtest.NewCluster(t, nil))
 	drawn, code := onTerminal(t, cli, nil, func(user *os.File) {
 		if _, err := user.WriteString("\x03"); err != nil {
@@ -134,6 +190,7 @@ func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
 }
 
 func TestADumbTerminalGetsNoControlCharacters(t *testing.T) {
+	t.Parallel()
 	users, programs := openTerminal(t)
 	cmd := etcdkit(t, shortDir(t), "tour")
 	cmd.Env = append(cmd.Env, "TERM=dumb")
