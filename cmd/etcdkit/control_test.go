@@ -87,7 +87,7 @@ func TestEtcdctlFindsTheDevClusterThatRuns(t *testing.T) {
 	if stdout, stderr, code := d.ctl(t, nil, "get", "k", "--print-value-only"); code != 0 || stdout != "v\n" {
 		t.Errorf("get after the first member was killed: %q, exit code %d, want v", stdout+stderr, code)
 	}
-	// Whoever says which cluster is meant gets that one.
+	// A variable that names a cluster goes first.
 	other, _ := etcdtest.New(t)
 	for what, env := range map[string]string{"ETCDCTL_ENDPOINTS": "http://" + other.Endpoints()[0], "ETCDKIT_ENDPOINTS": other.Endpoints()[0]} {
 		if stdout, stderr, code := d.ctl(t, []string{what + "=" + env}, "get", "k", "--print-value-only"); code != 0 || stdout != "" {
@@ -169,7 +169,7 @@ func TestAFlagStandsBeforeItsOwnVariableOnly(t *testing.T) {
 	}
 }
 
-func TestSeveralDevClustersAreNamedToWhoeverCallsEtcdctl(t *testing.T) {
+func TestEtcdctlNamesTheDevClustersIfThereAreSeveral(t *testing.T) {
 	if c, err := net.Dial("tcp", "127.0.0.1:2379"); err == nil {
 		c.Close()
 		means.Missing(t, "another etcd serves at localhost:2379, which goes first")

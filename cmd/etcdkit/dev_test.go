@@ -103,7 +103,7 @@ func TestDevTellsMeasuresAndLeavesNothing(t *testing.T) {
 	var all strings.Builder
 	for _, args := range [][]string{
 		{"status"}, {"kill", "leader"}, {"kill", "etcd9"}, {"resume", "leader"}, {"move-leader", "leader"}, {"move-leader"},
-		{"logs", "nobody"},
+		{"logs", "web"},
 	} {
 		stdout, stderr, code := d.does(t, args...)
 		fmt.Fprintf(&all, "$ etcdkit dev %s\n%s%s(exit code %d)\n\n", strings.Join(args, " "), stdout, stderr, code)
@@ -233,8 +233,7 @@ func TestDevRunPassesSIGTERMOnAndWaits(t *testing.T) {
 	}
 }
 
-// Fault 29: a taken port.
-func TestDevNamesWhoHoldsATakenPort(t *testing.T) {
+func TestDevNamesTheProcessThatHoldsATakenPort(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:2379")
 	if err != nil {
 		means.Missing(t, "another process holds it: %v", err)

@@ -23,7 +23,7 @@ func devRun(t *testing.T, dir, script string) *exec.Cmd {
 	return etcdkit(t, dir, "dev", "run", "--any-port", "--members", "1", "--", "sh", "-c", script)
 }
 
-// ends waits for the end of a process, whoever still has its output.
+// ends waits for the end of a process, also while others have its output.
 func ends(t *testing.T, cmd *exec.Cmd, within time.Duration) (code int) {
 	t.Helper()
 	ended := make(chan *os.ProcessState, 1)

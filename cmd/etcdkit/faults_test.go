@@ -29,7 +29,7 @@ func TestWhatUndoesAFaultUndoesItEverywhere(t *testing.T) {
 }
 
 // As with "etcdkit dev logs etcd1 | head -1".
-func TestWhatNobodyReadsEndsAsSIGPIPEWouldEndIt(t *testing.T) {
+func TestOutputWithoutAReaderEndsTheCommandAsSIGPIPEDoes(t *testing.T) {
 	t.Parallel()
 	d := startDev(t, "--members", "1")
 	cmd := etcdkit(t, d.dir, "dev", "logs", "etcd1")

@@ -15,7 +15,7 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-// Fault 7 with upstream's command: whoever came first has it, and the other one waits.
+// With upstream's command: the process that came first has the lock, and the other one waits.
 func TestEtcdctlLockAndOursExcludeOneAnother(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
@@ -69,7 +69,7 @@ func TestEtcdctlLockAndOursExcludeOneAnother(t *testing.T) {
 	}
 	select {
 	case h := <-later:
-		t.Fatalf("who came last has it, too: %v", h)
+		t.Fatalf("the process that came last has it, too: %v", h)
 	default:
 	}
 	cancel()

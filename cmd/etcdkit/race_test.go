@@ -34,7 +34,7 @@ func counters(t *testing.T, cli *clientv3.Client) string {
 	return strings.Join(all, " ")
 }
 
-func TestTheRaceSaysWhatBecameOfTheCounterAndLeavesNothing(t *testing.T) {
+func TestTheRaceSaysHowTheCounterEndedAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	cli, _ := etcdtest.New(t)
 	stdout, stderr, code := output(t, onCluster(etcdkit(t, shortDir(t), "race", "--clients", "4", "--rounds", "10", "-o", "json"), cli))
@@ -193,7 +193,7 @@ func awaitRace(t *testing.T, events clientv3.WatchChan, arm string) {
 				}
 			}
 		case <-timeout:
-			t.Fatal("nobody raced within a minute")
+			t.Fatal("no client raced within a minute")
 		}
 	}
 }

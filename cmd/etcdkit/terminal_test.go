@@ -163,7 +163,7 @@ func TestOnATerminalTheRaceIsDrawnAsItHappensAndItsResultStays(t *testing.T) {
 			t.Errorf("NO_COLOR is %v, and there are colours: %v", env, got)
 		}
 		if seen := progress.FindAllStringSubmatch(picture, -1); !slices.ContainsFunc(seen, func(m []string) bool { return m[1] != "300" }) {
-			t.Errorf("nobody saw it happen: %v", seen)
+			t.Errorf("it was not drawn while it happened: %v", seen)
 		}
 	}
 }

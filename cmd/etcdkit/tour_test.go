@@ -41,7 +41,7 @@ func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.
 	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
-	if _, err := cli.Put(t.Context(), "somebody's", "key"); err != nil {
+	if _, err := cli.Put(t.Context(), "a user's", "key"); err != nil {
 		t.Fatal(err)
 	}
 	dir := shortDir(t)
@@ -79,7 +79,7 @@ func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.
 	if all := strings.Join(names, ", "); all != want {
 		t.Errorf("got steps %s, want %s", all, want)
 	}
-	if all := keys(t, cli); all != "somebody's" {
+	if all := keys(t, cli); all != "a user's" {
 		t.Errorf("keys afterwards: %q, want what was there before", all)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
@@ -113,7 +113,7 @@ func TestTheTourKillsTheLeaderOfItsOwnClusterAndFits80Columns(t *testing.T) {
 	}
 }
 
-func TestTheTourRefusesToOverwriteSomebodysKeys(t *testing.T) {
+func TestTheTourRefusesToOverwriteAUsersKeys(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
@@ -161,7 +161,7 @@ func TestAnInterruptedTourLeavesNothing(t *testing.T) {
 }
 
 // As with "etcdkit tour | head -1".
-func TestATourThatNobodyReadsAnyMoreEndsAndLeavesNothing(t *testing.T) {
+func TestATourWithoutAReaderEndsAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
 	cmd := etcdkit(t, dir, "tour")

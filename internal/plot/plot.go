@@ -122,7 +122,7 @@ func (e *extent) add(v float64) {
 }
 
 // axis widens the extent to round numbers (1, 2 or 5 times a power of ten), about n steps apart.
-// Whole numbers get whole steps: nobody counts 0.2 updates.
+// Whole numbers get whole steps: there are no 0.2 updates.
 func (e extent) axis(n int) axis {
 	lo, hi := e.lo, e.hi
 	if size := max(math.Abs(lo), math.Abs(hi)); hi-lo <= max(size*slack, 1/limit) {

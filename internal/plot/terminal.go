@@ -22,8 +22,8 @@ func Terminal(width, height int, charts ...Chart) string {
 	return strings.Join(pictures, "\n")
 }
 
-// Panels draws the charts as Terminal does, each into lines of its own, for who lays them beside one
-// another or colours them. All have the same number of lines, each filled up to width.
+// Panels draws the charts as Terminal does, each into lines of its own, to be laid beside one
+// another or coloured. All have the same number of lines, each filled up to width.
 func Panels(width, height int, charts ...Chart) [][]string {
 	panels := make([][]string, len(charts))
 	rows := 0

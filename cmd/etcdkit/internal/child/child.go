@@ -4,7 +4,7 @@
 //	code := child.ExitCode(err)
 //
 // Run returns as soon as the command's own process has ended. What the command left in the background may
-// keep the output open: nobody waits for that.
+// keep the output open: Run does not wait for that.
 //
 // Signals are passed on. The first one that asks the command to end gives it Grace; a second one, or the
 // end of Grace, is SIGKILL. At a terminal, Ctrl-C has reached the command already, and what it means is

@@ -72,11 +72,16 @@ func (e *env) devRun(ctx context.Context, f devFlags, args []string) (err error)
 	if ctx.Err() != nil {
 		return exitError(ExitInterrupted)
 	}
+	return e.runOn(c, path, args, signals)
+}
+
+// runOn runs a command on a cluster. Its exit code is the error.
+func (e *env) runOn(c *cluster.Cluster, path string, args []string, signals <-chan os.Signal) error {
 	run := exec.Command(path, args[1:]...)
 	run.Args[0] = args[0]
 	run.Env = place.OwnEnviron(os.Environ(), c.Endpoints())
 	run.Stdin, run.Stdout, run.Stderr = e.stdin, e.out.Stdout(), e.out.Stderr()
-	err = child.Run(run, signals)
+	err := child.Run(run, signals)
 	endOnNextSignal() // what is left to do is not worth waiting for
 	code, ran := child.ExitCode(err)
 	switch {

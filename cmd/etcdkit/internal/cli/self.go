@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// runFromCheckout is how this program is called by those who have only a checkout and Go.
+// runFromCheckout is how this program is called with only a checkout and Go.
 const runFromCheckout = "go run ./cmd/etcdkit"
 
 // self is how this program was called, for messages that name a next step.

@@ -79,15 +79,20 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	if output == "json" {
-		err = e.out.JSON(report)
-	} else {
-		e.summary(report)
+	return e.toured(report, output)
+}
+
+// toured tells the result, and fails if a check has.
+func (e *env) toured(r *tour.Report, output string) error {
+	if output != "json" {
+		e.summary(r)
+	} else if err := e.out.JSON(r); err != nil {
+		return err
 	}
-	if err == nil && !report.OK {
-		err = exitError(ExitFailed)
+	if !r.OK {
+		return exitError(ExitFailed)
 	}
-	return err
+	return nil
 }
 
 // tourTitle is printed before there is a cluster: a compiler and an election take their time.

@@ -19,9 +19,9 @@ func newVersion(e *env) *cobra.Command {
 
 // versions names this build and the etcd inside it.
 func versions() string {
-	ours := "(devel)"
+	own := "(devel)"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		ours = info.Main.Version
+		own = info.Main.Version
 	}
-	return fmt.Sprintf("etcdkit %s · etcd %s", ours, version.Version)
+	return fmt.Sprintf("etcdkit %s · etcd %s", own, version.Version)
 }

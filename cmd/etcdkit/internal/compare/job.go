@@ -36,7 +36,7 @@ func value(got *clientv3.GetResponse) int {
 	if len(got.Kvs) == 0 {
 		return 0
 	}
-	n, _ := strconv.Atoi(string(got.Kvs[0].Value)) // nobody else knows the key
+	n, _ := strconv.Atoi(string(got.Kvs[0].Value)) // no other program knows the key
 	return n
 }
 

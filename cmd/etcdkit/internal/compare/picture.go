@@ -22,15 +22,15 @@ const (
 // Picture is the race in width columns and, where the arms are not too many for it, height rows.
 func (s *Standing) Picture(width, height int, p out.Palette) []string {
 	adds := s.Clients / 2
-	who := fmt.Sprintf("%d clients add and %[1]d subtract", adds)
+	clients := fmt.Sprintf("%d clients add and %[1]d subtract", adds)
 	if adds == 1 {
-		who = "1 client adds and 1 subtracts"
+		clients = "1 client adds and 1 subtracts"
 	}
 	times := fmt.Sprintf("%d times", s.Rounds)
 	if s.Rounds == 1 {
 		times = "once"
 	}
-	lines := []string{"etcdkit race on " + s.Cluster, who + ", " + times + " each", ""}
+	lines := []string{"etcdkit race on " + s.Cluster, clients + ", " + times + " each", ""}
 	if height < tall {
 		lines = append(lines, s.curves(s.x, width, max(height-around, 4), p)...)
 	} else {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// An Update says who changed the counter, which version of it was read, which was written, and its value.
+// An Update is one change of the counter: the side that made it, the version that it read, the one that it wrote, and
+// its value.
 type Update struct {
 	Side        int
 	Read, Wrote int64 // revisions; Read is 0 when there was no counter yet

@@ -29,7 +29,7 @@ func (w Way) Name() string {
 
 // ways are those that can be compared.
 func ways() []Way {
-	return []Way{{Impl: "none", Join: unlocked}, {Impl: "clientv3", Join: theirs}, {Impl: "etcdkit", Join: locked}}
+	return []Way{{Impl: "none", Join: unlocked}, {Impl: "clientv3", Join: underClientv3}, {Impl: "etcdkit", Join: underEtcdkit}}
 }
 
 // Implementations are the names of the ways.
@@ -67,8 +67,8 @@ func unlocked(s *Side) (Change, error) {
 	}, nil
 }
 
-// locked reads along with the lock, and writes and releases in one transaction, which fails if the lock was lost.
-func locked(s *Side) (Change, error) {
+// underEtcdkit reads along with the lock, and writes and releases in one transaction, which fails if the lock was lost.
+func underEtcdkit(s *Side) (Change, error) {
 	mutex := lock.New(s.Cli, s.Counter+"-lock", &lock.Options{TTL: TTL})
 	s.AtEnd(mutex.Close)
 	return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
@@ -85,8 +85,8 @@ func locked(s *Side) (Change, error) {
 	}, nil
 }
 
-// theirs is clientv3's lock around the change. Should its lease end, the lock is lost, but then the Put fails, too.
-func theirs(s *Side) (Change, error) {
+// underClientv3 is clientv3's lock around the change. If its lease ends, the lock is lost, but then the Put fails, too.
+func underClientv3(s *Side) (Change, error) {
 	change, _ := unlocked(s)
 	session, err := concurrency.NewSession(s.Cli, concurrency.WithLease(s.Lease))
 	mutex := concurrency.NewMutex(session, s.Counter+"-lock")

@@ -85,7 +85,7 @@ func TestTheControlSocketReadsNoMoreThanARequestNeeds(t *testing.T) {
 	}
 }
 
-func TestTheControlSocketHangsUpOnWhoIsIdle(t *testing.T) {
+func TestTheControlSocketHangsUpOnIdleClients(t *testing.T) {
 	socket, _ := controlled(t)
 	for what, say := range map[string]string{
 		"after an answer":           "GET /status HTTP/1.1\r\nHost: etcdkit\r\n\r\n",
@@ -106,8 +106,8 @@ func TestTheControlSocketHangsUpOnWhoIsIdle(t *testing.T) {
 	}
 }
 
-// The directory of the control sockets is removed by whoever leaves it empty, also under the hands of another
-// one that has just made it.
+// The directory of the control sockets is removed by a cluster that leaves it empty, also when another
+// one has just made it.
 func TestControlSocketsThatComeAndGoAtOnceDoNotDisturbOneAnother(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", shortDir(t))
 	var all sync.WaitGroup

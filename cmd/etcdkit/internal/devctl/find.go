@@ -56,7 +56,7 @@ func listener(socket string) (pid int, err error) {
 	return peer(c.(*net.UnixConn)), nil
 }
 
-// errKilled: nobody listens on the socket any more.
+// errKilled: no process listens on the socket any more.
 var errKilled = errors.New("was killed")
 
 // ask asks for the status of the dev cluster behind a socket. Its error completes "the dev cluster …". The

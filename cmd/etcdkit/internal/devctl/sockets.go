@@ -12,7 +12,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
-// makeControlDir makes the directory. Whoever leaves it empty removes it.
+// makeControlDir makes the directory. A cluster that leaves it empty removes it.
 func makeControlDir() (string, error) {
 	dir := devdir.Path()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -104,7 +104,7 @@ func Announce(endpoints []string) (remove func(), err error) {
 	return func() { _ = os.Remove(name) }, nil
 }
 
-// removeStale removes a socket that nobody listens on, and what stands beside it.
+// removeStale removes the files of a cluster that was killed.
 func removeStale(socket string) {
 	_ = os.Remove(strings.TrimSuffix(socket, devdir.SocketExt) + devdir.EndpointsExt)
 	_ = os.Remove(socket)

@@ -12,12 +12,12 @@ func TestChildrenReachTheClusterThatPackageClientWouldReach(t *testing.T) {
 		endpoints      string
 		want, unwanted string
 	}{
-		{"ours before theirs", []string{"ETCDKIT_CACERT=a", "ETCDCTL_CACERT=b"}, "https://h:1", "ETCDCTL_CACERT=a ETCDKIT_CACERT=a", "=b"},
-		{"theirs where there is none of ours", []string{"ETCDCTL_CACERT=b", "ETCDKIT_CERT=c", "ETCDCTL_KEY=k"}, "https://h:1", "ETCDCTL_CACERT=b ETCDCTL_CERT=c ETCDCTL_KEY=k", "ETCDCTL_CERT=b"},
+		{"ETCDKIT_ before ETCDCTL_", []string{"ETCDKIT_CACERT=a", "ETCDCTL_CACERT=b"}, "https://h:1", "ETCDCTL_CACERT=a ETCDKIT_CACERT=a", "=b"},
+		{"ETCDCTL_ where there is no ETCDKIT_", []string{"ETCDCTL_CACERT=b", "ETCDKIT_CERT=c", "ETCDCTL_KEY=k"}, "https://h:1", "ETCDCTL_CACERT=b ETCDCTL_CERT=c ETCDCTL_KEY=k", "ETCDCTL_CERT=b"},
 		{"no files beside http", []string{"ETCDKIT_ENDPOINTS=http://h:1", "ETCDCTL_CACERT=b"}, "http://h:1", "ETCDCTL_ENDPOINTS=http://h:1", "CACERT"},
 		{"a password within the user goes before theirs", []string{"ETCDKIT_USER=amy:one", "ETCDCTL_PASSWORD=two"}, "h:1", "ETCDCTL_USER=amy ETCDCTL_PASSWORD=one", "two"},
 		{"and not before one from the same place", []string{"ETCDCTL_USER=amy:one", "ETCDCTL_PASSWORD=two"}, "h:1", "ETCDCTL_USER=amy ETCDCTL_PASSWORD=two", "one"},
-		{"nor before ours", []string{"ETCDCTL_USER=amy:one", "ETCDKIT_PASSWORD=two"}, "h:1", "ETCDCTL_USER=amy ETCDCTL_PASSWORD=two", "one"},
+		{"nor before ETCDKIT_PASSWORD", []string{"ETCDCTL_USER=amy:one", "ETCDKIT_PASSWORD=two"}, "h:1", "ETCDCTL_USER=amy ETCDCTL_PASSWORD=two", "one"},
 		{"what is not a cluster's stays", []string{"PATH=/bin", "ETCDCTL_WRITE_OUT=json"}, "h:1", "PATH=/bin ETCDCTL_WRITE_OUT=json", "CACERT"},
 		{"and no name of another cluster", []string{"ETCDCTL_DISCOVERY_SRV=example.org"}, "h:1", "ETCDCTL_ENDPOINTS=h:1", "example.org"},
 	} {

@@ -140,7 +140,7 @@ func (p *Place) open(ctx context.Context) (err error) {
 	defer cancel()
 	members, err := p.Client.MemberList(ctx)
 	if err != nil {
-		return fmt.Errorf("the members at %s answer, but not with a quorum (%w); etcdkit dev status shows who is up", strings.Join(p.Endpoints, ","), err)
+		return fmt.Errorf("the members at %s answer, but not with a quorum (%w); etcdkit dev status shows which are up", strings.Join(p.Endpoints, ","), err)
 	}
 	p.Members = len(members.Members)
 	return nil

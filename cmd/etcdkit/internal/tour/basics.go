@@ -24,7 +24,7 @@ func walkBasic(ctx context.Context, s *stage) error {
 
 func walkWatch(ctx context.Context, s *stage) error {
 	args := []string{"-key", "sample_keys"}
-	if s.Place.Own != nil { // nobody else's history is thrown away
+	if s.Place.Own != nil { // a user's history is not thrown away
 		past, err := s.compact(ctx)
 		if err != nil {
 			return err

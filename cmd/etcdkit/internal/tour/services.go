@@ -84,7 +84,7 @@ func walkDiscovery(ctx context.Context, s *stage) error {
 		return ctx.Err()
 	}
 	told := strings.Contains(out, fmt.Sprintf("registered by another process: pid %d on host", sr.cmd.Process.Pid))
-	s.check(err != nil && told, "a second service of that name is told who has it, and fails")
+	s.check(err != nil && told, "a second service of that name is told which process has it, and fails")
 	sr.kill()
 	killed := time.Now()
 	done = s.waiting("the lease of the killed service runs out after 5s")
