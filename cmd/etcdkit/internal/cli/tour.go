@@ -24,7 +24,7 @@ func newTour(e *env) *cobra.Command {
 		GroupID: groupMain,
 		Long: paragraphs(
 			`Checks a cluster as an operator does, runs the six examples against it, checks what each of them did, and then kills the leader of etcd while a lock is held and services are called.`,
-			`It uses the cluster that ETCDKIT_ENDPOINTS or ETCDCTL_ENDPOINTS names, whose leader it leaves alone. Otherwise it starts one of its own with three members, on free ports if the usual ones are taken. It takes about 35 s, most of it waiting for leases to expire. The exit code is 1 if a check failed.`,
+			`It uses the cluster that ETCDKIT_ENDPOINTS or ETCDCTL_ENDPOINTS names, whose leader it leaves alone. Otherwise it starts one of its own with three members, on free ports if the usual ones are taken. It takes about 30 s, most of it waiting for leases to expire. The exit code is 1 if a check failed.`,
 			`--shop adds a part of 15 s: three services under load while instances and an etcd member are killed.`,
 			`The tour compiles the examples, which are Go programs. It needs the Go toolchain, and either an etcdkit checkout, a module that requires etcdkit, or a released build.`),
 		Args: usageArgs(needs("", 0, 0)),

@@ -28,10 +28,13 @@ func newStage(opts *Options, l *Lesson, tell func(Event)) *stage {
 	return &stage{Options: opts, lesson: l, env: env, tell: tell, result: &Result{Name: l.Title, Shows: l.Shows}}
 }
 
-func (s *stage) says(kind Kind, text string) {
+func (s *stage) says(kind Kind, text string) { s.event(Event{Kind: kind, Text: text}) }
+
+func (s *stage) event(e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tell(Event{Kind: kind, Lesson: s.lesson, Text: text})
+	e.Lesson = s.lesson
+	s.tell(e)
 }
 
 func (s *stage) skip(why string) {
@@ -53,7 +56,7 @@ func (s *stage) run(ctx context.Context) {
 		}
 	}
 	for _, c := range s.result.Checks {
-		s.tell(Event{Kind: Checked, Lesson: s.lesson, Text: c.Expected, OK: c.OK})
+		s.event(Event{Kind: Checked, Text: c.Expected, OK: c.OK})
 	}
 	s.says(Ends, "")
 }
