@@ -19,13 +19,13 @@ import (
 
 // Lesson is one stop of the tour.
 type Lesson struct {
-	ID       string
-	Title    string
-	Shows    string   // in one or two sentences
-	Programs []string // the folders below examples/ that it runs
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Shows    string   `json:"shows"`              // in one or two sentences
+	Programs []string `json:"programs,omitempty"` // the folders below examples/ that it runs
 
 	// Breaks says why only a cluster of the tour's own has this lesson; "" if any has it.
-	Breaks string
+	Breaks string `json:"breaks,omitempty"`
 
 	walk    func(context.Context, *stage) error
 	columns []string // those to show of a table that is too wide
@@ -62,7 +62,7 @@ const (
 // Event is something that happens in a lesson.
 type Event struct {
 	Kind   Kind    `json:"kind"`
-	Lesson *Lesson `json:"-"`
+	Lesson *Lesson `json:"lesson"`
 	Text   string  `json:"text,omitempty"`
 	OK     bool    `json:"ok,omitempty"`
 }
