@@ -3,8 +3,6 @@ package lease
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -46,103 +44,61 @@ var ErrInvalid = errors.New("lease: invalid argument")
 // ErrInvalid.
 var ErrTooManyKeys = cause.New("lease: number of keys out of range", ErrInvalid)
 
-// failure is an error with a reason and its cause: one text, both found by errors.Is.
-type failure struct {
-	text string
-	is   []error
-}
-
-func (f *failure) Error() string   { return f.text }
-func (f *failure) Unwrap() []error { return f.is }
-
-// ended says why a lease ended.
-func ended(id clientv3.LeaseID, reason error, text string, cause error) error {
-	f := &failure{fmt.Sprintf("%v: lease %016x", reason, int64(id)), []error{reason}}
+// ended is why a lease ended.
+func ended(id clientv3.LeaseID, reason error, text string, why error) error {
+	full := fmt.Sprintf("%v: lease %016x", reason, int64(id))
 	if text != "" {
-		f.text += " " + text
+		full += " " + text
 	}
-	if cause != nil {
-		f.text += ": " + cause.Error()
-		f.is = append(f.is, cause)
+	if why != nil {
+		full += ": " + cause.Text(why)
 	}
-	return f.certificate(cause)
+	return explained(full, why, reason)
 }
 
-// certificate adds what to do about a certificate that the members refuse.
-func (f *failure) certificate(cause error) *failure {
-	if ask.Certificate(cause) {
-		f.text += "; the members refuse this client's certificate: renew it"
-		f.is = append(f.is, ErrCertificate)
+// explained is an error with that text. It says what to do about a certificate that the members refuse.
+func explained(text string, why error, is ...error) error {
+	if ask.Certificate(why) {
+		text += "; the members refuse this client's certificate: renew it"
+		is = append(is, ErrCertificate)
 	}
-	return f
+	return cause.New(text, append(is, why)...)
 }
 
 // clientClosed is the error of everything on a client that was closed.
-func clientClosed() error {
-	return &failure{ErrClosed.Error() + ": " + ask.ErrClosed.Error(), []error{ErrClosed, ask.ErrClosed}}
+func clientClosed() error { return cause.Errorf("%w: %w", ErrClosed, ask.ErrClosed) }
+
+// gaveUp names the endpoints, why the latest try failed, and what ended the waiting.
+func (k *Keeper) gaveUp(end, why error) error {
+	return ask.GaveUp(k.etcd.endpoints(), end, ask.Latest(k.etcd, why))
 }
 
-// notGranted is the error of a caller that does not wait any longer.
-func notGranted(end, cause error, endpoints []string) error {
-	if cause == nil {
-		return fmt.Errorf("lease: grant through %s: %w", strings.Join(endpoints, ", "), end)
+// notGranted is the error of a caller that no longer waits for a lease.
+func (k *Keeper) notGranted(end, why error) error {
+	why = ask.Latest(k.etcd, why)
+	err := k.gaveUp(end, why)
+	if why == nil || errors.Is(why, rpctypes.ErrNoSpace) || errors.Is(why, rpctypes.ErrTooManyRequests) {
+		return cause.Errorf("lease: grant: %w", err) // nothing failed, or a member is there and says no
 	}
-	text := fmt.Sprintf("grant through %s: %v; the last try, %v", strings.Join(endpoints, ", "), end, cause)
-	if outage := (*ask.Unanswered)(nil); errors.As(cause, &outage) { // it names them
-		text = fmt.Sprintf("grant: %v: %v", end, outage)
-	}
-	if errors.Is(cause, rpctypes.ErrNoSpace) || errors.Is(cause, rpctypes.ErrTooManyRequests) {
-		return &failure{"lease: " + text, []error{end, cause}} // a member is there, and says no
-	}
-	return (&failure{ErrUnreachable.Error() + ": " + text, []error{ErrUnreachable, end, cause}}).certificate(cause)
+	return explained(fmt.Sprintf("%v: grant: %v", ErrUnreachable, err), err, ErrUnreachable)
 }
 
-// unconfirmed is the error of Confirm's caller, which does not wait any longer.
-func unconfirmed(id string, end, cause error, endpoints []string) error {
-	text := fmt.Sprintf("lease: confirm %s: no answer from %s: %v", id, strings.Join(endpoints, ", "), end)
-	if cause == nil {
-		return &failure{text, []error{end}}
-	}
-	if outage := (*ask.Unanswered)(nil); errors.As(cause, &outage) { // it names them
-		return (&failure{fmt.Sprintf("lease: confirm %s: %v: %v", id, end, outage), []error{end, cause}}).certificate(cause)
-	}
-	return (&failure{fmt.Sprintf("%s; the last try, %v", text, cause), []error{end, cause}}).certificate(cause)
+// unconfirmed is the error of Confirm's caller that no longer waits.
+func (l *Lease) unconfirmed(end error) error {
+	l.mu.Lock()
+	why := l.cause
+	l.mu.Unlock()
+	err := l.keeper.gaveUp(end, why)
+	return explained(fmt.Sprintf("lease: confirm %s: %v", l.hex(), err), err)
 }
 
-// tryError is why one try failed, and where.
-type tryError struct {
-	route string
-	err   error
-}
-
-func (e *tryError) Error() string {
-	text := e.err.Error()
-	if reason := ask.Reason(e.err); reason != nil {
-		text = reason.Error() // without gRPC's words around it
-	}
-	switch e.route {
-	case everywhere:
-		return text
-	case shared:
-		return "through the client's connection: " + text
-	}
-	return "at " + e.route + ": " + text
-}
-
-func (e *tryError) Unwrap() error { return e.err }
-
-// denial tells whether err is about the user. A token can be stale without anything being
-// wrong: it expires, members forget it when they restart, and other changes of users age it;
-// every new stream fetches another. The remaining denials are final.
-func denial(err error) (denied, stale bool) {
-	is := func(sentinel error) bool { return errors.Is(err, sentinel) }
-	stale = slices.ContainsFunc([]error{
-		rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthOldRevision, rpctypes.ErrUserEmpty,
-	}, is)
-	return stale || slices.ContainsFunc([]error{
-		rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserNotFound, rpctypes.ErrPermissionNotGranted,
-	}, is), stale
-}
-
-// staleTokens is how often in a row a token may be stale before the user is taken as refused.
+// staleTokens is how often in a row a token may be stale before the user counts as refused.
 const staleTokens = 3
+
+// denial tells whether err is about the user. A stale token is nothing wrong: every new stream fetches
+// another. A stream has the token of the moment in which it was opened: none, if authentication was
+// off then, which etcd calls a missing user. The remaining denials are final.
+func denial(err error) (denied, stale bool) {
+	stale = ask.StaleToken(err) || errors.Is(err, rpctypes.ErrUserEmpty)
+	return stale || ask.Unauthorised(err), stale
+}

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 const (
@@ -62,17 +63,19 @@ type granted struct {
 func (g *granting) run(ctx context.Context) {
 	defer g.giveUp()
 	k := g.k
-	r := race[granted]{
+	t := tries[granted]{
 		etcd:     k.etcd,
 		routes:   k.routes(),
 		patience: min(k.opts.TTL/9, grantPatience),
 		most:     maxGrantPause,
 		maxPause: min(maxGrantPause, k.opts.TTL/4), // so that a short lease is back within its TTL
-		ask:      g.ask,
+		try:      g.try,
 		failed:   g.failed,
-		lose:     func(granted) {}, // the same lease
 	}
-	won, err := r.run(ctx)
+	won, err := t.run(ctx)
+	if ctx.Err() != nil { // nobody waits for it any longer
+		err = ctx.Err()
+	}
 	switch {
 	case err == nil:
 		g.strays = slices.DeleteFunc(g.strays, func(id clientv3.LeaseID) bool { return id == won.id })
@@ -91,7 +94,7 @@ func (g *granting) run(ctx context.Context) {
 		g.err, g.strays = clientClosed(), nil
 	}
 	if denied, _ := denial(err); denied {
-		g.err = &failure{ErrUnauthorised.Error() + ": grant: " + err.Error(), []error{ErrUnauthorised, err}}
+		g.err = cause.Errorf("%w: grant: %w", ErrUnauthorised, err)
 		g.strays = nil // nothing was granted, and revoking would be refused
 	}
 	k.mu.Lock()
@@ -104,9 +107,9 @@ func (g *granting) run(ctx context.Context) {
 	g.sweep()
 }
 
-// ask is one try to get a lease. The id is ours, so that a try after one without an answer
+// try asks for a lease once. The id is ours, so that a try after one without an answer
 // asks for the same lease: it can't leave a second one behind that lives for a TTL.
-func (g *granting) ask(ctx context.Context, route string) (granted, error) {
+func (g *granting) try(ctx context.Context, route string) (granted, error) {
 	k := g.k
 	ctx, cancel := context.WithTimeout(ctx, min(max(k.opts.TTL, maxGrantPause), 2*maxGrantPause))
 	defer cancel()
@@ -151,8 +154,8 @@ func (g *granting) exists(wanted granted, err error) (granted, error) {
 	return granted{}, err
 }
 
-// failed is told of each failed try.
-func (g *granting) failed(err *tryError) bool {
+// failed records why a try failed, or is silent. It tells whether that is final.
+func (g *granting) failed(err error) bool {
 	g.mu.Lock()
 	g.cause = err
 	g.mu.Unlock()

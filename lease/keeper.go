@@ -3,7 +3,6 @@ package lease
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 const (
@@ -153,7 +153,7 @@ func (k *Keeper) TryLease(ctx context.Context) (*Lease, error) {
 		return l, nil
 	}
 	if outage := k.etcd.Outage(); outage != nil && k.etcd.Err() == nil {
-		return nil, notGranted(errNotNow, outage, k.etcd.endpoints())
+		return nil, k.notGranted(errNotNow, outage)
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryBound)
 	defer cancel()
@@ -165,7 +165,7 @@ func (k *Keeper) TryLease(ctx context.Context) (*Lease, error) {
 // of keys below 1 or above Options.Keys is ErrTooManyKeys.
 func (k *Keeper) Reserve(ctx context.Context, keys int) (*Lease, error) {
 	if keys < 1 || keys > k.opts.Keys {
-		return nil, fmt.Errorf("%w: reserve %d of %d", ErrTooManyKeys, keys, k.opts.Keys)
+		return nil, cause.Errorf("%w: reserve %d of %d", ErrTooManyKeys, keys, k.opts.Keys)
 	}
 	return k.wait(ctx, keys)
 }
@@ -224,7 +224,7 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 		}
 		if err := context.Cause(ctx); err != nil {
 			k.mu.Unlock()
-			return nil, notGranted(err, nil, k.etcd.endpoints())
+			return nil, k.notGranted(err, nil)
 		}
 		g := k.granting
 		if g == nil {
@@ -252,7 +252,7 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 				return nil, g.err
 			}
 		default:
-			return nil, notGranted(context.Cause(ctx), ask.Latest(k.etcd, g.lastCause()), k.etcd.endpoints())
+			return nil, k.notGranted(context.Cause(ctx), g.lastCause())
 		}
 	}
 }
@@ -364,35 +364,34 @@ func (k *Keeper) shutdown(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.orphans > 0 {
-		return fmt.Errorf("lease: %d leases were not revoked and expire within %v: %w; close the Keeper before its client", k.orphans, k.opts.TTL, ask.ErrClosed)
+		return cause.Errorf("lease: %d leases were not revoked and expire within %v: %w; close the Keeper before its client", k.orphans, k.opts.TTL, ask.ErrClosed)
 	}
 	return errors.Join(errs...)
 }
 
 // revoke returns when the lease is gone, or ctx done.
 func (k *Keeper) revoke(ctx context.Context, id clientv3.LeaseID) error {
-	var cause error
-	r := race[struct{}]{
+	var latest error
+	t := tries[struct{}]{
 		etcd:     k.etcd,
 		routes:   k.routes(),
 		patience: min(k.opts.TTL/9, grantPatience),
 		most:     maxGrantPause,
 		maxPause: maxGrantPause,
-		ask: func(ctx context.Context, route string) (struct{}, error) {
+		try: func(ctx context.Context, route string) (struct{}, error) {
 			return struct{}{}, k.etcd.revoke(ctx, route, id)
 		},
-		failed: func(err *tryError) bool {
-			cause = err
+		failed: func(err error) bool {
+			latest = err
 			denied, _ := denial(err)
 			return denied
 		},
-		lose: func(struct{}) {},
 	}
-	if _, err := r.run(ctx); err != nil {
-		if cause == nil {
-			cause = err
+	if _, err := t.run(ctx); err != nil {
+		if latest == nil {
+			latest = err
 		}
-		return fmt.Errorf("lease: revoke %016x (it expires within %v): %w", int64(id), k.opts.TTL, cause)
+		return cause.Errorf("lease: revoke %016x (it expires within %v): %w", int64(id), k.opts.TTL, latest)
 	}
 	return nil
 }

@@ -2,9 +2,7 @@ package lease
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,10 +116,7 @@ func (l *Lease) Confirm(ctx context.Context) error {
 		case <-changed:
 		case <-l.done:
 		case <-ctx.Done():
-			l.mu.Lock()
-			cause := l.cause
-			l.mu.Unlock()
-			return unconfirmed(l.hex(), ctx.Err(), ask.Latest(l.keeper.etcd, cause), l.keeper.etcd.endpoints())
+			return l.unconfirmed(ctx.Err())
 		}
 	}
 }
@@ -197,13 +192,7 @@ func (l *Lease) expire() {
 		l.end(ended(l.id, ErrExpired, "was not renewed in time, as this process or the machine stood still", nil))
 		return
 	}
-	cause = ask.Latest(l.keeper.etcd, cause)
-	if outage := (*ask.Unanswered)(nil); errors.As(cause, &outage) { // it names them
-		l.end(ended(l.id, ErrUnreachable, "was not renewed in time", outage))
-		return
-	}
-	tried := strings.Join(l.keeper.etcd.endpoints(), ", ")
-	l.end(ended(l.id, ErrUnreachable, "was not renewed in time through "+tried+"; the last try", cause))
+	l.end(ended(l.id, ErrUnreachable, "was not renewed in time", l.keeper.gaveUp(nil, cause)))
 }
 
 // endWithClient ends a lease whose etcd client was closed: nothing may renew it any longer.

@@ -84,14 +84,14 @@ func (l *Lease) renew(life context.Context) {
 }
 
 func (r *renewal) round(ctx context.Context) (answer, error) {
-	race := race[answer]{
+	t := tries[answer]{
 		etcd:     r.keeper.etcd,
 		routes:   r.routes(),
 		patience: min(r.patience(), renewPatience),
 		most:     r.patience(),
 		maxPause: r.patience(),
-		ask:      r.ask,
-		failed: func(err *tryError) bool {
+		try:      r.try,
+		failed: func(err error) bool {
 			r.keeper.counts.retries.Add(1)
 			r.failed(err)
 			denied, stale := denial(err)
@@ -102,9 +102,9 @@ func (r *renewal) round(ctx context.Context) (answer, error) {
 			r.stale++
 			return r.stale >= staleTokens
 		},
-		lose: func(a answer) { a.line.hangUp() },
+		drop: func(a answer) { a.line.hangUp() },
 	}
-	a, err := race.run(ctx)
+	a, err := t.run(ctx)
 	if err == nil {
 		r.stale = 0
 	}
@@ -148,11 +148,11 @@ func (r *renewal) keep(l *line) {
 	r.kept = l
 }
 
-// ask is one try of a keepalive. A line that was kept may have broken since; that is worth
+// try sends a keepalive once. A line that was kept may have broken since; that is worth
 // another one on the same route before it counts as a failure.
-func (r *renewal) ask(ctx context.Context, route string) (answer, error) {
+func (r *renewal) try(ctx context.Context, route string) (answer, error) {
 	if line := r.take(route); line != nil {
-		a, err := r.askOn(ctx, line)
+		a, err := r.tryOn(ctx, line)
 		if denied, stale := denial(err); err == nil || ctx.Err() != nil || denied && !stale {
 			return a, err
 		}
@@ -165,11 +165,11 @@ func (r *renewal) ask(ctx context.Context, route string) (answer, error) {
 		hang()
 		return answer{}, err
 	}
-	return r.askOn(ctx, &line{s, route, hang})
+	return r.tryOn(ctx, &line{s, route, hang})
 }
 
-// askOn ends with ctx; the line stays open only if it answered.
-func (r *renewal) askOn(ctx context.Context, line *line) (answer, error) {
+// tryOn ends with ctx; the line stays open only if it answered.
+func (r *renewal) tryOn(ctx context.Context, line *line) (answer, error) {
 	stop := context.AfterFunc(ctx, line.hang)
 	sent := r.keeper.clock()
 	ttl, err := line.keepAlive(r.id)

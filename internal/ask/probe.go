@@ -73,7 +73,7 @@ func (c *Client) probe(opens <-chan struct{}) {
 			go func() { results <- c.reach(ctx, endpoint) }() // probe waits for it
 			if c.connected() {
 				pending++
-				go func() { results <- c.check(ctx, c.main, connection) }() // as well
+				go func() { results <- c.check(ctx, c.main, Connection) }() // as well
 			}
 		case err := <-results:
 			pending--
@@ -120,7 +120,7 @@ func (c *Client) anyAnswers() (answered bool, cause error) {
 	results, asked := make(chan error, len(endpoints)+1), len(endpoints)
 	if c.connected() {
 		asked++
-		go func() { results <- c.check(ctx, c.main, connection) }() // awaited below
+		go func() { results <- c.check(ctx, c.main, Connection) }() // awaited below
 	}
 	for _, endpoint := range endpoints {
 		go func() { results <- c.reach(ctx, endpoint) }() // awaited below
@@ -150,8 +150,8 @@ func (c *Client) reach(ctx context.Context, endpoint string) error {
 	return c.check(ctx, cc, endpoint)
 }
 
-// connection is how errors call the client's own connection.
-const connection = "the client's connection"
+// Connection is how errors call the client's own connection.
+const Connection = "the client's connection"
 
 // connected tells whether the client's own connection is up. It can be while new ones are refused: by
 // a member that has too many, or as the certificate has expired since.

@@ -37,7 +37,7 @@ var leaseMutants = []mutant{
 		"errs[i] = k.revoke(ctx, l.id)", "errs[i] = nil",
 	}, "internal/matrix", "TestClosingTwiceIsClosingOnce"},
 	{"a token that has expired is taken for a user who is refused", "lease/errors.go", []string{
-		"	}, is), stale\n", "	}, is), false\n",
+		"return stale || ask.Unauthorised(err), stale", "return stale || ask.Unauthorised(err), stale && false",
 	}, "internal/matrix", "TestTokensThatExpireAreRenewed"},
 	{"an outage is told as it was known first", "internal/ask/gate.go", []string{
 		"	if outage := c.Outage(); outage != nil {\n		return outage\n", "	if outage := c.Outage(); outage != nil {\n		return cause\n",
