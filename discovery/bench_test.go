@@ -151,3 +151,31 @@ func churn(b *testing.B, cli *clientv3.Client, prefix string, n, rate int) (made
 	})
 	return count.Load
 }
+
+// What it costs until a change of etcd is in the list, beside the transaction alone, in the same loop.
+func BenchmarkUntilVisible(b *testing.B) {
+	cli, prefix := etcdtest.New(b)
+	const n = 1000
+	fill(b, cli, prefix, n, true)
+	v, err := discovery.Open(b.Context(), cli, "web", &discovery.Options{Prefix: prefix})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer v.Close()
+	var put, visible, state time.Duration
+	for k := 0; b.Loop(); k++ {
+		changed, began := v.Changed(), time.Now()
+		if _, err := cli.Do(b.Context(), record(prefix, k%n, 1+k/n%5+k%7)); err != nil {
+			b.Fatal(err)
+		}
+		put += time.Since(began)
+		asked := time.Now()
+		v.State()
+		state += time.Since(asked)
+		<-changed
+		visible += time.Since(began)
+	}
+	b.ReportMetric(float64(put.Microseconds())/float64(b.N), "raw-put-µs/op")
+	b.ReportMetric(float64(visible.Microseconds())/float64(b.N), "visible-µs/op")
+	b.ReportMetric(float64(state.Microseconds())/float64(b.N), "State-µs/op")
+}
