@@ -30,7 +30,7 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	if err != nil {
 		return nil, fmt.Errorf("discovery: list %q: %w", service, ask.Of(cli).Explain(err))
 	}
-	l := &list{fresh: make([]*Instance, 0, len(resp.Kvs))}
+	l := newList(len(resp.Kvs), nil)
 	for _, kv := range resp.Kvs {
 		if i := v.decode(l, string(kv.Key), string(kv.Value)); i != nil {
 			l.fresh = append(l.fresh, i)

@@ -127,8 +127,9 @@ func (v *View) releaseKept() {
 		if v.life.Err() != nil {
 			return
 		}
-		next := *v.now.Load()
-		next.changed = make(chan struct{})
-		v.publish(&next)
+		was := v.now.Load()
+		next := newList(0, was.snapshot)
+		next.fresh, next.bad = was.fresh, was.bad
+		v.publish(next)
 	})
 }

@@ -19,7 +19,13 @@ type list struct {
 	bad       map[string]error // by key
 	snapshot  *mirror.Snapshot // nil: read from disk
 	choices   choices
-	changed   chan struct{}
+	changed   chan struct{} // closed when the next list differs; several lists can share it
+	replaced  chan struct{} // closed when there is a next list
+}
+
+// newList returns an empty list of up to n instances.
+func newList(n int, s *mirror.Snapshot) *list {
+	return &list{fresh: make([]*Instance, 0, n), snapshot: s, changed: make(chan struct{}), replaced: make(chan struct{})}
 }
 
 func (l *list) revision() int64 {
@@ -42,7 +48,7 @@ func (l *list) includes(s *mirror.Snapshot) bool {
 
 // read makes the list as of a snapshot.
 func (v *View) read(s *mirror.Snapshot) *list {
-	l := &list{fresh: make([]*Instance, 0, s.Len()), snapshot: s, changed: make(chan struct{})}
+	l := newList(s.Len(), s)
 	for kv := range s.All() {
 		if i := v.decode(l, kv.Key, kv.Value); i != nil {
 			i.Created = kv.CreateRevision
@@ -60,10 +66,8 @@ func (v *View) apply(b *mirror.Batch) {
 
 // after makes the list that a batch leads to. v.mu is held.
 func (v *View) after(was *list, b *mirror.Batch) *list {
-	next := &list{
-		fresh: make([]*Instance, 0, len(was.fresh)+len(b.Changes)),
-		bad:   maps.Clone(was.bad), snapshot: b.Snapshot, changed: make(chan struct{}),
-	}
+	next := newList(len(was.fresh)+len(b.Changes), b.Snapshot)
+	next.bad = maps.Clone(was.bad)
 	rest := was.fresh
 	for _, c := range byKey(b.Changes) {
 		delete(next.bad, c.Key)
@@ -173,6 +177,7 @@ func (v *View) publish(next *list) {
 	if was.changed != next.changed {
 		close(was.changed)
 	}
+	close(was.replaced)
 }
 
 // byKey are the changes in the order of the list. A batch has one a key.

@@ -108,7 +108,7 @@ func readFile(path string) (*file, error) {
 
 // beginSaved takes over from a saved list.
 func (v *View) beginSaved(f *file, cause error) {
-	l := &list{fresh: make([]*Instance, 0, len(f.Instances)), changed: make(chan struct{})}
+	l := newList(len(f.Instances), nil)
 	for _, r := range f.Instances {
 		if i := v.decode(l, v.keys+r.ID, r.Value); i != nil {
 			l.fresh = append(l.fresh, i)

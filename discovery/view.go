@@ -225,32 +225,41 @@ type State struct {
 	Bad map[string]error
 }
 
-// State returns the present state. What etcd has told the mirror below when State is called is in
-// the list that it speaks of: that is waited for, as long as it takes to make the list.
+// State returns the present state. It first waits until the list has everything that etcd had told
+// this process when State was called: as long as it takes to make the list, and at most 1 s.
 func (v *View) State() State {
-	const enough = time.Second
-	mirror := v.mirror.Load()
-	if mirror == nil {
+	m := v.mirror.Load()
+	if m == nil {
 		return v.saved.Load().state(v)
 	}
-	m, target, began := mirror.State(), mirror.Snapshot(), time.Now()
-	for {
-		l := v.now.Load()
-		s := v.state(l)
-		s.Fresh, s.Since, s.Cause, s.Confirmed = m.Fresh, m.Since, m.Cause, m.Confirmed
-		late := time.Since(began) > enough || mirror.Err() != nil
-		if l.includes(target) || late && !s.Fresh {
-			return s
-		}
-		if late {
-			s.Fresh, s.Since, s.Cause = false, began, errBehind
-			return s
-		}
+	of, began := m.State(), time.Now()
+	l, complete := v.listOf(m.Snapshot(), m.Done())
+	s := v.state(l)
+	s.Fresh, s.Since, s.Cause, s.Confirmed = of.Fresh, of.Since, of.Cause, of.Confirmed
+	if s.Fresh && !complete {
+		s.Fresh, s.Since, s.Cause = false, began, errBehind
+	}
+	return s
+}
+
+// listOf returns the list that includes a snapshot. After 1 s, or when the mirror has ended, it
+// returns the newest list, with false.
+func (v *View) listOf(target *mirror.Snapshot, ended <-chan struct{}) (l *list, complete bool) {
+	if l = v.now.Load(); l.includes(target) { // almost always
+		return l, true
+	}
+	timeout := time.NewTimer(time.Second)
+	defer timeout.Stop()
+	for l = v.now.Load(); !l.includes(target); l = v.now.Load() {
 		select {
-		case <-l.changed:
-		case <-time.After(time.Millisecond): // or it changed into the same
+		case <-l.replaced:
+		case <-timeout.C:
+			return l, false
+		case <-ended:
+			return l, false
 		}
 	}
+	return l, true
 }
 
 // state is what a list knows of itself.
