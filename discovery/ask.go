@@ -36,7 +36,7 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 			l.fresh = append(l.fresh, i)
 		}
 	}
-	v.change(func() { v.complain(nil, l) })
+	v.change(func() { v.logBadValues(nil, l) })
 	return l.fresh, nil
 }
 

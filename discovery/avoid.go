@@ -97,14 +97,14 @@ func (l *load) succeeded() bool {
 	return true
 }
 
-// cooling reports whether a pick must ask whether an instance is avoided.
-func (v *View) cooling() bool {
-	warm := v.warm.Load()
-	if warm != 0 && uptime() >= warm {
-		v.warm.CompareAndSwap(warm, 0)
+// anyAvoided reports whether a pick must ask whether an instance is avoided.
+func (v *View) anyAvoided() bool {
+	until := v.avoidedUntil.Load()
+	if until != 0 && uptime() >= until {
+		v.avoidedUntil.CompareAndSwap(until, 0)
 		return false
 	}
-	return warm != 0
+	return until != 0
 }
 
 // Refused is an error for Report: the instance answered that it cannot serve at the moment, as
@@ -159,7 +159,7 @@ func (v *View) Recovered(i *Instance) {
 		return
 	}
 	v.log.Info("the instance is used again", v.about(i)...)
-	if v.alone.Swap(false) {
+	if v.allAvoided.Swap(false) {
 		v.log.Info("the service has an instance again that does not fail", "service", v.service)
 	}
 }
@@ -176,7 +176,7 @@ func (v *View) failed(i *Instance, err error) {
 	var refused *Refused
 	switch {
 	case errors.As(err, &refused):
-		if i.load.refused.Add(1) < refusals && refused.After <= 0 || !v.spares(i) {
+		if i.load.refused.Add(1) < refusals && refused.After <= 0 || !v.halfRemain(i) {
 			return
 		}
 		pause = min(refused.After, maxPause)
@@ -185,7 +185,7 @@ func (v *View) failed(i *Instance, err error) {
 	}
 	until, wasWell := i.load.failed(pause)
 	for {
-		if last := v.warm.Load(); last >= until || v.warm.CompareAndSwap(last, until) {
+		if last := v.avoidedUntil.Load(); last >= until || v.avoidedUntil.CompareAndSwap(last, until) {
 			break
 		}
 	}
@@ -193,7 +193,7 @@ func (v *View) failed(i *Instance, err error) {
 		return
 	}
 	v.log.Warn("the instance is avoided", append(v.about(i), "because", quote.Head(err.Error(), maxCause))...)
-	if !v.othersLeft() && v.alone.CompareAndSwap(false, true) {
+	if !v.othersLeft() && v.allAvoided.CompareAndSwap(false, true) {
 		v.log.Warn("no instance is left that does not fail: all of them are tried", "service", v.service, "instances", len(v.now.Load().choices.all.of))
 	}
 }
@@ -206,8 +206,8 @@ func (v *View) about(i *Instance) []any {
 	return []any{"service", v.service, "instance", quote.Word(i.ID), "addr", quote.Word(i.Addr)}
 }
 
-// spares reports whether half of the instances are left without this one. Of many it asks some.
-func (v *View) spares(i *Instance) bool {
+// halfRemain reports whether half of the instances are left without this one. Of many it asks some.
+func (v *View) halfRemain(i *Instance) bool {
 	const most = 64
 	of := v.now.Load().choices.all.of
 	step := max(1, len(of)/most)

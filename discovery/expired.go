@@ -28,8 +28,8 @@ type departure struct {
 	kept     *Instance // as it is listed; nil: it is not
 }
 
-// left records an instance whose key is gone. v.mu is held.
-func (v *View) left(i *Instance, c *mirror.Change) {
+// vanished records an instance whose key is gone. v.mu is held.
+func (v *View) vanished(i *Instance, c *mirror.Change) {
 	if v.opts.KeepExpired < 0 || c.Last == nil || c.Last.Lease == 0 {
 		return
 	}
@@ -40,9 +40,9 @@ func (v *View) left(i *Instance, c *mirror.Change) {
 	v.gone[i.ID] = departure{instance: i, at: time.Now()}
 }
 
-// came records an instance that is new, or back: then those that have picked it go on with it, and
+// returned records an instance that is new, or back: then those that have picked it go on with it, and
 // what it failed at before is forgotten. v.mu is held.
-func (v *View) came(i *Instance) {
+func (v *View) returned(i *Instance) {
 	d, back := v.gone[i.ID]
 	if !back {
 		return
@@ -50,7 +50,7 @@ func (v *View) came(i *Instance) {
 	delete(v.gone, i.ID)
 	if d.instance.Addr == i.Addr {
 		i.load = d.instance.load
-		v.forgive(i)
+		v.endPause(i)
 	}
 }
 

@@ -99,30 +99,30 @@ func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	case now == nil && old == nil:
 	case now == nil && c.New != nil: // garbage, which State tells of
 	case now == nil:
-		v.left(old, c)
+		v.vanished(old, c)
 	case old == nil:
-		v.came(now)
+		v.returned(now)
 	default:
-		v.inherit(now, old)
+		v.carryLoad(now, old)
 	}
 }
 
-// inherit takes over how users fare with an instance, if it is where it was. What it failed at
+// carryLoad takes over how users fare with an instance, if it is where it was. What it failed at
 // before it was registered anew is forgotten.
-func (v *View) inherit(i, old *Instance) {
+func (v *View) carryLoad(i, old *Instance) {
 	if i.Addr != old.Addr || i.Raw != old.Raw {
 		return
 	}
 	i.load = old.load
 	if i.registeredAnew(old) {
-		v.forgive(i)
+		v.endPause(i)
 	}
 }
 
-// forgive ends the pause of an instance that is registered anew. v.mu is held.
-func (v *View) forgive(i *Instance) {
+// endPause ends the pause of an instance that is registered anew. v.mu is held.
+func (v *View) endPause(i *Instance) {
 	if i.load.succeeded() {
-		v.alone.Store(false)
+		v.allAvoided.Store(false)
 		v.note(slog.LevelInfo, "the instance is registered anew, and used again", v.about(i)...)
 	}
 }
@@ -165,7 +165,7 @@ func (v *View) publish(next *list) {
 		}
 	}
 	if was == nil {
-		v.complain(nil, next)
+		v.logBadValues(nil, next)
 		return
 	}
 	for _, i := range was.choices.all.of {
@@ -173,7 +173,7 @@ func (v *View) publish(next *list) {
 			i.load.now.Store(nil)
 		}
 	}
-	v.complain(was, next)
+	v.logBadValues(was, next)
 	if was.changed != next.changed {
 		close(was.changed)
 	}
@@ -224,9 +224,9 @@ func (v *View) decode(l *list, key, value string) *Instance {
 	return nil
 }
 
-// complain logs the values that are not instances, each of them once, but of many that come at
+// logBadValues logs the values that are not instances, each of them once, but of many that come at
 // once only a few. v.mu is held.
-func (v *View) complain(was, now *list) {
+func (v *View) logBadValues(was, now *list) {
 	const few = 10
 	bad := 0
 	for key, err := range now.bad {

@@ -8,7 +8,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// ErrNone: the service has no instance, or with Options.OnlyServing none that takes requests. Where it matters, State tells whether that is fresh.
+// ErrNone: the service has no instance, or with Options.OnlyServing none that takes requests. State
+// tells whether the list is fresh.
 var ErrNone = errors.New("discovery: no instance")
 
 // Policy is how Pick chooses among the instances that take requests.
@@ -26,37 +27,43 @@ const (
 	LeastPending
 )
 
-// Pick chooses an instance by Options.Policy: of those whose status is passing or warning, and
-// of those that are kept (see Expired); of all, if there are none, unless Options has OnlyServing. One that has just failed (see
-// Report) is avoided, as long as there are others. It is shared: do not change it. The error is
-// ErrNone.
+// Pick chooses an instance by Options.Policy: of those that take requests (see
+// Instance.TakesRequests), or of all if there are none, unless Options has OnlyServing. One that has
+// just failed (see Report) is avoided, as long as there are others. It is shared: do not change it.
+// The error is ErrNone.
 //
 // With Options.Zone, instances of that zone are preferred, as long as they are enough: callers
 // are taken to be spread evenly over the n zones, so each is expected to have 1/n of the weight,
 // and takes 1.4 times what it has. So with 71 % of that 1/n or more all picks stay in the zone;
 // of what is missing below it, they spill over to the others.
-func (v *View) Pick() (*Instance, error) {
+func (v *View) Pick() (*Instance, error) { return v.PickWhere(nil) }
+
+// PickWhere chooses as Pick does, of the instances for which usable returns true. Whether one that
+// is avoided is usable does not matter as long as there are others, so those that failed are tried
+// again as with Pick. usable can be called several times for an instance, and without any lock. The
+// error is ErrNone, too, if no instance is usable.
+func (v *View) PickWhere(usable func(*Instance) bool) (*Instance, error) {
 	c := &v.now.Load().choices
 	k := v.picks.Add(1)
 	if len(c.all.of) == 0 {
 		return nil, v.none()
 	}
-	part, cooling := c.part(k), v.cooling()
-	if v.opts.Policy != LeastPending {
-		i := part.at(k)
-		if cooling && !i.load.take() {
-			i = c.instead(i, mix(k))
+	part, anyAvoided := c.part(k), v.anyAvoided()
+	var i *Instance
+	if v.opts.Policy == LeastPending {
+		i = part.freer(k, anyAvoided)
+	} else {
+		i = part.at(k)
+	}
+	if anyAvoided && !i.load.take() || usable != nil && !usable(i) {
+		if i = c.instead(i, mix(k), usable); i == nil {
+			return nil, fmt.Errorf("%w of %q is usable", ErrNone, v.service)
 		}
-		return i, nil
 	}
-	s := part.freer(k, cooling)
-	if cooling && !s.load.take() {
-		i := c.instead(s.Instance, mix(k))
+	if v.opts.Policy == LeastPending {
 		i.load.pending.Add(1)
-		return i, nil
 	}
-	s.load.pending.Add(1)
-	return s.Instance, nil
+	return i, nil
 }
 
 // none is the error of a pick that finds nothing to choose.
@@ -102,21 +109,21 @@ type seat struct {
 	weight int64
 }
 
-// freer draws two and is the one with less under way.
-func (a *alias) freer(k uint64, cooling bool) *seat {
+// freer draws two instances and returns the one with fewer requests under way, for its weight.
+func (a *alias) freer(k uint64, anyAvoided bool) *Instance {
 	one, other := &a.seats[a.place(k)], &a.seats[a.place(mix(k))]
-	if cooling {
-		if cold := one.load.avoided(); cold != other.load.avoided() {
-			if cold {
-				return other
+	if anyAvoided {
+		if avoided := one.load.avoided(); avoided != other.load.avoided() {
+			if avoided {
+				return other.Instance
 			}
-			return one
+			return one.Instance
 		}
 	}
 	if int64(other.load.pending.Load())*one.weight < int64(one.load.pending.Load())*other.weight {
-		return other
+		return other.Instance
 	}
-	return one
+	return one.Instance
 }
 
 func seats(of []*Instance) []seat {
@@ -207,28 +214,49 @@ func (c *choices) part(k uint64) *alias {
 	return &c.far
 }
 
-// instead finds an instance that takes the pick in place of one that is avoided, in its own zone
-// first. When hardly any is left it is that one, or rather one that is registered still.
-func (c *choices) instead(cold *Instance, k uint64) *Instance {
+// instead finds an instance that takes the pick in place of the one that was drawn, in its own zone
+// first. nil: no instance is usable.
+func (c *choices) instead(drawn *Instance, k uint64, usable func(*Instance) bool) *Instance {
 	const draws, steps = 8, 64
-	last := cold
-	for _, part := range []*alias{&c.near, &c.far, &c.all} {
+	accepts := func(i *Instance) bool { return i.load.take() && (usable == nil || usable(i)) }
+	for _, part := range c.byZone() {
 		n := uint64(len(part.of))
 		for d := 0; d < draws && n > 0; d++ { // as the policy has it, and evenly among those that are left
 			k = mix(k)
-			if i := part.at(k); i.load.take() {
+			if i := part.at(k); accepts(i) {
 				return i
 			}
 		}
-		for d := uint64(0); d < min(steps, n); d++ { // a heavy one may have been drawn each time
-			i := part.of[(k%n+d)%n]
-			if i.load.take() {
+		for d := range min(steps, n) { // a heavy one may have been drawn each time
+			if i := part.of[(k%n+d)%n]; accepts(i) {
 				return i
-			}
-			if last.Status == Expired && i.Status != Expired {
-				last = i
 			}
 		}
 	}
-	return last
+	return c.leastBad(drawn, k, usable)
 }
+
+// leastBad finds an instance when those that were looked at are avoided or not usable: the one that
+// was drawn, but rather one that is registered still than one that is Expired. It looks at all of them
+// only if hardly any is usable.
+func (c *choices) leastBad(drawn *Instance, k uint64, usable func(*Instance) bool) *Instance {
+	const steps = 64
+	accepts := func(i *Instance) bool { return usable == nil || usable(i) }
+	best := drawn
+	if !accepts(drawn) {
+		best = nil
+	}
+	for _, part := range c.byZone() {
+		n := uint64(len(part.of))
+		for d := uint64(0); d < n && (d < steps || best == nil); d++ {
+			i := part.of[(k%n+d)%n]
+			if (best == nil || best.Status == Expired && i.Status != Expired) && accepts(i) {
+				best = i
+			}
+		}
+	}
+	return best
+}
+
+// byZone are the parts in which an instance is looked for, one after the other.
+func (c *choices) byZone() [3]*alias { return [...]*alias{&c.near, &c.far, &c.all} }

@@ -30,12 +30,12 @@ type View struct {
 	opts    Options
 	log     *slog.Logger
 
-	now      atomic.Pointer[list]
-	table    atomic.Pointer[maglev] // of PickFor, once it was called
-	picks    atomic.Uint64
-	failures atomic.Uint64
-	warm     atomic.Int64 // until when a pick asks whether an instance is avoided; 0: none is
-	alone    atomic.Bool  // all instances are avoided, and the log says so
+	now          atomic.Pointer[list]
+	table        atomic.Pointer[maglev] // of PickFor, once it was called
+	picks        atomic.Uint64
+	failures     atomic.Uint64
+	avoidedUntil atomic.Int64 // until when a pick asks whether an instance is avoided; 0: none is
+	allAvoided   atomic.Bool  // all instances are avoided, and the log says so
 
 	mirror  atomic.Pointer[mirror.Mirror] // nil until etcd was reached
 	reached chan struct{}                 // closed then
@@ -129,7 +129,7 @@ func (v *View) begin(m *mirror.Mirror) {
 			}
 			for _, i := range next.fresh {
 				if old := before[i.ID]; old != nil {
-					v.inherit(i, old)
+					v.carryLoad(i, old)
 				}
 			}
 		}

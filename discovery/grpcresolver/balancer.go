@@ -53,14 +53,14 @@ func (policy) ParseConfig(js json.RawMessage) (serviceconfig.LoadBalancingConfig
 // Build makes a balancer of one that gRPC makes for policies such as this one: it has a
 // connection to each endpoint, and tells in what state they are.
 func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
-	b := &picking{ClientConn: cc, servers: make(map[string]*server)}
+	b := &serviceBalancer{ClientConn: cc, servers: make(map[string]*server)}
 	b.life, b.stop = context.WithCancel(context.Background())
 	b.children = endpointsharding.NewBalancer(b, opts, balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
 	return b
 }
 
-// picking is the balancer of one connection. To its children it is the ClientConn.
-type picking struct {
+// serviceBalancer is the balancer of one connection. To its children it is the ClientConn.
+type serviceBalancer struct {
 	balancer.ClientConn
 	children balancer.Balancer
 
@@ -74,7 +74,7 @@ type picking struct {
 	servers map[string]*server // by address
 }
 
-func (b *picking) UpdateClientConnState(s balancer.ClientConnState) error {
+func (b *serviceBalancer) UpdateClientConnState(s balancer.ClientConnState) error {
 	a := s.ResolverState.Attributes
 	v, ok := a.Value(viewKey{}).(*discovery.View)
 	closed, _ := a.Value(closedKey{}).(error)
@@ -85,17 +85,17 @@ func (b *picking) UpdateClientConnState(s balancer.ClientConnState) error {
 	}
 	b.mu.Lock()
 	b.view, b.closed = v, closed
-	s.ResolverState.Endpoints = b.renew(s.ResolverState.Endpoints)
+	s.ResolverState.Endpoints = b.updateServers(s.ResolverState.Endpoints)
 	b.mu.Unlock()
 	return b.children.UpdateClientConnState(balancer.ClientConnState{
 		ResolverState: pickfirst.EnableHealthListener(s.ResolverState), // gRPC's health checks and outlier detection
 	})
 }
 
-// renew has servers connected to at once that are registered anew and not connected. gRPC would
+// updateServers has servers connected to at once that are registered anew and not connected. gRPC would
 // wait until the back-off is over that began when they were away. To gRPC an address with another
 // attribute is another one, whose connection has no back-off. b.mu is held.
-func (b *picking) renew(endpoints []resolver.Endpoint) []resolver.Endpoint {
+func (b *serviceBalancer) updateServers(endpoints []resolver.Endpoint) []resolver.Endpoint {
 	was := b.servers
 	b.servers = make(map[string]*server, len(endpoints))
 	endpoints = slices.Clone(endpoints)
@@ -131,11 +131,11 @@ func (b *picking) renew(endpoints []resolver.Endpoint) []resolver.Endpoint {
 	return endpoints
 }
 
-func (b *picking) ResolverError(err error) { b.children.ResolverError(err) }
+func (b *serviceBalancer) ResolverError(err error) { b.children.ResolverError(err) }
 
-func (b *picking) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {} // children listen
+func (b *serviceBalancer) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {} // children listen
 
-func (b *picking) Close() {
+func (b *serviceBalancer) Close() {
 	b.mu.Lock() // a probe that is just begun belongs to probes
 	b.stop()
 	b.mu.Unlock()
@@ -143,10 +143,10 @@ func (b *picking) Close() {
 	b.probes.Wait()
 }
 
-func (b *picking) ExitIdle() { b.children.ExitIdle() }
+func (b *serviceBalancer) ExitIdle() { b.children.ExitIdle() }
 
 // UpdateState is called by the children, one at a time, whenever one of them is in another state.
-func (b *picking) UpdateState(s balancer.State) {
+func (b *serviceBalancer) UpdateState(s balancer.State) {
 	p, back := b.picker(endpointsharding.ChildStatesFromPicker(s.Picker))
 	switch {
 	case p.closed != nil:
@@ -154,17 +154,18 @@ func (b *picking) UpdateState(s balancer.State) {
 	case len(p.ready) > 0:
 		s.Picker = p
 	case s.ConnectivityState == connectivity.TransientFailure:
-		s.Picker = nobody{s.Picker, p.view}
+		s.Picker = expiredPicker{s.Picker, p.view}
 	} // otherwise gRPC's own waits
 	b.ClientConn.UpdateState(s)
-	p.welcome(back)
+	p.reportRecovered(back)
 }
 
 // picker makes one for the states of the children. It returns the addresses that are connected again.
-func (b *picking) picker(states []endpointsharding.ChildState) (p *picker, back []string) {
+func (b *serviceBalancer) picker(states []endpointsharding.ChildState) (p *picker, back []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p = &picker{b: b, view: b.view, closed: b.closed, ready: make(map[string]connected), down: make(map[string]error)}
+	p.usable = p.isUsable
 	for _, c := range states {
 		for _, a := range c.Endpoint.Addresses {
 			server := b.servers[a.Addr]
@@ -175,7 +176,7 @@ func (b *picking) picker(states []endpointsharding.ChildState) (p *picker, back 
 			switch c.State.ConnectivityState {
 			case connectivity.Ready:
 				p.ready[a.Addr] = connected{c.State.Picker, server, server.registration}
-				p.any = append(p.any, p.ready[a.Addr])
+				p.all = append(p.all, p.ready[a.Addr])
 				if server.down != nil {
 					server.down, back = nil, append(back, a.Addr)
 				}
@@ -198,8 +199,8 @@ func why(p balancer.Picker) error {
 	return errDown
 }
 
-// welcome ends the pause of those that are connected again.
-func (p *picker) welcome(back []string) {
+// reportRecovered ends the pause of those that are connected again.
+func (p *picker) reportRecovered(back []string) {
 	if len(back) == 0 || p.closed != nil {
 		return
 	}
@@ -219,46 +220,38 @@ type connected struct {
 
 // picker chooses for each RPC, among the connections as they were when it was made.
 type picker struct {
-	b      *picking
+	b      *serviceBalancer
 	view   *discovery.View
-	closed error                // the end of the etcd client
-	ready  map[string]connected // by address
-	down   map[string]error     // by address: why it is not connected
-	any    []connected          // the ready ones
-	next   atomic.Uint64        // of them
+	closed error                          // the end of the etcd client
+	ready  map[string]connected           // by address
+	down   map[string]error               // by address: why it is not connected
+	usable func(*discovery.Instance) bool // isUsable, made once
+	all    []connected                    // the ready ones
+	next   atomic.Uint64                  // of them
 }
-
-// tries is how often the View is asked for an instance that is connected. It is told of those
-// that cannot be, and avoids them, so that more than one are due to those being connected only.
-const tries = 16
 
 func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
-	for range tries {
-		i, err := p.view.Pick()
-		if err != nil {
-			break // gRPC is about to be told that there is none
-		}
-		c, ok := p.ready[i.Addr]
-		if why := p.unfit(c, ok, i); why != nil {
-			p.view.Report(i, why)
-			continue
-		}
-		r, err := p.use(i, c, info)
-		if err != nil {
-			p.view.Report(i, errUnused)
-		}
-		return r, err
+	i, err := p.view.PickWhere(p.usable)
+	if err != nil { // the View has a newer list than gRPC
+		return p.use(nil, p.nextReady(), info)
 	}
-	for range p.any { // of those that are connected rather one that answers
-		if c := p.another(); c.state.Load() == well {
-			return p.use(nil, c, info)
-		}
+	r, err := p.use(i, p.ready[i.Addr], info)
+	if err != nil {
+		p.view.Report(i, errUnused)
 	}
-	return p.use(nil, p.another(), info)
+	return r, err
 }
 
-// another is the next one of those that are connected.
-func (p *picker) another() connected { return p.any[p.next.Add(1)%uint64(len(p.any))] }
+// nextReady returns the next one of the servers with a connection, rather one that answers.
+func (p *picker) nextReady() (c connected) {
+	for range p.all {
+		c = p.all[p.next.Add(1)%uint64(len(p.all))]
+		if c.state.Load() == well {
+			break
+		}
+	}
+	return c
+}
 
 // use sends an RPC to a server. i may be nil.
 func (p *picker) use(i *discovery.Instance, c connected, info balancer.PickInfo) (balancer.PickResult, error) {
@@ -267,12 +260,24 @@ func (p *picker) use(i *discovery.Instance, c connected, info balancer.PickInfo)
 		return r, err
 	}
 	sc, answers := r.SubConn, c.answers.Load()
-	r.Done = func(d balancer.DoneInfo) { p.view.Report(i, p.b.verdict(i, c.server, sc, answers, d)) }
+	r.Done = func(d balancer.DoneInfo) { p.view.Report(i, p.b.outcome(i, c.server, sc, answers, d)) }
 	return r, nil
 }
 
-// unfit is why an instance cannot be taken; nil: it can.
-func (p *picker) unfit(c connected, ready bool, i *discovery.Instance) error {
+// isUsable reports whether an RPC can be sent to an instance. The View is told of one that failed, so
+// that it avoids it.
+func (p *picker) isUsable(i *discovery.Instance) bool {
+	why := p.whyUnusable(i)
+	if why != nil && !errors.Is(why, context.Canceled) {
+		p.view.Failed(i, why)
+	}
+	return why == nil
+}
+
+// whyUnusable returns why no RPC can be sent to an instance, errUnused if that says nothing about it,
+// or nil.
+func (p *picker) whyUnusable(i *discovery.Instance) error {
+	c, ready := p.ready[i.Addr]
 	if !ready {
 		if err := p.down[i.Addr]; err != nil {
 			return err
@@ -284,21 +289,21 @@ func (p *picker) unfit(c connected, ready bool, i *discovery.Instance) error {
 		return errUnused
 	case silent:
 		if now := registrationIn(i); now != (registration{}) && c.of != (registration{}) && now.anotherProcess(c.of) {
-			return errUnused // the View knows of another process, and gRPC is about to be told
+			return errUnused // the View knows of another process, and gRPC will hear of it soon
 		}
 		return errSilent
 	}
 	return nil
 }
 
-// nobody has RPCs say that no instance is registered any more, where those that cannot be
+// expiredPicker has RPCs say that no instance is registered any more, where those that cannot be
 // connected to are listed only because they are kept.
-type nobody struct {
+type expiredPicker struct {
 	balancer.Picker
 	view *discovery.View
 }
 
-func (n nobody) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+func (n expiredPicker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	r, err := n.Picker.Pick(info)
 	if err == nil || errors.Is(err, balancer.ErrNoSubConnAvailable) {
 		return r, err

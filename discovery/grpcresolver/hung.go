@@ -19,19 +19,19 @@ import (
 
 // server is what the balancer of one connection knows about an address.
 type server struct {
-	addr    string
-	answers atomic.Int64 // RPCs that were answered
-	missed  atomic.Int32 // deadlines in a row during which nothing was answered
-	state   atomic.Int32 // well, suspected or silent
+	addr     string
+	answers  atomic.Int64 // RPCs that were answered
+	timeouts atomic.Int32 // deadlines in a row during which nothing was answered
+	state    atomic.Int32 // well, suspected or silent
 
 	life context.Context // ends when the address leaves the list
 	left context.CancelFunc
 
-	// guarded by picking.mu
+	// guarded by serviceBalancer.mu
 	ready        bool
 	down         error // it cannot be connected to, because of this
 	registration registration
-	generation   int // of its connection: see renew
+	generation   int // of its connection: see updateServers
 }
 
 const (
@@ -45,8 +45,8 @@ const (
 	patience = time.Second
 	// otherAfter is when it is asked in another way: its health check may wait for what it checks.
 	otherAfter = patience / 4
-	// misses in a row are a failure, although the server answers health checks.
-	misses = 3
+	// maxTimeouts in a row are a failure, although the server answers health checks.
+	maxTimeouts = 3
 )
 
 var (
@@ -59,21 +59,21 @@ var (
 // answered records an answer of the server, whatever it says.
 func (s *server) answered() {
 	s.answers.Add(1)
-	if s.missed.Load() != 0 {
-		s.missed.Store(0)
+	if s.timeouts.Load() != 0 {
+		s.timeouts.Store(0)
 	}
 	if s.state.Load() != well {
 		s.state.Store(well)
 	}
 }
 
-// verdict is what the end of an RPC says about the instance. answers is how many RPCs the server
+// outcome is what the end of an RPC says about the instance. answers is how many RPCs the server
 // had answered when this one began.
 //
 // A deadline alone says little, as more often than not it was too short. It counts if the server
 // has answered nothing at all meanwhile, and then a health check decides: a process that is stopped
 // or a machine that is gone does not answer that either.
-func (b *picking) verdict(i *discovery.Instance, s *server, sc balancer.SubConn, answers int64, d balancer.DoneInfo) error {
+func (b *serviceBalancer) outcome(i *discovery.Instance, s *server, sc balancer.SubConn, answers int64, d balancer.DoneInfo) error {
 	switch code := status.Code(d.Err); {
 	case s.life.Err() != nil:
 		return errUnused // it has left, or another process has its address
@@ -83,8 +83,8 @@ func (b *picking) verdict(i *discovery.Instance, s *server, sc balancer.SubConn,
 		if s.answers.Load() != answers {
 			return errUnused
 		}
-		b.suspect(i, s, sc)
-		if !d.BytesReceived && s.missed.Add(1) >= misses {
+		b.startProbe(i, s, sc)
+		if !d.BytesReceived && s.timeouts.Add(1) >= maxTimeouts {
 			return d.Err
 		}
 		return errUnused
@@ -95,8 +95,8 @@ func (b *picking) verdict(i *discovery.Instance, s *server, sc balancer.SubConn,
 	return errUnused // cancelled, or never sent
 }
 
-// suspect asks a server whether it answers at all, over the connection that RPCs use.
-func (b *picking) suspect(i *discovery.Instance, s *server, sc balancer.SubConn) {
+// startProbe asks a server whether it answers at all, over the connection that RPCs use.
+func (b *serviceBalancer) startProbe(i *discovery.Instance, s *server, sc balancer.SubConn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.life.Err() == nil && s.state.CompareAndSwap(well, suspected) {
@@ -107,7 +107,7 @@ func (b *picking) suspect(i *discovery.Instance, s *server, sc balancer.SubConn)
 
 // probe waits for the answer, however long that takes: a process that goes on gives it at once.
 // Until then no RPC is sent there.
-func (b *picking) probe(view *discovery.View, i *discovery.Instance, s *server, sc balancer.SubConn) {
+func (b *serviceBalancer) probe(view *discovery.View, i *discovery.Instance, s *server, sc balancer.SubConn) {
 	producer, release := sc.GetOrBuildProducer(probes{})
 	defer release()
 	late := time.AfterFunc(patience, func() {

@@ -109,7 +109,7 @@ func (w *watcher) tell(v *discovery.View) {
 	list := w.order(w.forGRPC(all))
 	switch {
 	case len(list) == 0:
-		w.nobody(v, len(all))
+		w.reportEmpty(v, len(all))
 	case !slices.Equal(list, w.list):
 		w.update(v, list)
 	}
@@ -161,8 +161,8 @@ func (w *watcher) end(v *discovery.View) {
 	w.fail(fmt.Sprintf(text, quote.Text(w.source.service)))
 }
 
-// nobody tells gRPC of an empty list.
-func (w *watcher) nobody(v *discovery.View, unusable int) {
+// reportEmpty tells gRPC of an empty list.
+func (w *watcher) reportEmpty(v *discovery.View, unusable int) {
 	if w.list != nil { // the connections have to end, and gRPC's balancers have to say why there is none
 		w.clear(attributes.New(viewKey{}, v))
 	}

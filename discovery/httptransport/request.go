@@ -42,7 +42,7 @@ func (r *request) run() (*http.Response, error) {
 	if err != nil {
 		return nil, r.nobody(err)
 	}
-	for t := (&try{r: r, instance: i, picked: true}); ; {
+	for t := (&try{r: r, instance: i}); ; {
 		r.tries = append(r.tries, t)
 		t.send()
 		if t.err == nil && !unavailable(t.resp) {
@@ -62,7 +62,7 @@ func (r *request) run() (*http.Response, error) {
 	}
 }
 
-// unavailable tells whether an answer is about the instance, or a proxy before it, rather than
+// unavailable reports whether an answer is about the instance, or a proxy before it, rather than
 // about the request.
 func unavailable(resp *http.Response) bool {
 	switch resp.StatusCode {
@@ -118,7 +118,7 @@ func (r *request) ended() error {
 	}
 }
 
-// repeatable tells whether the request may arrive twice. Of headers the same is asked as in
+// repeatable reports whether the request may arrive twice. Of headers the same is asked as in
 // net/http: the key has to be there, its value does not matter.
 func (r *request) repeatable() bool {
 	switch r.Method {
@@ -130,42 +130,21 @@ func (r *request) repeatable() bool {
 	return key || xkey
 }
 
-// movable tells whether the request may go to another instance though it was sent to this one.
-func (r *request) movable() bool {
-	return r.repeatable() && (r.body == nil || r.GetBody != nil) && len(r.tries) < r.t.opts.Attempts && r.other() != nil
+// retryable reports whether the request may go to another instance though it was sent to this one.
+func (r *request) retryable() bool {
+	return r.repeatable() && (r.body == nil || r.GetBody != nil) && len(r.tries) < r.t.opts.Attempts && slices.ContainsFunc(r.s.view.Instances(), r.untried)
 }
 
-// another picks an instance that was not tried, or nil.
+// another picks an instance that takes requests and was not tried; nil: there is none.
 func (r *request) another() *try {
-	other := r.other()
-	if other == nil {
+	i, err := r.s.view.PickWhere(r.untried)
+	if err != nil {
 		return nil
 	}
-	const draws = 8
-	for range draws {
-		i, err := r.s.view.Pick()
-		if err != nil {
-			return nil
-		}
-		t := &try{r: r, instance: i, picked: true}
-		if !r.tried(i) {
-			return t
-		}
-		t.end(context.Canceled)
-	}
-	return &try{r: r, instance: other} // of little weight beside those that were tried
+	return &try{r: r, instance: i}
 }
 
-// other is an instance that takes requests and was not tried, or nil.
-func (r *request) other() *discovery.Instance {
-	for _, i := range r.s.view.Instances() {
-		if i.TakesRequests() && !r.tried(i) {
-			return i
-		}
-	}
-	return nil
-}
-
-func (r *request) tried(i *discovery.Instance) bool {
-	return slices.ContainsFunc(r.tries, func(t *try) bool { return t.instance.ID == i.ID && t.instance.Addr == i.Addr })
+// untried reports whether the request may be tried at an instance once more.
+func (r *request) untried(i *discovery.Instance) bool {
+	return i.TakesRequests() && !slices.ContainsFunc(r.tries, func(t *try) bool { return t.instance.ID == i.ID && t.instance.Addr == i.Addr })
 }

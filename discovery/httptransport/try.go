@@ -26,7 +26,6 @@ var errNoAddr = errors.New("it is registered without an address")
 type try struct {
 	r        *request
 	instance *discovery.Instance
-	picked   bool // by the view, which perhaps counts it as pending
 	began    time.Time
 	release  context.CancelCauseFunc // of the context, if it is one of its own
 
@@ -54,7 +53,7 @@ func (t *try) exchange() {
 	r := t.r
 	var asked, got atomic.Bool // net/http has turned to the instance, and has a connection
 	ctx, patience := r.Context(), (*patience)(nil)
-	if limit := t.patience(); limit > 0 && r.movable() {
+	if limit := t.patience(); limit > 0 && r.retryable() {
 		ctx, t.release = context.WithCancelCause(ctx)
 		patience = newPatience(limit, func() { t.release(fmt.Errorf("%w for %v", errSilent, limit)) })
 	}
@@ -142,9 +141,7 @@ func (t *try) end(err error) {
 	case err != nil && !t.guilty():
 		err = context.Canceled
 	}
-	if t.picked || t.r.t.opts.View.Policy != discovery.LeastPending {
-		t.r.s.view.Report(t.instance, err)
-	}
+	t.r.s.view.Report(t.instance, err)
 	if t.release != nil {
 		t.release(nil)
 	}

@@ -9,7 +9,7 @@ var balanceMutants = []mutant{
 		"		pause = v.opts.KeepExpired // it is most likely dead\n", "",
 	}, "discovery", "TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain"},
 	{"when all have failed, an expired one is as good as one that is registered", "discovery/pick.go", []string{
-		"			if last.Status == Expired && i.Status != Expired {", "			if last == nil {",
+		"best.Status == Expired && i.Status != Expired)", "false)",
 	}, "discovery", "TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain"},
 	{"a new registration does not end a pause", "discovery/lists.go", []string{
 		"	if i.registeredAnew(old) {", "	if false {",
@@ -40,10 +40,10 @@ var balanceMutants = []mutant{
 		"	was := s.state.Swap(well)\n", "	was := s.state.Load()\n",
 	}, "discovery/grpcresolver", "TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn"},
 	{"a deadline alone has a server avoided", "discovery/grpcresolver/hung.go", []string{
-		"	misses = 3\n", "	misses = 1\n",
+		"	maxTimeouts = 3\n", "	maxTimeouts = 1\n",
 	}, "discovery/grpcresolver", "TestADeadlineThatIsTooShortIsNotHeldAgainstAServer"},
 	{"deadlines never have a server avoided that answers health checks", "discovery/grpcresolver/hung.go", []string{
-		"s.missed.Add(1) >= misses", "s.missed.Add(1) < 0",
+		"s.timeouts.Add(1) >= maxTimeouts", "s.timeouts.Add(1) < 0",
 	}, "discovery/grpcresolver", "TestAServerThatAnswersNothingButHealthChecksIsAvoided"},
 	{"a process is taken for the one that hung at its address", "discovery/grpcresolver/balancer.go", []string{
 		" && now.anotherProcess(was): //", " && now.anotherProcess(was) && false: //",
@@ -76,7 +76,7 @@ var balanceMutants = []mutant{
 		"	w.clear(attributes.New(viewKey{}, v).WithValue(closedKey{}, err))\n", "	_ = err\n",
 	}, "discovery/grpcresolver", "TestWhenTheClientIsClosedRPCsSaySoAtOnce"},
 	{"that nobody is registered is not said while dead ones are kept", "discovery/grpcresolver/balancer.go", []string{
-		"		s.Picker = nobody{s.Picker, p.view}\n", "",
+		"		s.Picker = expiredPicker{s.Picker, p.view}\n", "",
 	}, "discovery/grpcresolver", "TestWhenThoseThatExpiredAreDeadRPCsSayThatNobodyIsRegistered"},
 
 	{"a hung instance keeps a request for all of its time", "discovery/httptransport/try.go", []string{
