@@ -31,8 +31,11 @@ import (
 // that it names, says its address and waits: something to kill.
 const serverEnv = "ETCDKIT_TEST_SERVER"
 
-// ttlEnv is the TTL of its registration.
-const ttlEnv = "ETCDKIT_TEST_TTL"
+// addrEnv and ttlEnv are its address, and the TTL of its registration.
+const (
+	addrEnv = "ETCDKIT_TEST_ADDR"
+	ttlEnv  = "ETCDKIT_TEST_TTL"
+)
 
 func runServer() int {
 	if err := serveAlone(strings.Split(os.Getenv(serverEnv), ",")); err != nil {
@@ -48,7 +51,7 @@ func serveAlone(endpoints []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", os.Getenv(addrEnv))
 	if err != nil {
 		return err
 	}
@@ -88,7 +91,8 @@ func spawn(t *testing.T, c *cluster.Cluster, ttl time.Duration) *process {
 		t.Fatal(err)
 	}
 	p := &process{Cmd: exec.Command(exe)}
-	p.Env = append(os.Environ(), serverEnv+"="+strings.Join(c.Endpoints(), ","), ttlEnv+"="+ttl.String())
+	p.Env = append(os.Environ(), serverEnv+"="+strings.Join(c.Endpoints(), ","), ttlEnv+"="+ttl.String(),
+		addrEnv+"="+etcdtest.Addr(t)) // nothing else listens there when it has been killed
 	out, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -27,9 +28,9 @@ import (
 const instanceEnv = "ETCDKIT_TEST_INSTANCE"
 
 type orders struct {
-	Endpoints  []string
-	Prefix, ID string
-	TTL        time.Duration
+	Endpoints        []string
+	Prefix, ID, Addr string
+	TTL              time.Duration
 }
 
 func runInstance() int {
@@ -48,7 +49,7 @@ func runInstance() int {
 // serve registers and serves until it is told to drain, and then to leave, or until the test ends. It
 // says on its stdout what it was posted, before it answers.
 func (o *orders) serve() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", o.Addr)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,8 @@ func (s *site) start(t *testing.T, id string, ttl time.Duration) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := json.Marshal(orders{s.cli.Endpoints(), s.prefix, id, ttl})
+	addr := etcdtest.Addr(t) // nothing else listens there when it has been killed
+	o, err := json.Marshal(orders{s.cli.Endpoints(), s.prefix, id, addr, ttl})
 	if err != nil {
 		t.Fatal(err)
 	}
