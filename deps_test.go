@@ -52,9 +52,10 @@ var arrows = map[string][]string{
 	"cmd/etcdkit/internal/tour":    {"lock", "internal/procgroup", "cmd/etcdkit/internal/place"},
 	"cmd/etcdkit/internal/compare": {"lease", "lock", "internal/plot", "cmd/etcdkit/internal/out"},
 
-	"discovery/grpcresolver":  {"discovery", "registry", "internal/quote", "internal/cause"},
-	"discovery/httptransport": {"discovery", "internal/quote", "internal/cause"},
-	"metrics":                 {"lease", "lock", "election", "mirror", "registry", "discovery", "discovery/httptransport"},
+	"discovery/internal/explain": {"discovery", "internal/quote", "internal/cause"},
+	"discovery/grpcresolver":     {"discovery", "discovery/internal/explain", "registry", "internal/quote", "internal/cause"},
+	"discovery/httptransport":    {"discovery", "discovery/internal/explain", "internal/quote", "internal/cause"},
+	"metrics":                    {"lease", "lock", "election", "mirror", "registry", "discovery", "discovery/httptransport"},
 
 	"internal/means":     {},                                                    // for tests
 	"internal/queuetest": {},                                                    // for tests

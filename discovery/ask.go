@@ -2,13 +2,13 @@ package discovery
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // listTimeout bounds List where ctx does not.
@@ -20,7 +20,7 @@ const listTimeout = 15 * time.Second
 func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]*Instance, error) {
 	v, err := newView(service, opts)
 	if err != nil {
-		return nil, fmt.Errorf("discovery: list %q: %w", service, err)
+		return nil, cause.Errorf("discovery: list %q: %w", service, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
@@ -28,7 +28,7 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	defer done()
 	resp, err := cli.Get(ctx, v.keys, clientv3.WithPrefix())
 	if err != nil {
-		return nil, fmt.Errorf("discovery: list %q: %w", service, ask.Of(cli).Explain(err))
+		return nil, cause.Errorf("discovery: list %q: %w", service, ask.Of(cli).Explain(err))
 	}
 	l := newList(len(resp.Kvs), nil)
 	for _, kv := range resp.Kvs {
@@ -70,7 +70,7 @@ func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Opti
 				yield(nil, v.Err())
 				return
 			case <-ctx.Done():
-				yield(nil, fmt.Errorf("discovery: watch %q: %w", service, ctx.Err()))
+				yield(nil, cause.Errorf("discovery: watch %q: %w", service, ctx.Err()))
 				return
 			}
 		}

@@ -117,7 +117,7 @@ func (v *View) keep() {
 		kept++
 	}
 	if kept > 0 {
-		v.note(slog.LevelWarn, "most instances vanished at once, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
+		v.book.Add(slog.LevelWarn, "most instances vanished at once, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
 	}
 }
 

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"context"
 	"log/slog"
 	"maps"
 	"slices"
@@ -123,32 +122,16 @@ func (v *View) carryLoad(i, old *Instance) {
 func (v *View) endPause(i *Instance) {
 	if i.load.succeeded() {
 		v.allAvoided.Store(false)
-		v.note(slog.LevelInfo, "the instance is registered anew, and used again", v.about(i)...)
+		v.book.Add(slog.LevelInfo, "the instance is registered anew, and used again", v.about(i)...)
 	}
 }
 
 // change makes a list under v.mu, and writes the log without it: a handler may ask the view.
 func (v *View) change(f func()) {
+	defer v.book.Flush()
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	f()
-	notes := v.notes
-	v.notes = nil
-	v.mu.Unlock()
-	for _, n := range notes {
-		v.log.Log(context.Background(), n.level, n.text, n.attrs...)
-	}
-}
-
-// note is a line for the log.
-type note struct {
-	level slog.Level
-	text  string
-	attrs []any
-}
-
-// note keeps a line until change writes it. v.mu is held.
-func (v *View) note(level slog.Level, text string, attrs ...any) {
-	v.notes = append(v.notes, note{level, text, attrs})
 }
 
 // publish makes a list the view's, and adds what is kept. v.mu is held.
@@ -234,10 +217,10 @@ func (v *View) logBadValues(was, now *list) {
 			continue
 		}
 		if bad++; bad <= few {
-			v.note(slog.LevelWarn, "not an instance", "key", quote.Word(key), "error", err)
+			v.book.Add(slog.LevelWarn, "not an instance", "key", quote.Word(key), "error", err)
 		}
 	}
 	if bad > few {
-		v.note(slog.LevelWarn, "more values are not instances", "service", v.service, "values", bad-few)
+		v.book.Add(slog.LevelWarn, "more values are not instances", "service", v.service, "values", bad-few)
 	}
 }

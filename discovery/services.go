@@ -2,13 +2,13 @@ package discovery
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -28,10 +28,10 @@ const servicesPage = 10_000
 func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Service, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("discovery: list services: %w", err)
+		return nil, cause.Errorf("discovery: list services: %w", err)
 	}
 	if _, err := registry.ServicePrefix(o.Prefix, "any"); err != nil { // it checks the prefix
-		return nil, fmt.Errorf("discovery: list services: %w", err)
+		return nil, cause.Errorf("discovery: list services: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
@@ -42,7 +42,7 @@ func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Servi
 	for from, revision := o.Prefix, int64(0); ; {
 		resp, err := cli.Get(ctx, from, append(read, clientv3.WithRev(revision))...)
 		if err != nil {
-			return nil, fmt.Errorf("discovery: list services below %q: %w", o.Prefix, ask.Of(cli).Explain(err))
+			return nil, cause.Errorf("discovery: list services below %q: %w", o.Prefix, ask.Of(cli).Explain(err))
 		}
 		for _, kv := range resp.Kvs {
 			all = counted(all, strings.TrimPrefix(string(kv.Key), o.Prefix))

@@ -3,7 +3,6 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -12,6 +11,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/logbook"
 	"github.com/etcdkit/etcdkit/mirror"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -29,6 +30,7 @@ type View struct {
 	keys    string // prefix of the service's keys
 	opts    Options
 	log     *slog.Logger
+	book    *logbook.Book // of what is logged under mu
 
 	now          atomic.Pointer[list]
 	table        atomic.Pointer[maglev] // of PickFor, once it was called
@@ -44,7 +46,6 @@ type View struct {
 	mu      sync.Mutex // of making lists
 	gone    map[string]departure
 	lists   uint64      // made so far
-	notes   []note      // for the log
 	release *time.Timer // of those that are kept
 
 	life   context.Context // ends with Close
@@ -68,7 +69,7 @@ type View struct {
 func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Options) (*View, error) {
 	v, err := newView(service, opts)
 	if err != nil {
-		return nil, fmt.Errorf("discovery: open %q: %w", service, err)
+		return nil, cause.Errorf("discovery: open %q: %w", service, err)
 	}
 	last := v.readSaved()
 	first, cancel := ctx, context.CancelFunc(func() {})
@@ -87,7 +88,7 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	case last != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		v.beginSaved(last, err)
 	default:
-		return nil, fmt.Errorf("discovery: open %q: %w", service, err)
+		return nil, cause.Errorf("discovery: open %q: %w", service, err)
 	}
 	if v.opts.Dir != "" {
 		v.saving.Go(v.keepSaved) // ends with Close
@@ -112,6 +113,7 @@ func newView(service string, opts *Options) (*View, error) {
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
+	v.book = logbook.New(v.log)
 	v.life, v.stop = context.WithCancel(context.Background())
 	v.release = time.AfterFunc(time.Hour, v.releaseKept)
 	v.release.Stop()
@@ -180,9 +182,9 @@ func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
 		}
 		switch {
 		case v.life.Err() != nil:
-			return nil, fmt.Errorf("discovery: view of %q: %w", v.service, mirror.ErrClosed)
+			return nil, cause.Errorf("discovery: view of %q: %w", v.service, mirror.ErrClosed)
 		case errors.Is(err, mirror.ErrClosed):
-			return nil, fmt.Errorf("discovery: view of %q: %w", v.service, err)
+			return nil, cause.Errorf("discovery: view of %q: %w", v.service, err)
 		}
 		v.saved.Store(v.saved.Load().because(err))
 		select {

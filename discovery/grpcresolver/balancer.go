@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/etcdkit/etcdkit/discovery"
-	"github.com/etcdkit/etcdkit/internal/quote"
+	"github.com/etcdkit/etcdkit/discovery/internal/explain"
 )
 
 // Name is that of the balancer, for service configs.
@@ -237,7 +237,7 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	}
 	r, err := p.use(i, p.ready[i.Addr], info)
 	if err != nil {
-		p.view.Report(i, errUnused)
+		p.view.Report(i, explain.ErrUnused)
 	}
 	return r, err
 }
@@ -274,7 +274,7 @@ func (p *picker) isUsable(i *discovery.Instance) bool {
 	return why == nil
 }
 
-// whyUnusable returns why no RPC can be sent to an instance, errUnused if that says nothing about it,
+// whyUnusable returns why no RPC can be sent to an instance, explain.ErrUnused if that says nothing about it,
 // or nil.
 func (p *picker) whyUnusable(i *discovery.Instance) error {
 	c, ready := p.ready[i.Addr]
@@ -282,22 +282,22 @@ func (p *picker) whyUnusable(i *discovery.Instance) error {
 		if err := p.down[i.Addr]; err != nil {
 			return err
 		}
-		return errUnused
+		return explain.ErrUnused
 	}
 	switch c.state.Load() {
 	case suspected:
-		return errUnused
+		return explain.ErrUnused
 	case silent:
 		if now := registrationIn(i); now != (registration{}) && c.of != (registration{}) && now.anotherProcess(c.of) {
-			return errUnused // the View knows of another process, and gRPC will hear of it soon
+			return explain.ErrUnused // the View knows of another process, and gRPC will hear of it soon
 		}
 		return errSilent
 	}
 	return nil
 }
 
-// expiredPicker has RPCs say that no instance is registered any more, where those that cannot be
-// connected to are listed only because they are kept.
+// expiredPicker has RPCs say that no instance is registered any more, where all that are listed have
+// expired and cannot be connected to.
 type expiredPicker struct {
 	balancer.Picker
 	view *discovery.View
@@ -308,15 +308,8 @@ func (n expiredPicker) Pick(info balancer.PickInfo) (balancer.PickResult, error)
 	if err == nil || errors.Is(err, balancer.ErrNoSubConnAvailable) {
 		return r, err
 	}
-	all := n.view.Instances()
-	for _, i := range all {
-		if i.Status != discovery.Expired {
-			return r, err
-		}
-	}
-	if len(all) > 0 {
-		err = fmt.Errorf("grpcresolver: nobody is registered as %s any more; %d that expired at once are kept for a while, and do not answer: %v",
-			quote.Text(n.view.Service()), len(all), err)
+	if text, ok := explain.AllExpired(n.view); ok {
+		err = fmt.Errorf("grpcresolver: %s: %v", text, err)
 	}
 	return r, err
 }

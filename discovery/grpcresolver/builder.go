@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -81,7 +82,7 @@ func (b *Builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolv
 func (b *Builder) service(u url.URL) (string, error) {
 	service := resolver.Target{URL: u}.Endpoint()
 	invalid := func(err error) (string, error) {
-		return "", fmt.Errorf("grpcresolver: target %s: %w", quote.Text(u.String()), err)
+		return "", cause.Errorf("grpcresolver: target %s: %w", quote.Text(u.String()), err)
 	}
 	switch {
 	case u.Host != "" || u.User != nil:

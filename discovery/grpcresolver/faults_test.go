@@ -320,15 +320,15 @@ func TestAnEmptyListIsSaidToBeStaleWhenItIs(t *testing.T) {
 			}
 		}
 	}
-	says("as etcd has it")
+	says("as etcd confirms")
 	if _, err := c.Pause(bounded(t), c.Names()[0]); err != nil {
 		t.Fatal(err)
 	}
-	says("since then etcd is not reached: mirror: not confirmed")
+	says("etcd has not been reached since then: not confirmed")
 	if _, err := c.Resume(bounded(t), c.Names()[0]); err != nil {
 		t.Fatal(err)
 	}
-	says("as etcd has it")
+	says("as etcd confirms")
 }
 
 // A permission that is missing, and given later, is not a reason to give up.

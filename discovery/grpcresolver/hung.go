@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/internal/explain"
 )
 
 // server is what the balancer of one connection knows about an address.
@@ -52,8 +53,6 @@ const (
 var (
 	errDown   = errors.New("grpcresolver: no connection")
 	errSilent = fmt.Errorf("grpcresolver: the server answers nothing, no health check within %v either", patience)
-	// errUnused says nothing about an instance.
-	errUnused = fmt.Errorf("grpcresolver: not used: %w", context.Canceled)
 )
 
 // answered records an answer of the server, whatever it says.
@@ -76,23 +75,23 @@ func (s *server) answered() {
 func (b *serviceBalancer) outcome(i *discovery.Instance, s *server, sc balancer.SubConn, answers int64, d balancer.DoneInfo) error {
 	switch code := status.Code(d.Err); {
 	case s.life.Err() != nil:
-		return errUnused // it has left, or another process has its address
+		return explain.ErrUnused // it has left, or another process has its address
 	case code == codes.Unavailable:
 		return d.Err
 	case code == codes.DeadlineExceeded:
 		if s.answers.Load() != answers {
-			return errUnused
+			return explain.ErrUnused
 		}
 		b.startProbe(i, s, sc)
 		if !d.BytesReceived && s.timeouts.Add(1) >= maxTimeouts {
 			return d.Err
 		}
-		return errUnused
+		return explain.ErrUnused
 	case d.BytesReceived:
 		s.answered()
 		return nil
 	}
-	return errUnused // cancelled, or never sent
+	return explain.ErrUnused // cancelled, or never sent
 }
 
 // startProbe asks a server whether it answers at all, over the connection that RPCs use.

@@ -543,7 +543,7 @@ func TestWhenThoseThatExpiredAreDeadRPCsSayThatNobodyIsRegistered(t *testing.T) 
 	}
 	for ctx := bounded(t); ; {
 		_, err := call(ctx, conn)
-		if status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), `nobody is registered as "web" any more`) {
+		if status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), `no instance of "web" is registered any more`) {
 			t.Log(err)
 			return
 		}

@@ -79,7 +79,7 @@ func TestWithNobodyRegisteredRPCsFailAndSaySo(t *testing.T) {
 					if err == nil && when == "everybody has left" {
 						continue
 					}
-					if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), `nobody is registered as "web", as etcd has it`) {
+					if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), `no instance of "web" is registered, as etcd confirms`) {
 						t.Errorf("%s: got %v, want Unavailable that says so, and that it is fresh", when, err)
 					}
 					break
@@ -375,7 +375,7 @@ func TestWithOnlyServingWhoTakesNoRequestsIsLeftOutAlsoWhenThereAreNoOthers(t *t
 		t.Fatal(err)
 	}
 	cc.until(t, "that the rest takes no requests", func() bool {
-		return len(cc.errs) == 1 && strings.Contains(cc.errs[0].Error(), `none of the 1 registered as "web" takes requests`)
+		return len(cc.errs) == 1 && strings.Contains(cc.errs[0].Error(), `none of the instances of "web" (1) takes requests`)
 	})
 }
 

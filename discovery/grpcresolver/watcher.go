@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/codes"
@@ -15,6 +14,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/internal/explain"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -71,7 +72,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.follow(ctx, p.view)
 			return
 		case p.err != nil:
-			w.fail(p.err.Error())
+			w.fail(cause.Text(p.err))
 		}
 		select {
 		case <-p.changed:
@@ -105,11 +106,10 @@ func (w *watcher) follow(ctx context.Context, v *discovery.View) {
 
 // tell passes a list on, if it is another one to gRPC.
 func (w *watcher) tell(v *discovery.View) {
-	all := v.Instances()
-	list := w.order(w.forGRPC(all))
+	list := w.order(w.forGRPC(v.Instances()))
 	switch {
 	case len(list) == 0:
-		w.reportEmpty(v, len(all))
+		w.reportEmpty(v)
 	case !slices.Equal(list, w.list):
 		w.update(v, list)
 	}
@@ -147,7 +147,7 @@ func (w *watcher) replace(was map[string]replaced, i listed) generation {
 // "no children to pick from" if there is none; so there is one, without an address.
 func (w *watcher) clear(a *attributes.Attributes) {
 	w.list, w.failure, w.replaced = nil, "", nil
-	none := listed{Endpoint: Endpoint{Service: w.source.service, ID: "nobody"}}.endpoint(0)
+	none := listed{Endpoint: Endpoint{Service: w.source.service, ID: "none"}}.endpoint(0)
 	none.Addresses = nil
 	_ = w.cc.UpdateState(resolver.State{Endpoints: []resolver.Endpoint{none}, ServiceConfig: w.config, Attributes: a})
 }
@@ -155,33 +155,22 @@ func (w *watcher) clear(a *attributes.Attributes) {
 // end tells gRPC that the etcd client was closed. The list would never change again, so the
 // connections end, when their RPCs have. v may be nil.
 func (w *watcher) end(v *discovery.View) {
-	const text = "the etcd client was closed, and with it the list of %s: keep the client open for as long as its connections are used"
-	err := status.Error(codes.Unavailable, "grpcresolver: "+fmt.Sprintf(text, quote.Text(w.source.service)))
+	text := explain.ClientClosed("a connection to " + quote.Text(w.source.service))
+	err := status.Error(codes.Unavailable, "grpcresolver: "+text)
 	w.clear(attributes.New(viewKey{}, v).WithValue(closedKey{}, err))
-	w.fail(fmt.Sprintf(text, quote.Text(w.source.service)))
+	w.fail(text)
 }
 
-// reportEmpty tells gRPC of an empty list.
-func (w *watcher) reportEmpty(v *discovery.View, unusable int) {
+// reportEmpty tells gRPC of a list without an instance for it.
+func (w *watcher) reportEmpty(v *discovery.View) {
 	if w.list != nil { // the connections have to end, and gRPC's balancers have to say why there is none
 		w.clear(attributes.New(viewKey{}, v))
 	}
-	s := v.State()
-	text := "nobody is registered as " + quote.Text(w.source.service)
-	switch {
-	case unusable > 0 && w.builder.opts.View.OnlyServing:
-		text = fmt.Sprintf("none of the %d registered as %s takes requests and has an address", unusable, quote.Text(w.source.service))
-	case unusable > 0:
-		text = fmt.Sprintf("none of the %d registered as %s has an address", unusable, quote.Text(w.source.service))
-	case len(s.Bad) > 0:
-		text += fmt.Sprintf(" (values that are no instances: %d)", len(s.Bad))
+	required := "has an address"
+	if w.builder.opts.View.OnlyServing {
+		required = "takes requests and has an address"
 	}
-	if s.Fresh {
-		text += ", as etcd has it"
-	} else {
-		text += fmt.Sprintf(", as of %s; since then etcd is not reached: %v", s.Confirmed.Format(time.DateTime), s.Cause)
-	}
-	w.fail(text)
+	w.fail(explain.Empty(v, required))
 }
 
 // fail has RPCs end with codes.Unavailable and the text, where there is no list. It takes a text

@@ -332,7 +332,7 @@ func TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered(t *testing
 	eventually(t, "both are kept", func() bool { return v.State().Kept == 2 })
 	_, _, err := s.get()
 	t.Log(err)
-	if !errors.Is(err, discovery.ErrNone) || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), `nobody is registered as "web" any more`) {
+	if !errors.Is(err, discovery.ErrNone) || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), `no instance of "web" is registered any more`) {
 		t.Errorf("got %v, want that nobody is registered any more", err)
 	}
 }
@@ -340,7 +340,7 @@ func TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered(t *testing
 func TestAnEmptyListIsSaidToBeFresh(t *testing.T) {
 	s := newSite(t, nil)
 	_, _, err := s.get()
-	if !errors.Is(err, discovery.ErrNone) || !strings.Contains(err.Error(), `nobody is registered as "web", as etcd has it`) {
+	if !errors.Is(err, discovery.ErrNone) || !strings.Contains(err.Error(), `no instance of "web" is registered, as etcd confirms`) {
 		t.Errorf("got %v, want ErrNone, and that it is fresh", err)
 	}
 }

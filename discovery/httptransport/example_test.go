@@ -58,5 +58,5 @@ func Example() {
 	}
 	// Output:
 	// 200 OK /index of web <nil>
-	// Get "http://wep/index": httptransport: nobody is registered as "wep", as etcd has it
+	// Get "http://wep/index": httptransport: no instance of "wep" is registered, as etcd confirms
 }

@@ -4,64 +4,47 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/internal/explain"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// failure is why a request was not answered: one text, and all causes within reach of errors.Is.
+// failure is why a request was not answered. Timeout is what url.Error asks of the error that it wraps.
 type failure struct {
-	text    string
-	is      []error
+	error
 	timeout bool
 }
 
-func (f *failure) Error() string   { return f.text }
-func (f *failure) Unwrap() []error { return f.is }
-
-// Timeout is what url.Error asks of the error that it wraps.
+func (f *failure) Unwrap() error { return f.error }
 func (f *failure) Timeout() bool { return f.timeout }
 
 // failure names the tries, and why there was no other one.
 func (r *request) failure(why error) error {
-	f := new(failure)
 	var tries []string
+	var causes []error
 	last := r.tries[len(r.tries)-1]
 	for _, t := range r.tries {
 		tries = append(tries, t.String())
-		if t.err != nil {
-			f.is = append(f.is, t.err)
-		}
+		causes = append(causes, t.err)
 	}
-	f.text = fmt.Sprintf("httptransport: service %s, %s", quote.Text(r.s.name), strings.Join(tries, "; "))
-	if r.nobodyLeft() {
-		f.text = fmt.Sprintf("httptransport: nobody is registered as %s any more; of those that expired at once and are kept for a while: %s", quote.Text(r.s.name), strings.Join(tries, "; "))
-		f.is = append(f.is, discovery.ErrNone)
+	what := "service " + quote.Text(r.s.name)
+	if text, ok := explain.AllExpired(r.s.view); ok {
+		what, causes = text, append(causes, discovery.ErrNone)
 	}
+	text := fmt.Sprintf("httptransport: %s: %s", what, strings.Join(tries, "; "))
 	if why != nil && !errors.Is(last.err, why) {
-		f.text += "; " + why.Error()
-		f.is = append(f.is, why)
+		text += "; " + why.Error()
+		causes = append(causes, why)
 	}
-	f.timeout = timeout(last.err) || timeout(why)
-	return f
+	return &failure{cause.New(text, causes...), timeout(last.err) || timeout(why)}
 }
 
-// nobody is the error of a request to a service without an instance.
-func (r *request) nobody(err error) error {
-	s, when := r.s.view.State(), "as etcd has it"
-	if !s.Fresh {
-		when = fmt.Sprintf("as of %s; since then etcd is not reached: %v", s.Confirmed.Format(time.DateTime), s.Cause)
-	}
-	return &failure{text: fmt.Sprintf("httptransport: nobody is registered as %s, %s", quote.Text(r.s.name), when), is: []error{err}}
-}
-
-// nobodyLeft reports whether all that is listed is listed only because it is kept.
-func (r *request) nobodyLeft() bool {
-	all := r.s.view.Instances()
-	return len(all) > 0 && !slices.ContainsFunc(all, func(i *discovery.Instance) bool { return i.Status != discovery.Expired })
+// noInstance is the error of a request to a service without an instance that takes requests.
+func (r *request) noInstance(err error) error {
+	return cause.New("httptransport: "+explain.Empty(r.s.view, "takes requests"), err)
 }
 
 // maxCause is how much of an error's text is kept: an instance can have a part in it.

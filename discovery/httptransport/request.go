@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/internal/explain"
 )
 
 // request is one on its way, perhaps by several instances. The caller's is never changed.
@@ -40,7 +41,7 @@ func (r *request) run() (*http.Response, error) {
 	}
 	i, err := r.s.view.Pick()
 	if err != nil {
-		return nil, r.nobody(err)
+		return nil, r.noInstance(err)
 	}
 	for t := (&try{r: r, instance: i}); ; {
 		r.tries = append(r.tries, t)
@@ -92,7 +93,7 @@ func (r *request) next(failed *try) (next *try, why error) {
 	if !r.body.again(failed) {
 		from, err := r.GetBody()
 		if err != nil {
-			next.end(context.Canceled)
+			next.end(explain.ErrUnused)
 			return nil, fmt.Errorf("its body cannot be had again: %w", err)
 		}
 		r.body.drop()

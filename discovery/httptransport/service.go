@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -76,7 +77,7 @@ func (s *service) run() {
 		case s.t.cli.Ctx().Err() != nil:
 			s.err = s.t.clientClosed()
 		default:
-			s.err = fmt.Errorf("httptransport: %w", s.err)
+			s.err = cause.Errorf("httptransport: %w", s.err)
 		}
 		s.t.mu.Lock()
 		delete(s.t.services, s.name) // the next request opens it anew

@@ -16,6 +16,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/internal/explain"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -122,11 +124,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // serviceOf is the service that a URL names.
 func serviceOf(u *url.URL) (string, error) {
 	bad := func(why string) (string, error) {
-		return "", fmt.Errorf("httptransport: URL %s: %w: %s", quote.Text(u.Redacted()), ErrInvalid, why)
+		return "", cause.Errorf("httptransport: URL %s: %w: %s", quote.Text(u.Redacted()), ErrInvalid, why)
 	}
 	switch {
 	case u == nil:
-		return "", fmt.Errorf("httptransport: request: %w: it has no URL", ErrInvalid)
+		return "", cause.Errorf("httptransport: request: %w: it has no URL", ErrInvalid)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return bad("want http:// or https://")
 	case u.Host == "":
@@ -172,7 +174,7 @@ func (t *Transport) CloseIdleConnections() {
 
 // clientClosed is the error of a Transport whose etcd client was closed.
 func (t *Transport) clientClosed() error {
-	return fmt.Errorf("%w: the etcd client was closed: keep it open for as long as the Transport is used", ErrClosed)
+	return fmt.Errorf("%w: %s", ErrClosed, explain.ClientClosed("the Transport"))
 }
 
 // Close ends the services' lists and closes idle connections. Requests under way go on, others get

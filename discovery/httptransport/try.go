@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
+	"github.com/etcdkit/etcdkit/discovery/internal/explain"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -139,7 +140,7 @@ func (t *try) end(err error) {
 	case err == nil && t.resp != nil && unavailable(t.resp):
 		err = &discovery.Refused{Err: errors.New("it answered " + answered(t.resp)), After: retryAfter(t.resp.Header)}
 	case err != nil && !t.guilty():
-		err = context.Canceled
+		err = explain.ErrUnused
 	}
 	t.r.s.view.Report(t.instance, err)
 	if t.release != nil {

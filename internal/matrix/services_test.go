@@ -445,7 +445,7 @@ func openResolver(ctx context.Context, p *place) (*handle, error) {
 		}
 		defer conn.Close()
 		_, err = healthpb.NewHealthClient(conn).Check(ctx, nil)
-		if err != nil && strings.Contains(err.Error(), "nobody is registered") {
+		if err != nil && strings.Contains(err.Error(), "no instance of ") {
 			return nil // as is right
 		}
 		return err

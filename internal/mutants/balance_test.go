@@ -98,7 +98,7 @@ var balanceMutants = []mutant{
 		"		case s.t.cli.Ctx().Err() != nil:\n", "		case s.t.life.Err() != nil:\n",
 	}, "discovery/httptransport", "TestARequestThatWaitsForItsListEndsWithTheEtcdClient"},
 	{"that nobody is registered is not said of those that are kept", "discovery/httptransport/failure.go", []string{
-		"	if r.nobodyLeft() {", "	if false {",
+		"	if text, ok := explain.AllExpired(r.s.view); ok {", "	if text, ok := explain.AllExpired(r.s.view); ok && false {",
 	}, "discovery/httptransport", "TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered"},
 	{"what an instance says is told as it is", "discovery/httptransport/try.go", []string{
 		"what = quote.Line(t.err.Error(), maxCause)", "what = t.err.Error()",
