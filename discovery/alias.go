@@ -2,17 +2,16 @@ package discovery
 
 import "math/bits"
 
-// alias chooses among instances in proportion to weights and in constant time, however many
-// there are: Vose's alias method, driven by a counter instead of dice. The counter's multiples
-// of the golden ratio spread evenly over the instances, so that shares hold over a short run of
-// picks, too.
+// alias chooses among instances in proportion to their weights, in constant time: Vose's alias
+// method, with a counter instead of random numbers. The counter's multiples of the golden ratio are
+// spread evenly over the instances, so the shares are right for a few picks, too.
 type alias struct {
 	of    []*Instance
 	dice  []dice // by place; nil: all weights are equal
 	seats []seat // by place, for LeastPending
 }
 
-// dice says how often the place's own instance is chosen, of 2³², and which place else.
+// dice says how often of 2³² the place's own instance is chosen, and which other place is chosen otherwise.
 type dice struct {
 	own   uint32
 	other int32
@@ -56,7 +55,7 @@ func newAlias(of []*Instance) alias {
 	return a
 }
 
-// at is the k-th choice, place its place. There must be something to choose.
+// at returns the k-th choice, and place its place. The table must not be empty.
 func (a *alias) at(k uint64) *Instance { return a.of[a.place(k)] }
 
 func (a *alias) place(k uint64) uint64 {

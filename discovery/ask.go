@@ -40,12 +40,12 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	return l.fresh, nil
 }
 
-// Watch yields the service's complete list, and again at each change: the newest to a slow
-// reader. It ends by break, or with one final error: ctx's, or that of Open.
+// Watch yields the service's complete list, and again after each change. A slow reader gets the
+// newest list, not each one. It ends by break, or with one final error: ctx's, or that of Open.
 //
-// The first list is etcd's, whatever Options.Dir says. Whether etcd still confirms the last one it
-// does not tell: while nothing comes, nothing has changed, or nobody knows. A caller that needs the
-// difference opens a View.
+// The first list comes from etcd, whatever Options.Dir says. Watch does not tell whether etcd still
+// confirms the last list: while it yields nothing, either nothing has changed or etcd cannot be
+// reached. A caller that needs the difference opens a View.
 func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Options) iter.Seq2[[]*Instance, error] {
 	return func(yield func([]*Instance, error) bool) {
 		unsaved := Options{}

@@ -9,35 +9,35 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// load is how a view's users fare with an instance. It stays through changes of the record.
+// load is what a view knows from the use of an instance. It outlives changes of the record.
 type load struct {
-	pending atomic.Int32             // picked by LeastPending, and not yet reported
-	now     atomic.Pointer[Instance] // what PickFor gives; nil: nothing
+	pending atomic.Int32             // requests under way: picked by LeastPending, not yet reported
+	now     atomic.Pointer[Instance] // what PickFor returns; nil: nothing
 	list    uint64                   // the last one that PickFor chooses from; guarded by View.mu
 
-	fails   atomic.Int32 // in a row, each after the pause of the one before; 0: it is well
+	fails   atomic.Int32 // failures in a row, each after the pause of the one before; 0: it does not fail
 	refused atomic.Int32 // Refused in a row
 	until   atomic.Int64 // end of its pause, on uptime; 0: it has none
-	trial   atomic.Int64 // when the next pick may try it after that, on uptime
+	trial   atomic.Int64 // when the next pick may try it after the pause, on uptime
 }
 
 const (
 	// Pauses of an instance that failed grow from the first to the second.
 	firstPause = time.Second
 	maxPause   = 30 * time.Second
-	// probation is how long after its pause an instance is only tried now and then. A success
-	// ends it. Without any report the instance counts as well after it.
+	// probation follows the pause: for this long one pick at a time tries the instance. A success
+	// ends it. Without any report the instance takes all its picks again afterwards.
 	probation = 30 * time.Second
-	// refusals in a row are a failure.
+	// So many refusals in a row are a failure.
 	refusals = 3
 )
 
-// began makes uptime a number.
+// began is when uptime was 0.
 var began = time.Now()
 
 func uptime() int64 { return int64(time.Since(began)) }
 
-// avoided reports whether the instance takes no pick at the moment. It asks for the time only if it must.
+// avoided reports whether the instance takes no pick at the moment. It reads the clock only if it must.
 func (l *load) avoided() bool {
 	until := l.until.Load()
 	if until == 0 {
@@ -70,21 +70,21 @@ func pauseAfter(n int32) time.Duration {
 }
 
 // failed begins a pause of at least the given length, unless the instance is in one. It returns
-// until when picks must look at the instance, and whether it was well before.
-func (l *load) failed(least time.Duration) (until int64, wasWell bool) {
+// until when picks must ask whether the instance is avoided, and whether this was its first failure.
+func (l *load) failed(least time.Duration) (until int64, first bool) {
 	now := uptime()
 	was := l.until.Load()
-	if now >= was && l.until.CompareAndSwap(was, now+int64(firstPause)) { // of requests that fail together the first counts
+	if now >= was && l.until.CompareAndSwap(was, now+int64(firstPause)) { // of requests that fail at the same time the first counts
 		n := l.fails.Add(1)
-		wasWell = n == 1
+		first = n == 1
 		end := now + int64(max(pauseAfter(n), least))
 		l.trial.Store(end)
 		l.until.Store(end)
 	}
-	return l.until.Load() + int64(probation), wasWell
+	return l.until.Load() + int64(probation), first
 }
 
-// succeeded ends what failures began. It reports whether there was anything to end.
+// succeeded ends the pause and forgets the failures. It reports whether there were any.
 func (l *load) succeeded() bool {
 	if l.refused.Load() != 0 {
 		l.refused.Store(0)
@@ -97,7 +97,7 @@ func (l *load) succeeded() bool {
 	return true
 }
 
-// anyAvoided reports whether a pick must ask whether an instance is avoided.
+// anyAvoided reports whether any instance may be avoided. If not, a pick need not ask each.
 func (v *View) anyAvoided() bool {
 	until := v.avoidedUntil.Load()
 	if until != 0 && uptime() >= until {
@@ -108,12 +108,12 @@ func (v *View) anyAvoided() bool {
 }
 
 // Refused is an error for Report: the instance answered that it cannot serve at the moment, as
-// HTTP's 503 does. One such answer can be about the request, so the third in a row has Pick avoid the
-// instance. One that says when to come back counts at once. When half of the instances are
-// avoided no other one is for this reason: the rest could not take the load of all.
+// HTTP's 503 says. One such answer can be about the request, so Pick avoids the instance after the
+// third in a row. One that says when to come back counts immediately. When half of the instances are
+// avoided, no other one is avoided for this reason: the rest could not take the load of all.
 type Refused struct {
-	Err   error         // what it said
-	After time.Duration // when it wants to be asked again, up to 30 s; 0: it did not say
+	Err   error         // what the instance answered
+	After time.Duration // for how long it asks to be avoided, up to 30 s; 0: it did not say
 }
 
 func (r *Refused) Error() string { return r.Err.Error() }
@@ -123,11 +123,13 @@ func (r *Refused) Unwrap() error { return r.Err }
 // instance, as long as there are others: for a second, and for twice as long with each further
 // failure in a row, up to 30 s. After that pause one Pick at a time tries it, until a success is
 // reported, or half a minute has passed without a failure. An instance that is Expired is avoided until
-// it is registered again. So report what says that the instance cannot serve, such as a
-// refused connection or a timeout, and not an answer that happens to be an error; for answers
-// such as HTTP's 503 there is Refused. context.Canceled is no failure: the caller changed its mind.
+// it is registered again.
 //
-// With LeastPending every Pick wants one Report. With the other policies it is optional.
+// So report errors which show that the instance cannot serve, such as a refused connection or a
+// timeout, and not an answer that happens to be an error. For answers such as HTTP's 503 use Refused.
+// context.Canceled is not a failure: the caller gave the request up.
+//
+// With LeastPending each Pick needs one Report. With the other policies it is optional.
 func (v *View) Report(i *Instance, err error) {
 	if i == nil || i.load == nil {
 		return
@@ -143,7 +145,8 @@ func (v *View) Report(i *Instance, err error) {
 	}
 }
 
-// Failed has Pick avoid an instance as Report does with an error, and ends no request: a probe found it.
+// Failed makes Pick avoid an instance as Report does with an error, but ends no request: it is for a
+// failure that a probe has found.
 func (v *View) Failed(i *Instance, err error) {
 	if i == nil || i.load == nil {
 		return
@@ -152,25 +155,25 @@ func (v *View) Failed(i *Instance, err error) {
 	v.failed(i, err)
 }
 
-// Recovered has Pick choose an instance again that Report has it avoid: it is known to be well, from
-// a probe or a new connection. It ends no request.
+// Recovered makes Pick choose an instance again that it avoids, because a probe or a new connection
+// has shown that it works. It ends no request.
 func (v *View) Recovered(i *Instance) {
 	if i == nil || i.load == nil || !i.load.succeeded() {
 		return
 	}
 	v.log.Info("the instance is used again", v.about(i)...)
 	if v.allAvoided.Swap(false) {
-		v.log.Info("the service has an instance again that does not fail", "service", v.service)
+		v.log.Info("an instance of the service works again", "service", v.service)
 	}
 }
 
-// Failing reports whether an instance failed, and nothing better has been reported of it since: it is
+// Failing reports whether an instance has failed, and no success has been reported since: it is
 // avoided, or is being tried again.
 func (v *View) Failing(i *Instance) bool {
 	return i != nil && i.load != nil && i.load.fails.Load() != 0
 }
 
-// failed has picks avoid an instance.
+// failed makes picks avoid an instance.
 func (v *View) failed(i *Instance, err error) {
 	var pause time.Duration
 	var refused *Refused
@@ -183,18 +186,18 @@ func (v *View) failed(i *Instance, err error) {
 	case i.Status == Expired:
 		pause = v.opts.KeepExpired // it is most likely dead
 	}
-	until, wasWell := i.load.failed(pause)
+	until, first := i.load.failed(pause)
 	for {
 		if last := v.avoidedUntil.Load(); last >= until || v.avoidedUntil.CompareAndSwap(last, until) {
 			break
 		}
 	}
-	if !wasWell {
+	if !first {
 		return
 	}
 	v.log.Warn("the instance is avoided", append(v.about(i), "because", quote.Head(err.Error(), maxCause))...)
 	if !v.othersLeft() && v.allAvoided.CompareAndSwap(false, true) {
-		v.log.Warn("no instance is left that does not fail: all of them are tried", "service", v.service, "instances", len(v.now.Load().choices.all.of))
+		v.log.Warn("all instances fail: all of them are tried", "service", v.service, "instances", len(v.now.Load().choices.all.of))
 	}
 }
 
@@ -206,7 +209,8 @@ func (v *View) about(i *Instance) []any {
 	return []any{"service", v.service, "instance", quote.Word(i.ID), "addr", quote.Word(i.Addr)}
 }
 
-// halfRemain reports whether half of the instances are left without this one. Of many it asks some.
+// halfRemain reports whether half of the instances are still chosen if this one is avoided. Of many
+// instances it asks some.
 func (v *View) halfRemain(i *Instance) bool {
 	const most = 64
 	of := v.now.Load().choices.all.of
@@ -221,7 +225,7 @@ func (v *View) halfRemain(i *Instance) bool {
 	return 2*avoided <= asked
 }
 
-// othersLeft reports whether an instance is left that is not avoided.
+// othersLeft reports whether an instance is not avoided.
 func (v *View) othersLeft() bool {
 	for _, i := range v.now.Load().choices.all.of {
 		if i.load.until.Load() == 0 {

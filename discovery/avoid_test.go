@@ -273,14 +273,14 @@ func TestTheLogHasALineForEachChangeAndNoneForEachFailure(t *testing.T) {
 	for range 5 {
 		v.Report(b, errDown)
 	}
-	if n := log.lines("no instance is left that does not fail"); n != 1 {
+	if n := log.lines("all instances fail"); n != 1 {
 		t.Errorf("all have failed: %d lines say so, want 1:\n%s", n, log.b.String())
 	}
 	for range 5 {
 		v.Report(a, nil)
 		v.Recovered(b)
 	}
-	if again, some := log.lines("the instance is used again"), log.lines("has an instance again"); again != 2 || some != 1 {
+	if again, some := log.lines("the instance is used again"), log.lines("an instance of the service works again"); again != 2 || some != 1 {
 		t.Errorf("both are well: %d and %d lines say so, want 2 and 1:\n%s", again, some, log.b.String())
 	}
 }

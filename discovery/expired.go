@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// atOnce is how long departures count together. Leases that cannot be renewed end within a
-	// third of their TTL, since that is how often they are renewed.
-	atOnce = 30 * time.Second
-	// fewest must vanish within that time; of smaller services all but none or one, and within
-	// fewAtOnce, a third of the default TTL and some. Two crashes within half a minute are an
-	// ordinary minute of a service of two or three.
-	fewest    = 3
-	fewAtOnce = 5 * time.Second
+	// window is how long departures count together. Leases that cannot be renewed end within a
+	// third of their TTL of each other, since that is how often they are renewed.
+	window = 30 * time.Second
+	// fewest instances must vanish within the window, or one fewer within shortWindow, which is a
+	// little more than a third of the default TTL: in a service of two or three, two crashes within
+	// half a minute are nothing special.
+	fewest      = 3
+	shortWindow = 5 * time.Second
 )
 
-// departure is an instance that vanished without a word.
+// departure is an instance that vanished and had not said draining.
 type departure struct {
 	instance *Instance // as it was last
 	at       time.Time
-	kept     *Instance // as it is listed; nil: it is not
+	kept     *Instance // as it is listed; nil: it is not listed
 }
 
 // vanished records an instance whose key is gone. v.mu is held.
@@ -33,15 +33,15 @@ func (v *View) vanished(i *Instance, c *mirror.Change) {
 	if v.opts.KeepExpired < 0 || c.Last == nil || c.Last.Lease == 0 {
 		return
 	}
-	last, err := v.instance(c.Key, c.Last.Value) // what changes conflated may not show
+	last, err := v.instance(c.Key, c.Last.Value) // several changes can have become one
 	if err != nil || last.PID == 0 || !last.Status.Serving() {
-		return // it cannot say that it leaves, or has said so, or took no requests anyway
+		return // it cannot say that it leaves, or has said so, or took no requests
 	}
 	v.gone[i.ID] = departure{instance: i, at: time.Now()}
 }
 
-// returned records an instance that is new, or back: then those that have picked it go on with it, and
-// what it failed at before is forgotten. v.mu is held.
+// returned records an instance that is new or registered again. If it has vanished shortly before, its
+// load is kept and its failures are forgotten. v.mu is held.
 func (v *View) returned(i *Instance) {
 	d, back := v.gone[i.ID]
 	if !back {
@@ -54,7 +54,7 @@ func (v *View) returned(i *Instance) {
 	}
 }
 
-// withKept adds to a list those that vanished and are kept. v.mu is held.
+// withKept adds to a list the instances that vanished and are kept. v.mu is held.
 func (v *View) withKept(fresh []*Instance) []*Instance {
 	if len(v.gone) == 0 {
 		return fresh
@@ -69,13 +69,13 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 	now, vanished, justNow := time.Now(), 0, 0
 	for id, d := range v.gone {
 		switch age := now.Sub(d.at); {
-		case at[d.instance.Addr]: // it is there, under another name
+		case at[d.instance.Addr]: // it is registered with another id
 			delete(v.gone, id)
-		case d.kept != nil && age >= v.opts.KeepExpired, d.kept == nil && age > atOnce:
+		case d.kept != nil && age >= v.opts.KeepExpired, d.kept == nil && age > window:
 			delete(v.gone, id)
-		case age <= atOnce:
+		case age <= window:
 			vanished++
-			if age <= fewAtOnce {
+			if age <= shortWindow {
 				justNow++
 			}
 		}
@@ -102,7 +102,7 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 	return all
 }
 
-// keep has all that have vanished just now listed again. v.mu is held.
+// keep lists all instances again that have vanished within the window. v.mu is held.
 func (v *View) keep() {
 	kept := 0
 	for id, d := range v.gone {
@@ -111,17 +111,17 @@ func (v *View) keep() {
 		}
 		i := newInstance(d.instance.Instance, d.instance.load)
 		i.Status = Expired
-		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, as most of %q vanished at once", d.at.Format(time.TimeOnly), v.service)
+		i.Reason = fmt.Sprintf("not registered since %s; kept, because most instances of %q vanished at the same time", d.at.Format(time.TimeOnly), v.service)
 		d.kept = i
 		v.gone[id] = d
 		kept++
 	}
 	if kept > 0 {
-		v.book.Add(slog.LevelWarn, "most instances vanished at once, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
+		v.book.Add(slog.LevelWarn, "most instances vanished at the same time, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
 	}
 }
 
-// releaseKept ends the time of those that were kept long enough.
+// releaseKept makes a list without the instances that were kept long enough.
 func (v *View) releaseKept() {
 	v.change(func() {
 		if v.life.Err() != nil {

@@ -7,24 +7,23 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// Expired is the status of an instance that is registered no longer, and kept. It stands in
-// lists only, never in etcd.
+// Expired is the status of an instance that is no longer registered, but kept in the list. Lists have
+// this status, etcd never has it.
 //
-// When more than half of a service's serving instances vanish without having said draining, three or
-// more of them within half a minute, or two within five seconds, it is less likely that they are dead
-// than that etcd had a bad minute, in which no lease could be renewed. So they stay, for
-// Options.KeepExpired and with this status, until they are registered again or another one is at
-// their address, and Pick continues to choose them: see Report for those that are dead. Only what
-// package registry has registered is kept: raw values and records of other libraries cannot say
-// draining.
+// When more than half of a service's serving instances vanish and have not said draining, three or
+// more of them within half a minute, or two within five seconds, it is more likely that etcd could not
+// renew leases for a while than that they are dead. So they stay listed for Options.KeepExpired, until
+// they are registered again or another instance has their address. Pick continues to choose them: see
+// Report for those that are dead. Only instances that package registry has registered are kept: raw
+// values and records of other libraries cannot say draining.
 const Expired registry.Status = "expired"
 
-// Instance is an instance as a View lists it: what is registered, and how this process fares
-// with it.
+// Instance is an instance as a View lists it: what is registered, and what this process has found out
+// about it.
 type Instance struct {
 	registry.Instance
 	// Created is the revision at which etcd created the instance's key. It changes when the
-	// instance is registered anew. It is 0 for an instance that is Expired or was read from
+	// instance is registered again. It is 0 for an instance that is Expired or was read from
 	// Options.Dir.
 	Created int64
 
@@ -36,7 +35,7 @@ func newInstance(i registry.Instance, l *load) *Instance {
 	return &Instance{Instance: i, load: l, weight: int64(max(1, i.Weight))}
 }
 
-// registeredAnew reports whether i and old are two registrations: perhaps of two processes.
+// registeredAnew reports whether i and old are two registrations, perhaps of two processes.
 func (i *Instance) registeredAnew(old *Instance) bool {
 	return i.Created != old.Created || i.PID != old.PID || i.Host != old.Host
 }

@@ -14,9 +14,9 @@ import (
 // list is immutable; a change replaces it and closes changed.
 type list struct {
 	fresh     []*Instance      // in etcd as of the snapshot, in the order of their ids
-	instances []*Instance      // those, and those that are kept
+	instances []*Instance      // fresh, and those that are kept
 	bad       map[string]error // by key
-	snapshot  *mirror.Snapshot // nil: read from disk
+	snapshot  *mirror.Snapshot // nil: the list was read from a file
 	choices   choices
 	changed   chan struct{} // closed when the next list differs; several lists can share it
 	replaced  chan struct{} // closed when there is a next list
@@ -34,7 +34,7 @@ func (l *list) revision() int64 {
 	return l.snapshot.Revision()
 }
 
-// includes tells whether the list was made of a snapshot or a later one.
+// includes reports whether the list was made of a snapshot or a later one.
 func (l *list) includes(s *mirror.Snapshot) bool {
 	if l.snapshot == nil {
 		return false
@@ -57,13 +57,13 @@ func (v *View) read(s *mirror.Snapshot) *list {
 	return l
 }
 
-// apply brings a batch of changes into the list. It copies one pointer for each instance, and
-// decodes what has changed.
+// apply applies a batch of changes to the list. It copies one pointer for each instance, and decodes
+// what has changed.
 func (v *View) apply(b *mirror.Batch) {
 	v.change(func() { v.publish(v.after(v.now.Load(), b)) })
 }
 
-// after makes the list that a batch leads to. v.mu is held.
+// after makes the list that follows a batch of changes. v.mu is held.
 func (v *View) after(was *list, b *mirror.Batch) *list {
 	next := newList(len(was.fresh)+len(b.Changes), b.Snapshot)
 	next.bad = maps.Clone(was.bad)
@@ -86,17 +86,17 @@ func (v *View) after(was *list, b *mirror.Batch) *list {
 		v.replace(old, now, &c)
 	}
 	next.fresh = append(next.fresh, rest...)
-	if len(b.Changes) == 0 { // they cancelled one another out
+	if len(b.Changes) == 0 { // together they change nothing
 		next.changed = was.changed
 	}
 	return next
 }
 
-// replace records what became of an instance. Either may be nil.
+// replace records what a change means for an instance. old or now may be nil.
 func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	switch {
 	case now == nil && old == nil:
-	case now == nil && c.New != nil: // garbage, which State tells of
+	case now == nil && c.New != nil: // the new value is not an instance: State names it
 	case now == nil:
 		v.vanished(old, c)
 	case old == nil:
@@ -106,8 +106,8 @@ func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	}
 }
 
-// carryLoad takes over how users fare with an instance, if it is where it was. What it failed at
-// before it was registered anew is forgotten.
+// carryLoad gives an instance the load of the one that it replaces, if its address is the same. The
+// failures from before a new registration are forgotten.
 func (v *View) carryLoad(i, old *Instance) {
 	if i.Addr != old.Addr || i.Raw != old.Raw {
 		return
@@ -118,11 +118,11 @@ func (v *View) carryLoad(i, old *Instance) {
 	}
 }
 
-// endPause ends the pause of an instance that is registered anew. v.mu is held.
+// endPause ends the pause of an instance that is registered again. v.mu is held.
 func (v *View) endPause(i *Instance) {
 	if i.load.succeeded() {
 		v.allAvoided.Store(false)
-		v.book.Add(slog.LevelInfo, "the instance is registered anew, and used again", v.about(i)...)
+		v.book.Add(slog.LevelInfo, "the instance is registered again, and used again", v.about(i)...)
 	}
 }
 
@@ -141,7 +141,7 @@ func (v *View) publish(next *list) {
 	next.choices = v.opts.choices(next.instances)
 	v.now.Store(next)
 	v.lists++
-	for _, i := range next.choices.all.of { // what PickFor may give
+	for _, i := range next.choices.all.of { // what PickFor can return
 		i.load.list = v.lists
 		if i.load.now.Load() != i {
 			i.load.now.Store(i)
@@ -163,7 +163,7 @@ func (v *View) publish(next *list) {
 	close(was.replaced)
 }
 
-// byKey are the changes in the order of the list. A batch has one a key.
+// byKey returns the changes in the order of the list. A batch has one for each key.
 func byKey(changes []mirror.Change) []mirror.Change {
 	compare := func(a, b mirror.Change) int { return strings.Compare(a.Key, b.Key) }
 	if !slices.IsSortedFunc(changes, compare) { // they are shared with other readers
@@ -173,12 +173,12 @@ func byKey(changes []mirror.Change) []mirror.Change {
 	return changes
 }
 
-// compare orders an instance and a key of this service.
+// compare compares an instance with a key of this service.
 func (v *View) compare(i *Instance, key string) int {
 	return strings.Compare(i.ID, key[len(v.keys):])
 }
 
-// instance reads a record.
+// instance decodes a record.
 func (v *View) instance(key, value string) (registry.Instance, error) {
 	if v.opts.Decode == nil {
 		return registry.Decode(v.opts.Prefix, key, value)
@@ -194,7 +194,7 @@ func (v *View) instance(key, value string) (registry.Instance, error) {
 	return i, i.Validate()
 }
 
-// decode reads a key of the list, or has the list say why it is not an instance.
+// decode decodes a key of the list. If it is not an instance, it records why in the list.
 func (v *View) decode(l *list, key, value string) *Instance {
 	i, err := v.instance(key, value)
 	if err == nil {
@@ -207,8 +207,8 @@ func (v *View) decode(l *list, key, value string) *Instance {
 	return nil
 }
 
-// logBadValues logs the values that are not instances, each of them once, but of many that come at
-// once only a few. v.mu is held.
+// logBadValues logs the values that are not instances, each of them once, but only a few of many that
+// come at the same time. v.mu is held.
 func (v *View) logBadValues(was, now *list) {
 	const few = 10
 	bad := 0
@@ -217,7 +217,7 @@ func (v *View) logBadValues(was, now *list) {
 			continue
 		}
 		if bad++; bad <= few {
-			v.book.Add(slog.LevelWarn, "not an instance", "key", quote.Word(key), "error", err)
+			v.book.Add(slog.LevelWarn, "the value is not an instance", "key", quote.Word(key), "error", err)
 		}
 	}
 	if bad > few {

@@ -8,17 +8,17 @@ import (
 )
 
 // maglev is the table of PickFor: Google's Maglev hashing (Eisenbud et al., NSDI 2016, section
-// 3.4). Each instance has an order of its own in which it would like to have the table's slots,
-// made of its id alone; in turns, by weight, each takes the first that is free. So shares are
-// even, all processes make the same table of the same list, and a change moves few other slots.
+// 3.4). Each instance has an order of its own for the table's slots, made from its id alone. In turns,
+// by weight, each instance takes its next free slot. So shares are even, all processes make the same
+// table from the same list, and a change moves few other slots.
 //
-// It is made anew in the background, since that takes milliseconds, and so may lag behind the
-// list; what it holds are loads, which know the instance as it is now, or that there is none.
+// A new table is made in the background, since that takes milliseconds, so it may be behind the list.
+// It holds loads, each of which has the instance as it is now, or none.
 type maglev struct {
 	slots []*load
 }
 
-// The table's sizes, primes, for up to so many instances that each has six slots at least.
+// The table's sizes are primes. The small one is for lists in which each instance has at least six slots.
 const (
 	smallTable = 65_537
 	largeTable = 655_373
@@ -58,7 +58,7 @@ func newMaglev(of []*Instance) *maglev {
 
 func (m *maglev) at(hash uint64) *load { return m.slots[hash%uint64(len(m.slots))] }
 
-// startTable makes the first table and has it kept up to date until the view is closed.
+// startTable makes the first table, and keeps it up to date until the view is closed.
 func (v *View) startTable() *maglev {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -72,7 +72,7 @@ func (v *View) startTable() *maglev {
 	return v.table.Load()
 }
 
-// keepTable makes the table anew after a change. Of its time it rests nine tenths at least.
+// keepTable makes a new table after each change. It works for at most a tenth of the time.
 func (v *View) keepTable(ctx context.Context, l *list) {
 	const rest = 5 * time.Millisecond
 	for {

@@ -18,25 +18,25 @@ type Options struct {
 	// Policy is how Pick chooses. Default Weighted.
 	Policy Policy
 	// Zone is where this process runs: Pick prefers instances of the same zone, as long as they
-	// are enough. See Pick. Default none; one that no instance names has no effect.
+	// are enough. See Pick. Default none. A zone without instances has no effect.
 	Zone string
-	// OnlyServing has Pick and PickFor return ErrNone when no instance takes requests. By default
-	// they then choose one that is critical, in maintenance or draining, as better than none.
+	// OnlyServing makes Pick and PickFor return ErrNone when no instance takes requests. By default
+	// they then choose one that is critical, in maintenance or draining, as that is better than none.
 	OnlyServing bool
-	// Decode reads an instance from its key below prefix and its value, for records in a format
-	// of your own. Its Service and ID are then those of the key. Default registry.Decode, which
-	// Decode can call for the rest. It must not block: it is called while a list is made.
+	// Decode decodes an instance, for records in a format of your own: key is below prefix. The
+	// Service and ID of the key replace what it returns. Default registry.Decode, which Decode can
+	// call for other records. It must not block, as it is called while a list is made.
 	Decode func(prefix, key, value string) (registry.Instance, error)
 	// KeepExpired is for how long instances stay listed, as Expired, when most of a service
-	// vanish at once. Default one minute; less than 0 never keeps any. See Expired.
+	// vanish at the same time. Default one minute; less than 0 keeps none. See Expired.
 	KeepExpired time.Duration
-	// Dir is a folder for the last good list of each service, made if it is missing: with it
-	// Open succeeds while etcd is away. Each etcd cluster needs one of its own: nothing in a file
-	// tells from which one it is. Default none. See Open.
+	// Dir is a folder for the last good list of each service, created if it is missing: with it
+	// Open succeeds while etcd is away. Each etcd cluster needs a folder of its own, as a file does
+	// not say which cluster it is from. Default none. See Open.
 	Dir string
-	// Logger gets one line when a view becomes stale or fresh, when instances are kept, for
-	// each value that is not an instance, when an instance is avoided and used again, and when none
-	// is left that does not fail. nil is silent.
+	// Logger gets one line when a view becomes stale or fresh, when instances are kept, for each
+	// value that is not an instance, when an instance is avoided and when it is used again, and when
+	// all instances fail. nil is silent.
 	Logger *slog.Logger
 }
 

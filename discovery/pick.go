@@ -17,13 +17,13 @@ type Policy int
 
 const (
 	// Weighted is round robin in proportion to weights. An instance without a weight, or with
-	// one of 0, has the weight 1: one that shall take nothing says so by its status.
+	// the weight 0, has the weight 1: an instance that takes no requests says so by its status.
 	Weighted Policy = iota
 	// RoundRobin is each in turn, whatever its weight.
 	RoundRobin
 	// LeastPending draws two by weight and takes the one with fewer requests under way, for its
 	// weight ("the power of two choices", Mitzenmacher 1996): it evens out slow instances and
-	// slow requests. Every Pick wants one Report, which ends the request.
+	// slow requests. Each Pick needs one Report, which ends the request.
 	LeastPending
 )
 
@@ -77,8 +77,8 @@ func (v *View) none() error {
 
 // PickFor chooses the same instance for the same key, in every process with the same list, by
 // consistent hashing: when instances come or go, hardly any other key moves. Weights count, zones
-// do not. While a key's instance has just failed, drains or is critical, others stand in for it,
-// each for a part of its keys. The error is ErrNone.
+// do not. While a key's instance is avoided, drains or is critical, other instances take its keys,
+// each a part of them. The error is ErrNone.
 func (v *View) PickFor(key string) (*Instance, error) {
 	table := v.table.Load()
 	if table == nil {
@@ -98,11 +98,11 @@ func (v *View) PickFor(key string) (*Instance, error) {
 		}
 		hash = mix(hash)
 	}
-	return v.Pick() // hardly any of them is good
+	return v.Pick() // hardly any instance takes requests
 }
 
-// seat is what LeastPending looks at, in one place: at 10,000 instances each more to look at is
-// a miss of the cache.
+// seat is all that LeastPending reads of an instance, in one place: with 10,000 instances each further
+// place is a cache miss.
 type seat struct {
 	*Instance
 	load   *load
@@ -134,7 +134,7 @@ func seats(of []*Instance) []seat {
 	return all
 }
 
-// choices are what Pick chooses among. They are made anew with each list.
+// choices are what Pick chooses among. Each list has its own.
 type choices struct {
 	all       alias // of every zone
 	near, far alias // in the view's zone, and in the others; empty where zones do not matter
@@ -183,7 +183,7 @@ func (o *Options) choices(list []*Instance) choices {
 	}
 }
 
-// filter returns the list itself when all of it is wanted.
+// filter returns the wanted instances: the list itself, if all are wanted.
 func filter(list []*Instance, wanted func(*Instance) bool) []*Instance {
 	n := 0
 	for _, i := range list {
@@ -203,7 +203,7 @@ func filter(list []*Instance, wanted func(*Instance) bool) []*Instance {
 	return some
 }
 
-// part is where the k-th pick chooses.
+// part returns the instances among which the k-th pick chooses.
 func (c *choices) part(k uint64) *alias {
 	switch {
 	case len(c.near.of) == 0:

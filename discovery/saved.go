@@ -22,18 +22,19 @@ const (
 	maxSaved = 16 << 20
 	// saveEvery is the least time between two writes of a file.
 	saveEvery = time.Second
-	// saveAnyway is how old a file may become whose list does not change: for when it was confirmed.
+	// saveAnyway is when a list that does not change is written again, with the time at which etcd last
+	// confirmed it.
 	saveAnyway = time.Minute
 )
 
 var errLong = errors.New("the list is too long")
 
-// file is what stands on disk: the last good list of one service, as etcd had it.
+// file is the content of a file: the last good list of one service, as etcd had it.
 type file struct {
 	Service   string    `json:"service"`
 	Prefix    string    `json:"prefix"`
 	Revision  int64     `json:"revision"`
-	Confirmed time.Time `json:"confirmed"` // for people: no decision is made by it
+	Confirmed time.Time `json:"confirmed"` // for people: no decision depends on it
 	Instances []record  `json:"instances"`
 }
 
@@ -42,7 +43,7 @@ type record struct {
 	Value string `json:"value"`
 }
 
-// saved is a list from disk, for as long as etcd has not been reached.
+// saved is a list from a file, for as long as etcd has not been reached.
 type saved struct {
 	file
 	cause error
@@ -50,7 +51,7 @@ type saved struct {
 
 func (s *saved) because(err error) *saved { return &saved{s.file, err} }
 
-// state is the view's while it lives on the saved list.
+// state is the view's state while it uses the saved list.
 func (s *saved) state(v *View) State {
 	state := v.state(v.now.Load())
 	state.Since, state.Confirmed, state.Revision = s.Confirmed, s.Confirmed, s.Revision
@@ -58,7 +59,7 @@ func (s *saved) state(v *View) State {
 	return state
 }
 
-// path is the service's file: a readable part, and one that no other service has.
+// path is the service's file. Its name has a readable part, and one that no other service has.
 func (v *View) path() string {
 	readable := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r) {
@@ -71,7 +72,7 @@ func (v *View) path() string {
 	return filepath.Join(v.opts.Dir, fmt.Sprintf("%.40s-%016x.json", readable, h.Sum64()))
 }
 
-// readSaved returns the saved list, or nil: none, or not a good one, which the log says.
+// readSaved returns the saved list, or nil: there is none, or it cannot be used, which the log says.
 func (v *View) readSaved() *file {
 	if v.opts.Dir == "" {
 		return nil
@@ -107,7 +108,7 @@ func readFile(path string) (*file, error) {
 	return f, json.Unmarshal(b, f)
 }
 
-// beginSaved takes over from a saved list.
+// beginSaved makes a saved list the view's first one.
 func (v *View) beginSaved(f *file, cause error) {
 	l := newList(len(f.Instances), nil)
 	for _, r := range f.Instances {
@@ -118,7 +119,7 @@ func (v *View) beginSaved(f *file, cause error) {
 	slices.SortFunc(l.fresh, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })
 	v.saved.Store(&saved{*f, cause})
 	v.change(func() { v.publish(l) })
-	v.log.Warn("etcd is not reached, the saved list is used", "service", v.service, "instances", len(l.fresh), "confirmed", f.Confirmed, "cause", cause)
+	v.log.Warn("etcd cannot be reached, the saved list is used", "service", v.service, "instances", len(l.fresh), "confirmed", f.Confirmed, "cause", cause)
 }
 
 // keepSaved writes the list after each change, if etcd has confirmed it, until the view ends.
@@ -131,21 +132,21 @@ func (v *View) keepSaved() {
 			return
 		}
 	}
-	var good *list // the last one that is on disk
+	var written *list // the newest one that is in the file
 	sound := true
 	attempt := func() {
 		l := v.now.Load()
-		// While instances are kept the list is not what it should be, and a view that is cut off has
-		// nothing new to say.
+		// While instances are kept the list is not complete, and while etcd does not confirm the list
+		// there is nothing new to save.
 		if len(l.instances) > len(l.fresh) || !v.mirror.Load().State().Fresh {
 			return
 		}
 		err := v.save(l)
 		if err == nil || errors.Is(err, errLong) { // until it changes
-			good = l
+			written = l
 		}
 		if err != nil && sound {
-			v.log.Warn("cannot save the list, trying on", "file", v.path(), "error", err)
+			v.log.Warn("cannot save the list, trying again", "file", v.path(), "error", err)
 		}
 		sound = err == nil
 	}
@@ -155,7 +156,7 @@ func (v *View) keepSaved() {
 		case <-time.After(saveEvery):
 		case <-v.life.Done():
 		}
-		if l := v.now.Load(); l == good { // else it is tried again
+		if l := v.now.Load(); l == written { // else it is tried again
 			select {
 			case <-l.changed:
 			case <-time.After(saveAnyway):
@@ -166,8 +167,8 @@ func (v *View) keepSaved() {
 	attempt()
 }
 
-// save replaces the file, in one step. A list that is too long takes the old one away: it would
-// only get older.
+// save replaces the file in one step. If the list is too long, it removes the file, which would only
+// get older.
 func (v *View) save(l *list) error {
 	f := file{Service: v.service, Prefix: v.opts.Prefix, Revision: l.revision(), Confirmed: v.mirror.Load().State().Confirmed}
 	for kv := range l.snapshot.All() {

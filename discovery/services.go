@@ -30,7 +30,7 @@ func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Servi
 	if err != nil {
 		return nil, cause.Errorf("discovery: list services: %w", err)
 	}
-	if _, err := registry.ServicePrefix(o.Prefix, "any"); err != nil { // it checks the prefix
+	if _, err := registry.ServicePrefix(o.Prefix, "any"); err != nil { // this checks the prefix
 		return nil, cause.Errorf("discovery: list services: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
@@ -55,8 +55,7 @@ func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Servi
 	}
 }
 
-// counted adds an instance to the list. Instances come in the order of their keys, so one service
-// after the other.
+// counted adds an instance to its service's count. Keys come in order, so one service after the other.
 func counted(all []Service, key string) []Service {
 	name, id, ok := strings.Cut(key, "/")
 	if !ok || id == "" || strings.Contains(id, "/") {

@@ -17,11 +17,11 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// ErrSaved is why a list is stale that was read from Options.Dir: etcd has not been reached yet.
-var ErrSaved = errors.New("discovery: the list is the last good one of an earlier process")
+// ErrSaved is why a list that was read from Options.Dir is stale: etcd has not been reached yet.
+var ErrSaved = errors.New("discovery: the list is from the file of an earlier process")
 
-// errBehind: this process is too busy to keep up.
-var errBehind = errors.New("discovery: changes wait to be brought into the list")
+// errBehind: this process is too busy to apply changes.
+var errBehind = errors.New("discovery: changes are not in the list yet")
 
 // View is the list of a service's instances, kept up to date until it is closed. Its methods
 // may be called from any goroutine.
@@ -41,31 +41,31 @@ type View struct {
 
 	mirror  atomic.Pointer[mirror.Mirror] // nil until etcd was reached
 	reached chan struct{}                 // closed then
-	saved   atomic.Pointer[saved]         // what the list was before, and why it still is
+	saved   atomic.Pointer[saved]         // the list until then, and why etcd was not reached
 
-	mu      sync.Mutex // of making lists
+	mu      sync.Mutex // held while a list is made
 	gone    map[string]departure
 	lists   uint64      // made so far
-	release *time.Timer // of those that are kept
+	release *time.Timer // calls releaseKept
 
 	life   context.Context // ends with Close
 	stop   context.CancelFunc
 	saving sync.WaitGroup
-	wg     sync.WaitGroup // everybody else
+	wg     sync.WaitGroup // all other goroutines
 	done   chan struct{}
 	err    error // set before done is closed
 }
 
 // Open reads the service's instances and returns when the list is complete. ctx bounds the
-// call, not the view's life: Close it when done. While etcd cannot be reached Open tries on
-// until ctx is done. A service that nobody has registered is an empty list, not an error.
+// call, not the view's life: Close it when done. While etcd cannot be reached Open tries again
+// until ctx is done. If no instance is registered, the list is empty: that is not an error.
 //
-// With Options.Dir, Open takes the list that was saved there when etcd does not give it within
-// a second, or half of ctx's time: it is stale because of ErrSaved until etcd was reached, which
-// is tried on in the background.
+// With Options.Dir, Open uses the list that was saved there if etcd does not answer within a second,
+// or half of ctx's time. That list is stale because of ErrSaved until etcd is reached, which the view
+// tries in the background.
 //
-// The errors are ErrInvalid, before anything is sent, mirror.ErrDenied at once, and ctx's with the
-// last cause.
+// The errors are ErrInvalid, before anything is sent, mirror.ErrDenied without a second try, and ctx's
+// with the last cause.
 func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Options) (*View, error) {
 	v, err := newView(service, opts)
 	if err != nil {
@@ -74,11 +74,11 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	last := v.readSaved()
 	first, cancel := ctx, context.CancelFunc(func() {})
 	if last != nil {
-		patience := time.Second
+		wait := time.Second
 		if deadline, ok := ctx.Deadline(); ok {
-			patience = min(patience, time.Until(deadline)/2)
+			wait = min(wait, time.Until(deadline)/2)
 		}
-		first, cancel = context.WithTimeout(ctx, patience)
+		first, cancel = context.WithTimeout(ctx, wait)
 	}
 	m, err := mirror.Open(first, cli, v.keys, &mirror.Options{Logger: v.opts.Logger})
 	cancel()
@@ -120,7 +120,7 @@ func newView(service string, opts *Options) (*View, error) {
 	return v, nil
 }
 
-// begin takes over from a mirror's copy.
+// begin makes the first list from a mirror, and ends the use of a saved one.
 func (v *View) begin(m *mirror.Mirror) {
 	v.change(func() {
 		next := v.read(m.Snapshot())
@@ -141,11 +141,11 @@ func (v *View) begin(m *mirror.Mirror) {
 	close(v.reached)
 }
 
-// changesBuffer is how many bytes of changes may wait to be brought into the list. Beyond, lists are
-// compared, and those that have said draining in between cannot be told from those that have died.
+// changesBuffer is how many bytes of changes can wait for this process. Beyond that, lists are
+// compared, and instances that have said draining in between look like those that have died.
 const changesBuffer = 64 << 20
 
-// run follows etcd, once it is reached.
+// run applies changes, once etcd is reached.
 func (v *View) run(cli *clientv3.Client) {
 	defer close(v.done)
 	m := v.mirror.Load()
@@ -161,7 +161,7 @@ func (v *View) run(cli *clientv3.Client) {
 		v.apply(b)
 	}
 	if v.life.Err() != nil {
-		v.saving.Wait() // it asks the mirror
+		v.saving.Wait() // it uses the mirror
 	}
 	if err := m.Close(); err != nil {
 		v.log.Warn("cannot close the mirror", "error", err)
@@ -171,7 +171,7 @@ func (v *View) run(cli *clientv3.Client) {
 
 // reach opens the mirror, however long that takes.
 func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
-	const try, pause = time.Minute, 2 * time.Second // so that the cause is not an old one
+	const try, pause = time.Minute, 2 * time.Second // a try has an end, so that State has a new cause
 	for {
 		ctx, cancel := context.WithTimeout(v.life, try)
 		m, err := mirror.Open(ctx, cli, v.keys, &mirror.Options{Logger: v.opts.Logger})
@@ -195,12 +195,12 @@ func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
 	}
 }
 
-// Instances are the service's instances, in the order of their ids, in any status. The slice
+// Instances returns the service's instances, in the order of their ids, in any status. The slice
 // and what it points to are shared: do not change them.
 func (v *View) Instances() []*Instance { return v.now.Load().instances }
 
-// Changed is closed at the next change of the list. Take it before reading the list, so that
-// no change falls between.
+// Changed returns a channel that is closed at the next change of the list. Call it before reading the
+// list, so that no change is missed in between.
 func (v *View) Changed() <-chan struct{} { return v.now.Load().changed }
 
 // Turned is closed when the list next turns stale or fresh.
@@ -264,7 +264,7 @@ func (v *View) listOf(target *mirror.Snapshot, ended <-chan struct{}) (l *list, 
 	return l, true
 }
 
-// state is what a list knows of itself.
+// state returns what a list knows about itself.
 func (v *View) state(l *list) State {
 	return State{Revision: l.revision(), Kept: len(l.instances) - len(l.fresh), Bad: maps.Clone(l.bad)}
 }
@@ -286,7 +286,7 @@ func (v *View) Stats() Stats {
 	return s
 }
 
-// Service is the service's name.
+// Service returns the service's name.
 func (v *View) Service() string { return v.service }
 
 // Done is closed when the view has ended: by Close, or because the client was closed.
@@ -302,10 +302,10 @@ func (v *View) Err() error {
 	}
 }
 
-// Close ends the view. Its last list can still be read. It is idempotent.
+// Close ends the view. Its last list can still be read. Close is idempotent.
 func (v *View) Close() error {
 	v.stop()
-	v.mu.Lock() // a table that is just begun belongs to wg
+	v.mu.Lock() // a table that was started is in wg
 	v.release.Stop()
 	v.mu.Unlock()
 	v.saving.Wait()

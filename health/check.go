@@ -11,24 +11,23 @@ import (
 )
 
 var (
-	// ErrWarning from a Probe: the instance serves, and a person should look at it.
+	// ErrWarning from a Probe: the instance takes requests, but a person should look at it.
 	ErrWarning = errors.New("health: warning")
 	// ErrInvalid: a Check cannot be run as it is. Nothing was started.
 	ErrInvalid = errors.New("health: invalid")
 )
 
-// Probe looks at an instance once; addr is its host:port. nil is a pass, an error that is
-// ErrWarning a warning, any other one a failure. What it says to people is output, or else the
-// text of err. It returns soon after ctx is done.
+// Probe checks an instance once; addr is its host:port. nil is a pass, an error that is ErrWarning a
+// warning, any other error a failure. The text for people is output, or if that is empty, the text of
+// err. A Probe must return soon after ctx is done.
 type Probe func(ctx context.Context, addr string) (output string, err error)
 
-// Check is a Probe, and what follows from its results.
+// Check is a Probe, and the rules for its results.
 //
-// A warning counts as a failure does where passing is concerned, and as a pass does where
-// critical is: it makes a critical check warning, and a passing one, never critical.
+// A warning makes a critical check warning, and a passing check warning, but never critical.
 type Check struct {
-	// Name tells people, and the record of the instance in etcd, which check it is: at most 100
-	// bytes, and no other check of the instance has it.
+	// Name identifies the check for people and in the instance's record in etcd: at most 100 bytes,
+	// and different from those of the instance's other checks.
 	Name  string
 	Probe Probe
 	// Interval is from the start of one probe to that of the next. Default 5 s, at least 10 ms.
@@ -38,18 +37,18 @@ type Check struct {
 	// Passing is how many passes in a row make the check passing. Default 1.
 	Passing int
 	// Warning is how many failures in a row make a passing check warning. Default 1; with
-	// Warning = Failing nothing comes before critical but an ErrWarning.
+	// Warning = Failing only an ErrWarning makes it warning before it is critical.
 	Warning int
 	// Failing is how many failures in a row make it critical. Default 3.
 	Failing int
 
-	usable func() error // what its constructor was given can be used; nil: it can
+	usable func() error // checks the arguments of the constructor; nil: they are valid
 }
 
 const (
 	maxChecks   = 16 // of an instance: each of them is in its record
 	maxName     = 100
-	minDuration = 10 * time.Millisecond // time.Duration(5) is not what anybody means
+	minDuration = 10 * time.Millisecond // time.Duration(5) is a mistake
 )
 
 // withDefaults fills in what is zero.
@@ -113,7 +112,7 @@ func (c Check) validate() error {
 	return nil
 }
 
-// Func is a check by a function of this process. It returns soon after ctx is done: meanwhile it
+// Func is a check by a function of this process. It must return soon after ctx is done: until then it
 // is not called again.
 func Func(name string, f func(ctx context.Context) error) Check {
 	c := Check{Name: name}

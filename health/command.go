@@ -14,33 +14,33 @@ import (
 )
 
 const (
-	// maxSaid is how much is kept of what a command prints.
-	maxSaid = 4 << 10
-	// outputWait is for how long a command's output is waited for when it has ended: a process
-	// that it left behind may hold it open.
+	// maxPrinted is how much of a command's output is kept.
+	maxPrinted = 4 << 10
+	// outputWait bounds the wait for the output after a command has ended: a process that it has
+	// started may keep the output open.
 	outputWait = 500 * time.Millisecond
 )
 
-// Command is a check by a program: exit code 0 passes, 1 is a warning, as Consul and Nagios have
-// it, and all else a failure. Its environment is this process's, and ETCDKIT_ADDR, the instance's
-// host:port. It has no input; what it prints is the output.
+// Command is a check by a program: exit code 0 is a pass, 1 a warning, as for Consul and Nagios, and any
+// other a failure. It has the environment of this process and ETCDKIT_ADDR, the instance's host:port.
+// It has no input; what it prints is the output.
 //
-// It has a process group of its own, which is killed at the Timeout; also when the program has
-// ended, but what it started still holds its output half a second later.
+// It has its own process group, which is killed at the Timeout, or when the program has ended but a
+// process that it has started still holds its output half a second later.
 func Command(name string, args ...string) Check {
 	args = slices.Clone(args)
 	return Check{
-		Name: "command " + filepath.Base(name), // arguments may be nobody's business
+		Name: "command " + filepath.Base(name), // without the arguments, which may be secret
 		Probe: func(ctx context.Context, addr string) (string, error) {
 			cmd := exec.CommandContext(ctx, name, args...)
 			cmd.Env = append(os.Environ(), "ETCDKIT_ADDR="+addr)
-			var out said
+			var out limitedOutput
 			cmd.Stdout, cmd.Stderr = &out, &out
 			cmd.WaitDelay = outputWait
 			procgroup.KillOnCancel(cmd)
 			err := cmd.Run()
 			if out.held {
-				_ = procgroup.Signal(cmd.Process, os.Kill) // a process of it is left, so its number is no other group's
+				_ = procgroup.Signal(cmd.Process, os.Kill) // a process of the group is left, so the group still has this number
 			}
 			switch exit, ended := errors.AsType[*exec.ExitError](err); {
 			case ended && exit.ExitCode() == 1:
@@ -57,20 +57,20 @@ func Command(name string, args ...string) Check {
 	}
 }
 
-// said is the beginning of what a command printed.
-type said struct {
+// limitedOutput is the beginning of what a command printed.
+type limitedOutput struct {
 	text []byte
-	held bool // a process could still have written
+	held bool // a process still holds the output open
 }
 
-func (s *said) Write(p []byte) (int, error) {
-	s.text = append(s.text, p[:min(len(p), maxSaid-len(s.text))]...)
+func (o *limitedOutput) Write(p []byte) (int, error) {
+	o.text = append(o.text, p[:min(len(p), maxPrinted-len(o.text))]...)
 	return len(p), nil
 }
 
-// ReadFrom reads until nobody holds the other end any longer, or the command's WaitDelay is over.
-func (s *said) ReadFrom(r io.Reader) (int64, error) {
-	n, err := io.Copy(struct{ io.Writer }{s}, r)
-	s.held = err != nil
+// ReadFrom reads until no process holds the other end any more, or the command's WaitDelay is over.
+func (o *limitedOutput) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(struct{ io.Writer }{o}, r)
+	o.held = err != nil
 	return n, err
 }

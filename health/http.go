@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// HTTP is a check by a GET: any 2xx passes, 429 Too Many Requests is a warning, as Consul has it,
-// and all else a failure. A path such as "/healthz" is asked of the instance, over plain HTTP; a
-// whole URL as it is. Up to ten redirects are followed.
+// HTTP is a check by a GET: any 2xx is a pass, 429 Too Many Requests a warning, as for Consul, and any
+// other answer a failure. A path such as "/healthz" is requested from the instance, over plain HTTP; a
+// whole URL is used as it is. Up to ten redirects are followed.
 func HTTP(address string) Check {
 	u, err := url.Parse(address)
 	probe := &httpProbe{own: strings.HasPrefix(address, "/"), address: address, client: &http.Client{
-		// Neither what an earlier probe left open nor a proxy stands between.
+		// No connection of an earlier probe is used, and no proxy.
 		Transport: &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10},
 	}}
 	c := Check{Name: "http", Probe: probe.probe}
@@ -29,7 +29,7 @@ func HTTP(address string) Check {
 		}
 		return fmt.Errorf("%q: want a path such as /healthz or a URL such as https://host/healthz", address)
 	}
-	if err == nil { // for all to see: no user, no query
+	if err == nil { // without user and query, which may be secret
 		c.Name = strings.TrimSpace("http " + u.Path)
 		if !probe.own {
 			c.Name = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
@@ -39,7 +39,7 @@ func HTTP(address string) Check {
 }
 
 type httpProbe struct {
-	own     bool // address is a path, of the instance
+	own     bool // address is a path at the instance
 	address string
 	client  *http.Client
 }
@@ -68,12 +68,12 @@ func (p *httpProbe) probe(ctx context.Context, addr string) (string, error) {
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return resp.Status, ErrWarning
 	}
-	said, _ := io.ReadAll(io.LimitReader(resp.Body, 4*MaxOutput)) // as much of it as came
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 4*MaxOutput)) // as much of it as has come
 	if text := strings.TrimSpace(string(said)); text != "" && !strings.Contains(resp.Status, text) {
 		return resp.Status + ": " + text, errFailed
 	}
 	return resp.Status, errFailed
 }
 
-// errFailed is for probes whose output says it all.
+// errFailed is for probes whose output says why they fail.
 var errFailed = errors.New("health: failed")

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// firstPause is between the first two probes of a check that has not passed yet; later ones
-	// are twice as far apart each, up to its Interval.
+	// firstPause is between the first two probes of a check that has not passed yet. Each further
+	// pause is twice as long, up to the Interval.
 	firstPause = 100 * time.Millisecond
-	// closeWait is for how long Close waits for probes that were cancelled.
+	// closeWait bounds how long Close waits for probes.
 	closeWait = time.Second
 )
 
@@ -24,21 +24,21 @@ const (
 type Monitor struct {
 	addr  string
 	runs  []*run
-	wg    sync.WaitGroup // a goroutine for each of runs
+	wg    sync.WaitGroup // a goroutine for each run
 	stop  context.CancelFunc
 	close func() error
 
 	mu      sync.Mutex
-	results []Result // of runs; without a status until there is one
+	results []Result // by run; without a status before the first result
 	changed chan struct{}
 }
 
-// run is a check that is being run. It belongs to its goroutine, and after that to Close.
+// run is a running check. Only its goroutine uses it, and after that Close.
 type run struct {
-	check Check
-	judge judge
-	began time.Time   // when its last probe was started
-	late  chan answer // of a probe that was not waited for
+	check  Check
+	status statusTracker
+	began  time.Time   // when its last probe was started
+	late   chan answer // of a probe that has not returned at its Timeout
 }
 
 type answer struct {
@@ -61,14 +61,14 @@ func Open(ctx context.Context, addr string, checks ...Check) (*Monitor, error) {
 	m.stop = stop
 	for _, c := range checks {
 		c = c.withDefaults()
-		m.runs = append(m.runs, &run{check: c, judge: newJudge(c)})
+		m.runs = append(m.runs, &run{check: c, status: newStatusTracker(c)})
 		m.results = append(m.results, Result{Name: c.Name})
 	}
 	for n := range m.runs {
 		m.wg.Go(func() { m.follow(life, n) }) // ends with Close
 	}
 	if err := m.complete(ctx); err != nil {
-		_ = m.Close() // a probe that ignores its context has been waited for
+		_ = m.Close() // its error is about a probe that ignores its context
 		return nil, fmt.Errorf("health: open %s: %w", addr, err)
 	}
 	return m, nil
@@ -104,14 +104,14 @@ func (m *Monitor) follow(ctx context.Context, n int) {
 		}
 		now := time.Now()
 		result, output := r.probe(ctx, m.addr)
-		if ctx.Err() != nil { // which may be why it failed
+		if ctx.Err() != nil { // the result may be a consequence
 			return
 		}
-		m.note(n, r.judge.hear(result), output)
+		m.note(n, r.status.add(result), output)
 		switch {
 		case up:
 			again.Reset(time.Until(now.Add(r.check.Interval)))
-		case r.judge.status != Critical:
+		case r.status.status != Critical:
 			up = true
 			again.Reset(rand.N(r.check.Interval))
 		default:
@@ -121,8 +121,8 @@ func (m *Monitor) follow(ctx context.Context, n int) {
 	}
 }
 
-// probe runs the probe once, for its Timeout at most. One that does not return then is left
-// behind, and no other is started before it has.
+// probe runs the probe once, for at most its Timeout. If it has not returned by then, probe returns
+// without it, and no other probe starts before that one has returned.
 func (r *run) probe(ctx context.Context, addr string) (Status, string) {
 	if r.late != nil {
 		select {
@@ -135,30 +135,30 @@ func (r *run) probe(ctx context.Context, addr string) (Status, string) {
 	r.began = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, r.check.Timeout)
 	defer cancel()
-	told := make(chan answer, 1)
-	go ask(ctx, r.check.Probe, addr, told) // ends with the probe
+	result := make(chan answer, 1)
+	go ask(ctx, r.check.Probe, addr, result) // ends with the probe
 	select {
-	case a := <-told:
+	case a := <-result:
 		return r.read(ctx, a)
 	case <-ctx.Done():
-		r.late = told
+		r.late = result
 		return r.read(ctx, answer{err: ctx.Err()})
 	}
 }
 
-// ask has a probe's answer told, whichever way it ends.
-func ask(ctx context.Context, probe Probe, addr string, told chan<- answer) {
+// ask sends a probe's answer, however the probe ends.
+func ask(ctx context.Context, probe Probe, addr string, result chan<- answer) {
 	a := answer{err: errors.New("it ended its goroutine")}
 	defer func() {
 		if v := recover(); v != nil {
 			a = answer{err: fmt.Errorf("panic: %v", v)}
 		}
-		told <- a
+		result <- a
 	}()
 	a.output, a.err = probe(ctx, addr)
 }
 
-// read tells what an answer means.
+// read returns what an answer means.
 func (r *run) read(ctx context.Context, a answer) (Status, string) {
 	if a.err == nil {
 		return Passing, line(a.output)
@@ -170,13 +170,13 @@ func (r *run) read(ctx context.Context, a answer) (Status, string) {
 	switch {
 	case errors.Is(a.err, ErrWarning):
 		return Warning, line(text)
-	case ctx.Err() != nil: // the error says so in many ways
+	case ctx.Err() != nil: // errors at a timeout have many texts
 		return Critical, fmt.Sprintf("no answer within %v", r.check.Timeout)
 	}
 	return Critical, line(text)
 }
 
-// note records what a probe has led to.
+// note records the result of a probe.
 func (m *Monitor) note(n int, changed bool, output string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -185,28 +185,29 @@ func (m *Monitor) note(n int, changed bool, output string) {
 	if !changed && r.Status != "" {
 		return
 	}
-	r.Status, r.At = m.runs[n].judge.status, time.Now().UTC().Truncate(time.Second)
+	r.Status, r.At = m.runs[n].status.status, time.Now().UTC().Truncate(time.Second)
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
 
-// Results are those of the checks, in their order. Of a closed Monitor they are the last ones.
+// Results returns the results of the checks, in their order. A closed Monitor keeps the last ones.
 func (m *Monitor) Results() []Result {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.results)
 }
 
-// Changed is closed when a status next changes, or the Monitor is closed. Take it before Results,
-// so that nothing falls between. Who is slow misses statuses, never the latest.
+// Changed returns a channel that is closed when a status next changes, or the Monitor is closed. Call it
+// before Results, so that no change is missed in between. A slow reader misses statuses, but never the
+// newest.
 func (m *Monitor) Changed() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.changed
 }
 
-// Close ends the checks: no probe starts after it, and those under way are cancelled and waited
-// for. That takes 1 s at most; the error names a check that runs on, as it ignores its context.
+// Close ends the checks: no probe starts after it. Probes under way are cancelled, and Close waits up
+// to 1 s for them. The error names a check that still runs, as it ignores its context.
 // Close is idempotent.
 func (m *Monitor) Close() error { return m.close() }
 
@@ -214,17 +215,17 @@ func (m *Monitor) shutdown() error {
 	m.stop()
 	m.wg.Wait()
 	m.mu.Lock()
-	close(m.changed) // nobody is left who would close it again
+	close(m.changed) // no goroutine is left that would close it again
 	m.mu.Unlock()
-	patience := time.NewTimer(closeWait)
-	defer patience.Stop()
+	timeout := time.NewTimer(closeWait)
+	defer timeout.Stop()
 	for _, r := range m.runs {
 		if r.late == nil {
 			continue
 		}
 		select {
 		case <-r.late:
-		case <-patience.C:
+		case <-timeout.C:
 			return fmt.Errorf("health: close %s: %s still runs after %v: it ignores its context", m.addr, r.check.Name, time.Since(r.began).Round(time.Millisecond))
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// Status is what the results of a check amount to.
+// Status is the status of a check.
 type Status string
 
 // From good to bad.
@@ -18,7 +18,7 @@ const (
 	Critical Status = "critical"
 )
 
-// rank orders them; what is unknown is as bad as can be.
+// rank orders statuses; an unknown one is as bad as Critical.
 func (s Status) rank() int {
 	switch s {
 	case Passing:
@@ -29,20 +29,20 @@ func (s Status) rank() int {
 	return 2
 }
 
-// MaxOutput is the length of an Output at most, in bytes.
+// MaxOutput is the greatest length of an Output, in bytes.
 const MaxOutput = 256
 
 // Result is the status of a check. The record of an instance in etcd has it in this form.
 type Result struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
-	// Output is what the last probe said: one line of UTF-8, which ends in … where more was said.
+	// Output is that of the last probe: one line of UTF-8, which ends with … if it was cut.
 	Output string `json:"output,omitempty"`
-	// At is since when Status is what it is, by this machine's clock.
+	// At is when Status last changed, by this machine's clock.
 	At time.Time `json:"at,omitzero"`
 }
 
-// Worst is the first of the results with the worst status; of none, it is Passing.
+// Worst returns the first of the results with the worst status. Without results it is Passing.
 func Worst(results []Result) Result {
 	worst := Result{Status: Passing}
 	for n, r := range results {
@@ -53,7 +53,7 @@ func Worst(results []Result) Result {
 	return worst
 }
 
-// line is text as an Output has it.
+// line returns text in the form of an Output.
 func line(text string) string {
 	const more = "…"
 	text = strings.Map(func(r rune) rune {

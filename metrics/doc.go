@@ -1,5 +1,5 @@
-// Package metrics shows to Prometheus what leases, locks, elections, registrations, lists, mirrors and
-// HTTP requests know of themselves.
+// Package metrics exports the state of leases, locks, elections, registrations, views, mirrors and HTTP
+// transports to Prometheus.
 //
 //	m := metrics.New()
 //	prometheus.MustRegister(m) // or a registry of your own
@@ -10,19 +10,19 @@
 //	defer m.Lock("jobs/nightly", mutex)()
 //	defer m.Election("jobs/scheduler", e)()
 //
-// Nothing is counted here: at each scrape the handles are asked for their Stats or State, so
-// what they do costs the same as without. docs/grafana.json is a dashboard of all metrics.
+// This package counts nothing itself: each scrape reads the Stats or State of the handles, so their
+// work costs the same as without metrics. docs/grafana.json is a dashboard of all metrics.
 //
 // # Guarantees
 //
-//   - A scrape asks nothing of etcd: while etcd is away it takes no longer and tells how old
-//     things are.
+//   - A scrape sends nothing to etcd: while etcd is away it takes no longer, and shows for how long
+//     lists and mirrors have been stale.
 //   - Cardinality is bounded by what was added: labels are names that you gave, services of your
 //     own registrations and views, and fixed words.
-//   - Counters of a handle never go back. Those of registrars are a sum, which a removed one
-//     stays in.
+//   - Counters of a handle never go back. The losses of registrations are a sum, which keeps those of
+//     registrars and registrations that were removed.
 //
 // # Limits
 //
-// A View whose process is too busy to keep its list up may take a second to say so.
+// The state of a View takes up to a second if the process is too busy to keep its list up to date.
 package metrics

@@ -14,8 +14,8 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// Keeper adds a Keeper's leases, under a name that its label has, until remove is called. A Keeper
-// that was added before under the same name gives way to it.
+// Keeper adds a Keeper's leases until remove is called. name is the value of their label; a Keeper that
+// was added before with the same name is replaced.
 func (m *Metrics) Keeper(name string, k *lease.Keeper) (remove func()) {
 	return m.add("keeper", name, func(s *scrape, name string) {
 		stats := k.Stats()
@@ -39,8 +39,8 @@ func (m *Metrics) Keeper(name string, k *lease.Keeper) (remove func()) {
 	})
 }
 
-// Mirror adds a Mirror, under a name that its label has, until remove is called. One that was added
-// before under the same name gives way to it.
+// Mirror adds a Mirror until remove is called. name is the value of its label; a Mirror that was added
+// before with the same name is replaced.
 func (m *Metrics) Mirror(name string, of *mirror.Mirror) (remove func()) {
 	return m.add("mirror", name, func(s *scrape, name string) {
 		state, stats := of.State(), of.Stats()
@@ -53,13 +53,13 @@ func (m *Metrics) Mirror(name string, of *mirror.Mirror) (remove func()) {
 	})
 }
 
-// statuses are those that an instance can have; what else stands in etcd counts as other.
+// statuses are the statuses of instances; any other value in etcd counts as "other".
 var statuses = []registry.Status{
 	registry.Passing, registry.Warning, registry.Critical, registry.Draining, registry.Maintenance, discovery.Expired,
 }
 
-// View adds a service's list, until remove is called. One of the same service that was added before
-// gives way to it.
+// View adds a service's list until remove is called. A View of the same service that was added before
+// is replaced.
 func (m *Metrics) View(v *discovery.View) (remove func()) {
 	return m.add("view", v.Service(), func(s *scrape, service string) {
 		list := v.Instances()
@@ -88,13 +88,13 @@ func (m *Metrics) View(v *discovery.View) (remove func()) {
 // Lock is a *lock.Mutex, *lock.RWMutex or *lock.Semaphore.
 type Lock interface{ Stats() lock.Stats }
 
-// lossReasons are those of holds, and of terms, which have the same.
+// lossReasons are why holds and terms are lost.
 var lossReasons = []lock.Loss{
 	lock.LossExpired, lock.LossRevoked, lock.LossUnreachable, lock.LossUnauthorised, lock.LossDeleted, lock.LossClosed,
 }
 
-// Lock adds a lock, under a name that its label has, until remove is called: the lock's own name, or
-// another one. One that was added before under the same name gives way to it.
+// Lock adds a lock until remove is called. name is the value of its label, such as the lock's name; a
+// lock that was added before with the same name is replaced.
 func (m *Metrics) Lock(name string, l Lock) (remove func()) {
 	return m.add("lock", name, func(s *scrape, name string) {
 		stats := l.Stats()
@@ -109,8 +109,8 @@ func (m *Metrics) Lock(name string, l Lock) (remove func()) {
 	})
 }
 
-// Election adds an Election, under a name that its label has, until remove is called. One that was
-// added before under the same name gives way to it.
+// Election adds an Election until remove is called. name is the value of its label; an Election that was
+// added before with the same name is replaced.
 func (m *Metrics) Election(name string, e *election.Election) (remove func()) {
 	return m.add("election", name, func(s *scrape, name string) {
 		stats := e.Stats()
@@ -124,9 +124,9 @@ func (m *Metrics) Election(name string, e *election.Election) (remove func()) {
 	})
 }
 
-// HTTP adds a Transport's requests, under a name that its label has, until remove is called. One that
-// was added before under the same name gives way to it. Its lists are added by themselves: see
-// httptransport.Transport.View.
+// HTTP adds a Transport's requests until remove is called. name is the value of its label; a Transport
+// that was added before with the same name is replaced. It does not add the Transport's Views: add
+// those that httptransport.Transport.View returns, one for each service.
 func (m *Metrics) HTTP(name string, t *httptransport.Transport) (remove func()) {
 	return m.add("http", name, func(s *scrape, name string) {
 		stats := t.Stats()
@@ -135,12 +135,12 @@ func (m *Metrics) HTTP(name string, t *httptransport.Transport) (remove func()) 
 	})
 }
 
-// Registrar adds a registrar's instances, until remove is called. All registrars and registrations
-// that were added are one sum: a process may have many.
+// Registrar adds a registrar's instances until remove is called. All registrars and registrations are
+// added up in the same metrics, as a process can have many.
 func (m *Metrics) Registrar(r *registry.Registrar) (remove func()) { return m.addRegistrations(r) }
 
-// Registration adds one instance to the same sum, until remove is called: one that registry.Register
-// returned. What a Registrar returned is counted by Registrar: added here as well, it counts twice.
+// Registration adds one instance, which registry.Register returned, to the same metrics until remove is
+// called. Do not add instances of a Registrar that was added: they would count twice.
 func (m *Metrics) Registration(g *registry.Registration) (remove func()) {
 	return m.addRegistrations(g)
 }

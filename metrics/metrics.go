@@ -13,8 +13,8 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// Metrics is a prometheus.Collector of the handles that were added to it. Its methods may be
-// called from any goroutine.
+// Metrics is a prometheus.Collector of the handles that were added to it. Its methods may be called
+// from any goroutine.
 type Metrics struct {
 	mu            sync.Mutex
 	handles       map[series]*handle
@@ -22,10 +22,10 @@ type Metrics struct {
 	past          map[registry.Loss]uint64 // of registrations that were removed
 }
 
-// series is what makes the metrics of a handle different from those of others.
+// series identifies the metrics of a handle.
 type series struct{ kind, name string }
 
-// handle is something to be asked at a scrape.
+// handle is what each scrape reads.
 type handle struct{ collect func(s *scrape, name string) }
 
 // New returns a Metrics without handles.
@@ -36,8 +36,8 @@ func New() *Metrics {
 	}
 }
 
-// add adds a handle. One of the same kind and name gives way to it: two of them in one scrape
-// would have Prometheus refuse all of it.
+// add adds a handle. It replaces one of the same kind and name: Prometheus would refuse a whole scrape
+// that has both.
 func (m *Metrics) add(kind, name string, collect func(s *scrape, name string)) (remove func()) {
 	key, h := series{kind, strings.ToValidUTF8(name, "�")}, &handle{collect}
 	m.mu.Lock()
@@ -52,14 +52,14 @@ func (m *Metrics) add(kind, name string, collect func(s *scrape, name string)) (
 	}
 }
 
-// Describe sends the description of every metric that there can be.
+// Describe sends the descriptions of all metrics.
 func (m *Metrics) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range descs {
 		to <- d
 	}
 }
 
-// Collect asks the handles.
+// Collect sends the metrics of all handles.
 func (m *Metrics) Collect(to chan<- prometheus.Metric) {
 	m.mu.Lock()
 	handles := maps.Clone(m.handles)
@@ -91,7 +91,7 @@ func (s *scrape) histogram(d *prometheus.Desc, h lock.Histogram, labels ...strin
 	s.to <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum.Seconds(), seconds, labels...)
 }
 
-// staleness is for how long a copy may have missed something: 0 while it is known not to.
+// staleness returns for how long a copy may have missed changes; 0: it is fresh.
 func staleness(fresh bool, since time.Time) float64 {
 	if fresh {
 		return 0

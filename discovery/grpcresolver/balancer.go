@@ -22,22 +22,22 @@ import (
 	"github.com/etcdkit/etcdkit/discovery/internal/explain"
 )
 
-// Name is that of the balancer, for service configs.
+// Name is the balancer's name, for service configs.
 const Name = "etcdkit"
 
-// ServiceConfig is one that asks for the balancer and nothing else.
+// ServiceConfig selects the balancer, and nothing else.
 const ServiceConfig = `{"loadBalancingConfig":[{"` + Name + `":{}}]}`
 
-// gRPC finds balancers by name, in a map without a lock that is to be written "during
-// initialization time (i.e. in an init() function)" only (balancer.Register): in New it would
-// race with connections that are there, such as that of the etcd client.
+// gRPC finds balancers by name, in a map without a lock that must only be written "during
+// initialization time (i.e. in an init() function)" (balancer.Register): in New the write would race
+// with existing connections, such as that of the etcd client.
 func init() { balancer.Register(policy{}) }
 
 type policy struct{}
 
 func (policy) Name() string { return Name }
 
-// ParseConfig accepts no settings: they are the View's.
+// ParseConfig accepts no settings: Options.View has them.
 func (policy) ParseConfig(js json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
 	var none struct {
 		serviceconfig.LoadBalancingConfig `json:"-"`
@@ -45,13 +45,13 @@ func (policy) ParseConfig(js json.RawMessage) (serviceconfig.LoadBalancingConfig
 	d := json.NewDecoder(bytes.NewReader(js))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&none); err != nil {
-		return nil, fmt.Errorf("grpcresolver: the balancer %q has no settings in a service config, they are those of Options.View: %w", Name, err)
+		return nil, fmt.Errorf("grpcresolver: the balancer %q takes no settings from a service config, only from Options.View: %w", Name, err)
 	}
 	return none, nil
 }
 
-// Build makes a balancer of one that gRPC makes for policies such as this one: it has a
-// connection to each endpoint, and tells in what state they are.
+// Build uses a balancer that gRPC has for policies such as this one: it connects to each endpoint, and
+// reports the states of the connections.
 func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 	b := &serviceBalancer{ClientConn: cc, servers: make(map[string]*server)}
 	b.life, b.stop = context.WithCancel(context.Background())
@@ -59,7 +59,7 @@ func (policy) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer
 	return b
 }
 
-// serviceBalancer is the balancer of one connection. To its children it is the ClientConn.
+// serviceBalancer is the balancer of one connection. Its children use it as their ClientConn.
 type serviceBalancer struct {
 	balancer.ClientConn
 	children balancer.Balancer
@@ -70,7 +70,7 @@ type serviceBalancer struct {
 
 	mu      sync.Mutex
 	view    *discovery.View
-	closed  error              // the end of the etcd client
+	closed  error              // says that the etcd client was closed; nil: it was not
 	servers map[string]*server // by address
 }
 
@@ -92,9 +92,9 @@ func (b *serviceBalancer) UpdateClientConnState(s balancer.ClientConnState) erro
 	})
 }
 
-// updateServers has servers connected to at once that are registered anew and not connected. gRPC would
-// wait until the back-off is over that began when they were away. To gRPC an address with another
-// attribute is another one, whose connection has no back-off. b.mu is held.
+// updateServers makes gRPC connect immediately to servers that are registered again and not connected.
+// Otherwise gRPC would wait for the back-off that began while they were away. For gRPC an address with
+// another attribute is another address, whose connection has no back-off. b.mu is held.
 func (b *serviceBalancer) updateServers(endpoints []resolver.Endpoint) []resolver.Endpoint {
 	was := b.servers
 	b.servers = make(map[string]*server, len(endpoints))
@@ -111,7 +111,7 @@ func (b *serviceBalancer) updateServers(endpoints []resolver.Endpoint) []resolve
 			s.life, s.left = context.WithCancel(b.life)
 		case now != (registration{}) && now != s.registration:
 			switch was := s.registration; {
-			case was != (registration{}) && now.anotherProcess(was): // nothing that is known is about it
+			case was != (registration{}) && now.anotherProcess(was): // what is known is about the process before
 				s.left()
 				s = &server{addr: addr, generation: s.generation + 1}
 				s.life, s.left = context.WithCancel(b.life)
@@ -136,7 +136,7 @@ func (b *serviceBalancer) ResolverError(err error) { b.children.ResolverError(er
 func (b *serviceBalancer) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {} // children listen
 
 func (b *serviceBalancer) Close() {
-	b.mu.Lock() // a probe that is just begun belongs to probes
+	b.mu.Lock() // a probe that was started is in probes
 	b.stop()
 	b.mu.Unlock()
 	b.children.Close()
@@ -145,7 +145,7 @@ func (b *serviceBalancer) Close() {
 
 func (b *serviceBalancer) ExitIdle() { b.children.ExitIdle() }
 
-// UpdateState is called by the children, one at a time, whenever one of them is in another state.
+// UpdateState is called by the children, one at a time, whenever the state of one changes.
 func (b *serviceBalancer) UpdateState(s balancer.State) {
 	p, back := b.picker(endpointsharding.ChildStatesFromPicker(s.Picker))
 	switch {
@@ -155,12 +155,12 @@ func (b *serviceBalancer) UpdateState(s balancer.State) {
 		s.Picker = p
 	case s.ConnectivityState == connectivity.TransientFailure:
 		s.Picker = expiredPicker{s.Picker, p.view}
-	} // otherwise gRPC's own waits
+	} // otherwise gRPC's own picker makes RPCs wait
 	b.ClientConn.UpdateState(s)
 	p.reportRecovered(back)
 }
 
-// picker makes one for the states of the children. It returns the addresses that are connected again.
+// picker makes a picker for the states of the children. back are the addresses that are connected again.
 func (b *serviceBalancer) picker(states []endpointsharding.ChildState) (p *picker, back []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -170,7 +170,7 @@ func (b *serviceBalancer) picker(states []endpointsharding.ChildState) (p *picke
 		for _, a := range c.Endpoint.Addresses {
 			server := b.servers[a.Addr]
 			if server == nil {
-				continue // it has just left
+				continue // it has just left the list
 			}
 			server.ready = c.State.ConnectivityState == connectivity.Ready
 			switch c.State.ConnectivityState {
@@ -183,7 +183,7 @@ func (b *serviceBalancer) picker(states []endpointsharding.ChildState) (p *picke
 			case connectivity.TransientFailure:
 				server.down = why(c.State.Picker)
 			}
-			if server.down != nil { // on its way back it is Connecting for a moment
+			if server.down != nil { // while it comes back it is Connecting for a moment
 				p.down[a.Addr] = server.down
 			}
 		}
@@ -191,7 +191,7 @@ func (b *serviceBalancer) picker(states []endpointsharding.ChildState) (p *picke
 	return p, back
 }
 
-// why is why a connection cannot be had.
+// why returns why there is no connection.
 func why(p balancer.Picker) error {
 	if _, err := p.Pick(balancer.PickInfo{Ctx: context.Background()}); err != nil {
 		return fmt.Errorf("%w: %w", errDown, err)
@@ -199,7 +199,7 @@ func why(p balancer.Picker) error {
 	return errDown
 }
 
-// reportRecovered ends the pause of those that are connected again.
+// reportRecovered ends the pause of the instances that are connected again.
 func (p *picker) reportRecovered(back []string) {
 	if len(back) == 0 || p.closed != nil {
 		return
@@ -215,14 +215,14 @@ func (p *picker) reportRecovered(back []string) {
 type connected struct {
 	balancer.Picker
 	*server
-	of registration // whose it was when the picker was made
+	of registration // at its address, when the picker was made
 }
 
 // picker chooses for each RPC, among the connections as they were when it was made.
 type picker struct {
 	b      *serviceBalancer
 	view   *discovery.View
-	closed error                          // the end of the etcd client
+	closed error                          // says that the etcd client was closed; nil: it was not
 	ready  map[string]connected           // by address
 	down   map[string]error               // by address: why it is not connected
 	usable func(*discovery.Instance) bool // isUsable, made once

@@ -24,10 +24,10 @@ var ErrInvalid = registry.ErrInvalid
 
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
-	// View are the options of the Views. Policy and Zone are how the balancer "etcdkit"
-	// chooses; to gRPC's own policies they do not matter.
+	// View are the options of the Views. The balancer "etcdkit" chooses by their Policy and Zone;
+	// gRPC's own policies ignore them.
 	View discovery.Options
-	// ServiceConfig, in JSON, is given to every connection, and supersedes what it has by
+	// ServiceConfig, in JSON, is given to every connection, and replaces the one of
 	// grpc.WithDefaultServiceConfig. Default none.
 	ServiceConfig string
 }
@@ -44,7 +44,7 @@ type Builder struct {
 
 var _ resolver.Builder = (*Builder)(nil)
 
-// discard is one, as views share a copy only if their loggers are the same.
+// discard is one logger for all, as views share a copy only if their loggers are the same.
 var discard = slog.New(slog.DiscardHandler)
 
 // New returns a Builder. It sends nothing. The client must stay open for as long as the
@@ -98,7 +98,7 @@ func (b *Builder) service(u url.URL) (string, error) {
 	return service, nil
 }
 
-// acquire returns the source of a service, which release gives back.
+// acquire returns the source of a service. Each acquire needs one release.
 func (b *Builder) acquire(service string) *source {
 	b.mu.Lock()
 	defer b.mu.Unlock()

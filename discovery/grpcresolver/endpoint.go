@@ -15,8 +15,7 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// Endpoint is what gRPC's balancers may know of an endpoint. Two are equal if nothing of it has
-// changed.
+// Endpoint is what gRPC's balancers can know about an instance. Two are equal if nothing has changed.
 type Endpoint struct {
 	Service, ID, Addr string
 	Version, Zone     string
@@ -32,16 +31,16 @@ type (
 	closedKey       struct{} // of a state's
 )
 
-// registration tells one registration of an instance from another. The zero value is that of an
-// instance that is not registered.
+// registration identifies one registration of an instance. The zero value means that the instance is
+// not registered.
 type registration struct {
 	created int64
 	host    string
 	pid     int
 }
 
-// anotherProcess reports whether r was made by another process than old. One that was made
-// without a process id is.
+// anotherProcess reports whether r was made by another process than old. Without process ids, each
+// registration counts as another process.
 func (r registration) anotherProcess(old registration) bool {
 	if r.pid == 0 || old.pid == 0 {
 		return r != old
@@ -49,7 +48,7 @@ func (r registration) anotherProcess(old registration) bool {
 	return r.pid != old.pid || r.host != old.host
 }
 
-// registrationIn is that of an instance in the list.
+// registrationIn returns the registration of an instance in the list.
 func registrationIn(i *discovery.Instance) registration {
 	if i.Status == discovery.Expired {
 		return registration{}
@@ -71,8 +70,8 @@ type listed struct {
 // generation counts the connections that an address had because its server was replaced.
 type generation int
 
-// of is the address for gRPC. Another generation is another address to gRPC, with a connection of
-// its own.
+// of returns the address for gRPC. For gRPC another generation is another address, with its own
+// connection.
 func (g generation) of(addr string) resolver.Address {
 	a := resolver.Address{Addr: addr}
 	if g > 0 {
@@ -81,16 +80,16 @@ func (g generation) of(addr string) resolver.Address {
 	return a
 }
 
-// EndpointOf returns the instance of a resolver.Endpoint's Attributes, or of the
-// BalancerAttributes of a resolver.Address, which balancers made with gRPC's balancer/base get;
-// those see them as they were when the connection was made.
+// EndpointOf returns the Endpoint in a resolver.Endpoint's Attributes, or in the BalancerAttributes of
+// a resolver.Address. Balancers made with gRPC's balancer/base get the latter, as they were when the
+// connection was made.
 func EndpointOf(a *attributes.Attributes) (Endpoint, bool) {
 	i, ok := a.Value(endpointKey{}).(Endpoint)
 	return i, ok
 }
 
-// endpoint is the instance for gRPC. All that may change about it is in the endpoint's
-// attributes: those of an address would, with each change, make it another connection.
+// endpoint returns the instance for gRPC. What can change is in the endpoint's attributes: each change
+// of an address's attributes would make another connection.
 func (i listed) endpoint(g generation) resolver.Endpoint {
 	e := resolver.Endpoint{
 		Addresses:  []resolver.Address{g.of(i.Addr)},
@@ -100,17 +99,18 @@ func (i listed) endpoint(g generation) resolver.Endpoint {
 	return ringhash.SetHashKey(e, i.ID)
 }
 
-// plain is the endpoint's address for balancers that know no endpoints.
+// plain returns the endpoint's address, for balancers that do not use endpoints.
 func plain(e resolver.Endpoint) resolver.Address {
 	a := e.Addresses[0]
-	//lint:ignore SA1019 it is to be used no more inside an Endpoint, where this is not
+	//lint:ignore SA1019 it is deprecated inside an Endpoint only, and this is outside
 	a.BalancerAttributes = e.Attributes
 	return a
 }
 
-// forGRPC are the instances for gRPC: those that take requests, or if there are none, all, unless the
-// view's options have OnlyServing. To gRPC
-// an endpoint is its address, so that of instances at the same one the first counts.
+// forGRPC returns the instances for gRPC: those that take requests, or if there are none, all of them,
+// unless OnlyServing is set. discovery.View.Pick has the same rule, but here instances without an
+// address are left out first. For gRPC an endpoint is its address, so of several instances at one
+// address the first counts.
 func (w *watcher) forGRPC(all []*discovery.Instance) []listed {
 	list, seen := make([]listed, 0, len(all)), make(map[string]bool, len(all))
 	rest := func(*discovery.Instance) bool { return !w.builder.opts.View.OnlyServing }
@@ -132,9 +132,9 @@ func (w *watcher) forGRPC(all []*discovery.Instance) []listed {
 	return list
 }
 
-// order is the one in which pick_first tries: the zone's own first, and then such that each
-// connection draws one by weight (Efraimidis and Spirakis 2006), and keeps to it while it is
-// there. A list has one order, so that lists can be compared.
+// order sorts a list as pick_first tries it: the zone's own instances first, and then such that each
+// connection draws one by weight (Efraimidis and Spirakis 2006), and keeps it while it is registered.
+// A list has one order only, so that lists can be compared.
 func (w *watcher) order(list []listed) []listed {
 	zone := w.builder.opts.View.Zone
 	rank := make(map[string]float64, len(list))

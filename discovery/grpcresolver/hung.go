@@ -30,29 +30,29 @@ type server struct {
 
 	// guarded by serviceBalancer.mu
 	ready        bool
-	down         error // it cannot be connected to, because of this
+	down         error // why there is no connection
 	registration registration
 	generation   int // of its connection: see updateServers
 }
 
 const (
 	well      int32 = iota
-	suspected       // a deadline has passed, and the server is asked whether it answers at all
-	silent          // it does not
+	suspected       // a deadline was exceeded, and a probe asks whether the server answers at all
+	silent          // the server does not answer
 )
 
 const (
-	// patience is how long a server may take to answer before it counts as silent.
-	patience = time.Second
-	// otherAfter is when it is asked in another way: its health check may wait for what it checks.
-	otherAfter = patience / 4
-	// maxTimeouts in a row are a failure, although the server answers health checks.
+	// silentAfter is how long a probe waits for an answer before the server counts as silent.
+	silentAfter = time.Second
+	// otherAfter is when the probe asks in another way: the health check may wait for what it checks.
+	otherAfter = silentAfter / 4
+	// maxTimeouts exceeded deadlines in a row are a failure, even if the server answers health checks.
 	maxTimeouts = 3
 )
 
 var (
-	errDown   = errors.New("grpcresolver: no connection")
-	errSilent = fmt.Errorf("grpcresolver: the server answers nothing, no health check within %v either", patience)
+	errDown   = errors.New("no connection")
+	errSilent = fmt.Errorf("the server does not answer, not even a health check within %v", silentAfter)
 )
 
 // answered records an answer of the server, whatever it says.
@@ -66,16 +66,16 @@ func (s *server) answered() {
 	}
 }
 
-// outcome is what the end of an RPC says about the instance. answers is how many RPCs the server
+// outcome returns what the end of an RPC says about the instance. answers is how many RPCs the server
 // had answered when this one began.
 //
-// A deadline alone says little, as more often than not it was too short. It counts if the server
-// has answered nothing at all meanwhile, and then a health check decides: a process that is stopped
-// or a machine that is gone does not answer that either.
+// An exceeded deadline alone says little, as it is usually too short. It counts if the server has not
+// answered any RPC in that time, and then a health check decides: a process that is stopped or a
+// machine that is gone does not answer that either.
 func (b *serviceBalancer) outcome(i *discovery.Instance, s *server, sc balancer.SubConn, answers int64, d balancer.DoneInfo) error {
 	switch code := status.Code(d.Err); {
 	case s.life.Err() != nil:
-		return explain.ErrUnused // it has left, or another process has its address
+		return explain.ErrUnused // it has left the list, or another process has its address
 	case code == codes.Unavailable:
 		return d.Err
 	case code == codes.DeadlineExceeded:
@@ -94,7 +94,7 @@ func (b *serviceBalancer) outcome(i *discovery.Instance, s *server, sc balancer.
 	return explain.ErrUnused // cancelled, or never sent
 }
 
-// startProbe asks a server whether it answers at all, over the connection that RPCs use.
+// startProbe finds out whether a server answers at all, over the connection that RPCs use.
 func (b *serviceBalancer) startProbe(i *discovery.Instance, s *server, sc balancer.SubConn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,12 +104,12 @@ func (b *serviceBalancer) startProbe(i *discovery.Instance, s *server, sc balanc
 	}
 }
 
-// probe waits for the answer, however long that takes: a process that goes on gives it at once.
-// Until then no RPC is sent there.
+// probe waits for the answer, however long that takes: a process that runs again answers immediately.
+// Until then the server gets no RPC.
 func (b *serviceBalancer) probe(view *discovery.View, i *discovery.Instance, s *server, sc balancer.SubConn) {
 	producer, release := sc.GetOrBuildProducer(probes{})
 	defer release()
-	late := time.AfterFunc(patience, func() {
+	late := time.AfterFunc(silentAfter, func() {
 		if s.life.Err() == nil && s.state.CompareAndSwap(suspected, silent) {
 			view.Failed(i, errSilent)
 		}
@@ -117,13 +117,13 @@ func (b *serviceBalancer) probe(view *discovery.View, i *discovery.Instance, s *
 	defer late.Stop()
 	err := ask(s.life, producer.(grpc.ClientConnInterface))
 	was := s.state.Swap(well)
-	// Servers without the health service, and those that want a password, say so: an answer.
+	// Servers without the health service, and those that require a password, say so: that is an answer.
 	if code := status.Code(err); was == silent && code != codes.Unavailable && code != codes.Canceled {
 		view.Recovered(i)
 	}
 }
 
-// noMethod is one that no server has. gRPC itself answers that there is none.
+// noMethod is a method that no server has. gRPC itself answers that it does not exist.
 const noMethod = "/etcdkit.grpcresolver/None"
 
 // ask returns the first answer to a health check, and to a method that no server has.

@@ -359,7 +359,7 @@ func TestWhoTakesNoRequestsIsLeftOutWhileThereAreOthers(t *testing.T) {
 		}
 	}
 	cc.until(t, "that the rest has no address", func() bool {
-		return len(cc.errs) == 1 && strings.Contains(cc.errs[0].Error(), `none of the 1 registered as "web" has an address`)
+		return len(cc.errs) == 1 && strings.Contains(cc.errs[0].Error(), `none of the instances of "web" (1) has an address`)
 	})
 }
 

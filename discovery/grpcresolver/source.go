@@ -12,7 +12,7 @@ import (
 	"github.com/etcdkit/etcdkit/discovery"
 )
 
-// source is the View of one service, for all resolvers of it.
+// source is the View of one service, for all resolvers of that service.
 type source struct {
 	service string
 	users   int // the Builder's mu guards it
@@ -22,20 +22,19 @@ type source struct {
 	wg   sync.WaitGroup
 }
 
-// progress is how far the opening of the View has come. It is immutable; what comes after it
-// closes changed.
+// progress is the state of opening the View. It is immutable; the next one closes changed.
 type progress struct {
 	view    *discovery.View // nil: it is not open yet
-	err     error           // because of this; nil: the first try is under way
+	err     error           // why the last try failed; nil: the first try is under way
 	changed chan struct{}
 }
 
-// A try to open the View may take as long as the first, and then twice as long each time, up to
-// the second: so RPCs hear soon that etcd is away, and a slow etcd is given its time.
+// The first try to open the View takes up to firstTry, and each further one up to twice as long, up to
+// maxTry: so RPCs soon fail with a cause while etcd is away, and a slow etcd has enough time.
 const (
-	firstPatience = 2 * time.Second
-	maxPatience   = 16 * time.Second
-	pause         = time.Second // between tries
+	firstTry = 2 * time.Second
+	maxTry   = 16 * time.Second
+	pause    = time.Second // between tries
 )
 
 func openSource(cli *clientv3.Client, service string, opts *discovery.Options) *source {
@@ -49,27 +48,27 @@ func openSource(cli *clientv3.Client, service string, opts *discovery.Options) *
 
 // open tries until it succeeds, or cannot.
 func (s *source) open(ctx context.Context, cli *clientv3.Client, opts *discovery.Options) {
-	for patience := firstPatience; ; patience = min(2*patience, maxPatience) {
-		try, cancel := context.WithTimeout(ctx, patience)
+	for limit := firstTry; ; limit = min(2*limit, maxTry) {
+		try, cancel := context.WithTimeout(ctx, limit)
 		v, err := discovery.Open(try, cli, s.service, opts)
 		cancel()
 		failed := s.now.Load().err != nil
 		switch {
 		case err == nil:
 			if failed {
-				opts.Logger.Info("the service is listed now", "service", s.service)
+				opts.Logger.Info("the service is listed", "service", s.service)
 			}
-			s.tell(v, nil)
+			s.publish(v, nil)
 			return
 		case ctx.Err() != nil:
 			return
 		}
 		if !failed {
-			opts.Logger.Warn("cannot list the service, and try on", "service", s.service, "error", err)
+			opts.Logger.Warn("cannot list the service, trying again", "service", s.service, "error", err)
 		}
-		s.tell(nil, err)
+		s.publish(nil, err)
 		if errors.Is(err, discovery.ErrInvalid) || cli.Ctx().Err() != nil {
-			return // it would be the same for ever
+			return // it would always fail
 		}
 		select {
 		case <-time.After(pause):
@@ -79,7 +78,7 @@ func (s *source) open(ctx context.Context, cli *clientv3.Client, opts *discovery
 	}
 }
 
-func (s *source) tell(v *discovery.View, err error) {
+func (s *source) publish(v *discovery.View, err error) {
 	was := s.now.Load()
 	s.now.Store(&progress{view: v, err: err, changed: make(chan struct{})})
 	close(was.changed)

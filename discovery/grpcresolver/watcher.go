@@ -19,7 +19,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// watcher is the resolver of one connection. It tells gRPC what is new in a View.
+// watcher is the resolver of one connection. It passes the changes of a View on to gRPC.
 type watcher struct {
 	builder *Builder
 	source  *source
@@ -28,7 +28,7 @@ type watcher struct {
 	seed    maphash.Seed // of the order
 
 	list    []listed // as gRPC has it; nil: it has none
-	failure string   // what gRPC was told since, if anything
+	failure string   // what was reported to gRPC since then, if anything
 
 	replaced map[string]replaced // by address, of the list
 
@@ -36,8 +36,8 @@ type watcher struct {
 	wg   sync.WaitGroup
 }
 
-// replaced is the last registration at an address, and how often another process has taken the place
-// of one that was listed there.
+// replaced is the last registration at an address, and how often another process has replaced the one
+// that was listed there.
 type replaced struct {
 	registration
 	generation
@@ -53,7 +53,7 @@ func (w *watcher) start() {
 	w.wg.Go(func() { w.run(ctx) }) // ends with Close, or with etcd's client
 }
 
-// ResolveNow does nothing: what there is to know was told.
+// ResolveNow does nothing: gRPC has all that is known.
 func (w *watcher) ResolveNow(resolver.ResolveNowOptions) {}
 
 // Close is called by gRPC, once.
@@ -88,10 +88,10 @@ func (w *watcher) run(ctx context.Context) {
 func (w *watcher) follow(ctx context.Context, v *discovery.View) {
 	for {
 		changed, turned := v.Changed(), v.Turned()
-		w.tell(v)
+		w.pass(v)
 		select {
 		case <-changed:
-		case <-turned: // what is said of an empty list
+		case <-turned: // the text for an empty list has changed
 		case <-v.Done():
 			w.end(v)
 			return
@@ -104,8 +104,8 @@ func (w *watcher) follow(ctx context.Context, v *discovery.View) {
 	}
 }
 
-// tell passes a list on, if it is another one to gRPC.
-func (w *watcher) tell(v *discovery.View) {
+// pass passes a list on to gRPC, if it differs for gRPC.
+func (w *watcher) pass(v *discovery.View) {
 	list := w.order(w.forGRPC(v.Instances()))
 	switch {
 	case len(list) == 0:
@@ -125,12 +125,12 @@ func (w *watcher) update(v *discovery.View, list []listed) {
 		s.Endpoints = append(s.Endpoints, e)
 		s.Addresses = append(s.Addresses, plain(e)) // for balancers made with gRPC's balancer/base
 	}
-	_ = w.cc.UpdateState(s) // an error asks to resolve again, to the same end
+	_ = w.cc.UpdateState(s) // an error would ask to resolve again, with the same result
 }
 
-// replace records which process is at the address, and returns the generation of its connection. That of
-// another process is another one: a connection to the process before cannot be alive, and its
-// back-off is not the new one's.
+// replace records which process is at the address, and returns the generation of its connection.
+// Another process gets another generation: a connection to the process before it cannot be alive, and
+// its back-off does not matter to the new one.
 func (w *watcher) replace(was map[string]replaced, i listed) generation {
 	r, there := was[i.Addr]
 	if i.registration != (registration{}) {
@@ -143,8 +143,8 @@ func (w *watcher) replace(was map[string]replaced, i listed) generation {
 	return r.generation
 }
 
-// clear has gRPC end all connections. Most of its balancers keep an error for each endpoint and show
-// "no children to pick from" if there is none; so there is one, without an address.
+// clear makes gRPC end all connections. Most of its balancers have an error for each endpoint, and say
+// "no children to pick from" without endpoints, so it gets one endpoint, without an address.
 func (w *watcher) clear(a *attributes.Attributes) {
 	w.list, w.failure, w.replaced = nil, "", nil
 	none := listed{Endpoint: Endpoint{Service: w.source.service, ID: "none"}}.endpoint(0)
@@ -152,8 +152,8 @@ func (w *watcher) clear(a *attributes.Attributes) {
 	_ = w.cc.UpdateState(resolver.State{Endpoints: []resolver.Endpoint{none}, ServiceConfig: w.config, Attributes: a})
 }
 
-// end tells gRPC that the etcd client was closed. The list would never change again, so the
-// connections end, when their RPCs have. v may be nil.
+// end tells gRPC that the etcd client was closed. The list would never change again, so connections
+// end after their RPCs. v may be nil.
 func (w *watcher) end(v *discovery.View) {
 	text := explain.ClientClosed("a connection to " + quote.Text(w.source.service))
 	err := status.Error(codes.Unavailable, "grpcresolver: "+text)
@@ -173,9 +173,9 @@ func (w *watcher) reportEmpty(v *discovery.View) {
 	w.fail(explain.Empty(v, required))
 }
 
-// fail has RPCs end with codes.Unavailable and the text, where there is no list. It takes a text
-// since gRPC makes an error that holds a status the RPC's own: etcd's PermissionDenied would end
-// even those that wait for ready.
+// fail makes RPCs end with codes.Unavailable and the text, while there is no list. It takes a text, as
+// gRPC would use the status in an error for the RPC: etcd's PermissionDenied would end even RPCs that
+// wait for ready.
 func (w *watcher) fail(text string) {
 	if text != w.failure {
 		w.failure = text

@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// body is a request's. While a try is under way closing it is held back: one that was not read
-// is good for another try. A nil body is that of a request without one.
+// body is a request's body. During a try Close is delayed, as a body that was not read can be used for
+// another try. nil is the body of a request without one.
 type body struct {
 	from io.ReadCloser
 
 	mu     sync.Mutex
-	taken  func() // is told of each Read
-	held   bool   // Close only records that it was called
+	taken  func() // called before each Read
+	held   bool   // a try is under way: Close only records that it was called
 	shut   bool   // Close was called
-	closed bool   // and from is closed
+	closed bool   // from is closed
 	read   bool
-	broken bool // reading it failed
+	broken bool // a Read failed
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -48,15 +48,15 @@ func (b *body) Close() error {
 	return b.from.Close()
 }
 
-// hold begins a try. taken is told of each Read.
-func (b *body) hold(taken func()) {
+// beginTry begins a try. taken is called before each Read.
+func (b *body) beginTry(taken func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.taken, b.held, b.shut = taken, true, false
 }
 
-// pass leaves the body to the try that succeeded.
-func (b *body) pass() {
+// keep leaves the body to the try that succeeded.
+func (b *body) keep() {
 	if b == nil {
 		return
 	}
@@ -69,8 +69,8 @@ func (b *body) pass() {
 	}
 }
 
-// drop closes the body: nobody wants it any more.
-func (b *body) drop() {
+// finish closes the body: there is no further try.
+func (b *body) finish() {
 	if b == nil {
 		return
 	}
@@ -80,8 +80,8 @@ func (b *body) drop() {
 	b.Close()
 }
 
-// again tells whether the body is as it was before a try that failed.
-func (b *body) again(failed *try) bool {
+// unchanged reports whether the body is as it was before a try that failed.
+func (b *body) unchanged(failed *try) bool {
 	if b == nil {
 		return true
 	}
@@ -90,7 +90,7 @@ func (b *body) again(failed *try) bool {
 	return failed.unsent && !b.read
 }
 
-// failed tells whether the caller's body was the trouble.
+// failed reports whether reading the caller's body failed.
 func (b *body) failed() bool {
 	if b == nil {
 		return false
@@ -116,7 +116,7 @@ func (a *answer) Read(p []byte) (int, error) {
 }
 
 func (a *answer) Close() error {
-	a.end(nil) // first: what a Read under way says of being closed is no failure
+	a.end(nil) // first: that a Read under way is cut off is not a failure
 	return a.ReadCloser.Close()
 }
 

@@ -30,11 +30,11 @@ func (r *request) failure(why error) error {
 		tries = append(tries, t.String())
 		causes = append(causes, t.err)
 	}
-	what := "service " + quote.Text(r.s.name)
+	what := "service " + quote.Text(r.s.name) + ","
 	if text, ok := explain.AllExpired(r.s.view); ok {
-		what, causes = text, append(causes, discovery.ErrNone)
+		what, causes = text+":", append(causes, discovery.ErrNone)
 	}
-	text := fmt.Sprintf("httptransport: %s: %s", what, strings.Join(tries, "; "))
+	text := fmt.Sprintf("httptransport: %s %s", what, strings.Join(tries, "; "))
 	if why != nil && !errors.Is(last.err, why) {
 		text += "; " + why.Error()
 		causes = append(causes, why)

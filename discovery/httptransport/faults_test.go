@@ -232,9 +232,9 @@ func TestAKilledInstanceCostsARetryPerConnectionAndNoFailure(t *testing.T) {
 	}
 }
 
-func TestAStoppedInstanceCostsNoRequestWithPatience(t *testing.T) {
-	const rate, patience = 500, 200 * time.Millisecond
-	s := newSite(t, &httptransport.Options{AnswerTimeout: patience})
+func TestAStoppedInstanceCostsNoRequestWithAnAnswerTimeout(t *testing.T) {
+	const rate, timeout = 500, 200 * time.Millisecond
+	s := newSite(t, &httptransport.Options{AnswerTimeout: timeout})
 	victim := s.start(t, "a", ttl)
 	s.start(t, "b", ttl)
 	s.start(t, "c", ttl)
@@ -250,7 +250,7 @@ func TestAStoppedInstanceCostsNoRequestWithPatience(t *testing.T) {
 	s.until("a b c")
 	l.served(t, "a", rate/3)
 	l.wantNoFailure(t, rate)
-	t.Logf("%d requests, 0 failed, %d sent again after %v without an answer", l.sent, stopped, patience)
+	t.Logf("%d requests, 0 failed, %d sent again after %v without an answer", l.sent, stopped, timeout)
 	if stopped < 1 {
 		t.Error("void: no request met the stopped instance")
 	}

@@ -12,12 +12,12 @@ import (
 	"github.com/etcdkit/etcdkit/discovery/internal/explain"
 )
 
-// request is one on its way, perhaps by several instances. The caller's is never changed.
+// request is a request on its way, perhaps to several instances. The caller's request is not changed.
 type request struct {
 	*http.Request
 	t     *Transport
 	s     *service
-	body  *body // nil: none
+	body  *body // nil: it has none
 	began time.Time
 	tries []*try
 }
@@ -52,7 +52,7 @@ func (r *request) run() (*http.Response, error) {
 		next, why := r.next(t)
 		switch {
 		case next == nil && t.err == nil:
-			return t.answer(), nil // such as it is
+			return t.answer(), nil // it is not sent again
 		case next == nil:
 			return nil, r.failure(why)
 		case t.err == nil:
@@ -78,25 +78,25 @@ func (r *request) next(failed *try) (next *try, why error) {
 	switch err := r.ended(); {
 	case err != nil:
 		return nil, err
-	case failed.ours:
-		return nil, nil // the request itself is at fault, as the cause says
+	case failed.requestFault:
+		return nil, nil // the fault is in the request itself, as the cause says
 	case len(r.tries) >= r.t.opts.Attempts:
 		return nil, nil
 	case !failed.unsent && !r.repeatable():
 		return nil, fmt.Errorf("not sent again, as a %s may have arrived", r.Method)
-	case !r.body.again(failed) && r.GetBody == nil:
+	case !r.body.unchanged(failed) && r.GetBody == nil:
 		return nil, errors.New("not sent again, as its body cannot be read twice without GetBody")
 	}
 	if next = r.another(); next == nil {
 		return nil, errors.New("there is no other instance")
 	}
-	if !r.body.again(failed) {
+	if !r.body.unchanged(failed) {
 		from, err := r.GetBody()
 		if err != nil {
 			next.end(explain.ErrUnused)
-			return nil, fmt.Errorf("its body cannot be had again: %w", err)
+			return nil, fmt.Errorf("GetBody: %w", err)
 		}
-		r.body.drop()
+		r.body.finish()
 		r.body = &body{from: from}
 	}
 	return next, nil
@@ -108,7 +108,7 @@ func (r *request) ended() error {
 		return err
 	}
 	select {
-	// http.Client.Timeout closes it, beside the context's deadline.
+	// http.Client.Timeout closes it, in addition to the context's deadline.
 	case <-r.Cancel:
 		if d, ok := r.Context().Deadline(); ok && !time.Now().Before(d) {
 			return context.DeadlineExceeded
@@ -119,8 +119,8 @@ func (r *request) ended() error {
 	}
 }
 
-// repeatable reports whether the request may arrive twice. Of headers the same is asked as in
-// net/http: the key has to be there, its value does not matter.
+// repeatable reports whether the request may arrive twice. Headers count as in net/http: the key must be
+// set, its value does not matter.
 func (r *request) repeatable() bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -131,7 +131,7 @@ func (r *request) repeatable() bool {
 	return key || xkey
 }
 
-// retryable reports whether the request may go to another instance though it was sent to this one.
+// retryable reports whether the request may go to another instance after it was sent to one.
 func (r *request) retryable() bool {
 	return r.repeatable() && (r.body == nil || r.GetBody != nil) && len(r.tries) < r.t.opts.Attempts && slices.ContainsFunc(r.s.view.Instances(), r.untried)
 }

@@ -17,11 +17,11 @@ import (
 const (
 	// openTimeout bounds the first reading of a list.
 	openTimeout = 15 * time.Second
-	// tidyEvery is the least time between two looks at which instances have left.
+	// tidyEvery is the least time between two calls of tidy.
 	tidyEvery = time.Second
 )
 
-// service is what a Transport has of a service: its list, and connections to its instances.
+// service has a service's list, and the connections to its instances.
 type service struct {
 	name   string
 	t      *Transport
@@ -33,8 +33,9 @@ type service struct {
 	pools map[string]*pool // by address; nil once the Transport or the etcd client is closed
 }
 
-// open returns a service once its list is there. Requests that come meanwhile wait for the same
-// opening; ctx bounds the wait alone.
+// open returns a service when its list is open. All requests of that time wait for the same list, and ctx
+// bounds only the wait. Unlike a gRPC connection, a request has a caller: it gets the error of the first
+// try to open the list, and the next request tries again.
 func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	t.mu.Lock()
 	if t.closed {
@@ -61,11 +62,11 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	case <-s.opened:
 		return s, s.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("httptransport: the list of %s is not there yet, from %q: %w", quote.Text(name), t.cli.Endpoints(), ctx.Err())
+		return nil, fmt.Errorf("httptransport: the list of %s is not open yet, from %q: %w", quote.Text(name), t.cli.Endpoints(), ctx.Err())
 	}
 }
 
-// run opens the list, and follows it to let go of instances that leave.
+// run opens the list, and closes the connections to instances that leave it.
 func (s *service) run() {
 	ctx, cancel := context.WithTimeout(s.t.life, openTimeout)
 	s.view, s.err = discovery.Open(ctx, s.t.cli, s.name, &s.t.opts.View)
@@ -110,7 +111,7 @@ func (s *service) run() {
 	s.pools = nil
 }
 
-// tidy lets go of addresses at which no instance is any more.
+// tidy closes the connections to addresses that no instance has any more.
 func (s *service) tidy() {
 	there := make(map[string]bool)
 	for _, i := range s.view.Instances() {
@@ -134,7 +135,7 @@ func (s *service) closeIdle() {
 	}
 }
 
-// to is what sends requests to an address.
+// to returns the RoundTripper for an address.
 func (s *service) to(addr string) http.RoundTripper {
 	if s.t.pattern == nil {
 		return s.t.opts.Base
@@ -154,8 +155,8 @@ func (s *service) to(addr string) http.RoundTripper {
 	return p
 }
 
-// pool is the connections to one address. net/http can close a Transport's idle connections, but
-// not those to one host: so each has a Transport of its own.
+// pool has the connections to one address. net/http can close all idle connections of a Transport, but
+// not those to one host, so each address has its own Transport.
 type pool struct {
 	*http.Transport
 	left atomic.Bool
@@ -172,8 +173,8 @@ func (s *service) newPool() *pool {
 	return &pool{Transport: c}
 }
 
-// RoundTrip leaves no idle connection behind at an address that was left meanwhile: asking for a
-// connection undoes what CloseIdleConnections says of those to come.
+// RoundTrip leaves no idle connection to an address that was left in the meantime: a request makes the
+// Transport keep idle connections again after CloseIdleConnections.
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := p.Transport.RoundTrip(req)
 	if p.left.Load() {
@@ -184,5 +185,5 @@ func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (p *pool) leave() {
 	p.left.Store(true)
-	p.CloseIdleConnections() // and those that become idle
+	p.CloseIdleConnections() // and those that become idle later
 }

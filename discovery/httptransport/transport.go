@@ -25,32 +25,31 @@ var (
 	// ErrInvalid: the URL does not name a service, or the prefix is not valid. Nothing was sent. It is
 	// registry.ErrInvalid.
 	ErrInvalid = discovery.ErrInvalid
-	// ErrClosed: the Transport was closed, or the etcd client that it stands on. The text says which.
+	// ErrClosed: the Transport was closed, or the etcd client that it uses. The text says which.
 	ErrClosed = errors.New("httptransport: closed")
 )
 
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
-	// View is for the services' lists: where they are, and how instances are chosen.
+	// View are the options of the services' Views: where services are, and how instances are chosen.
 	View discovery.Options
 	// Base sends the requests. Default an http.Transport without a proxy that connects within
 	// 2 s and keeps up to 100 idle connections an instance for 30 s.
 	//
-	// An *http.Transport is a pattern: each instance has a copy of it, so its limits are those
-	// of one instance. Any other RoundTripper is used as it is; the host of the URLs it is given
-	// is an instance's address, which is then what https verifies, and idle connections to an
-	// instance that left stay for as long as it likes.
+	// Each instance has a copy of an *http.Transport, so its limits are those of one instance. Any
+	// other RoundTripper is used as it is: it gets URLs whose host is an instance's address, which is
+	// then what https verifies, and decides itself how long it keeps idle connections to an instance
+	// that left.
 	Base http.RoundTripper
-	// Logger gets a line when an instance is avoided and when it is used again, when none is left
-	// that does not fail, and what View.Logger gets, which it is the default of. nil is silent.
+	// Logger is the default of View.Logger. nil is silent.
 	Logger *slog.Logger
-	// Attempts is how many instances a request is tried at. Default 3; 1 never tries again.
+	// Attempts is at how many instances a request is tried. Default 3; with 1 it is not tried again.
 	Attempts int
 	// AnswerTimeout is how long an instance may take to accept a connection, and to begin its answer
-	// once the request is sent, before a request that can be sent twice goes to another one, if
-	// there is one; while a body is sent, how long it may take none of it. Default for ever: only
-	// you know how long your answers take. At an instance that failed before it is half of what is
-	// left of the request's time, if that is less.
+	// once the request is sent, before a request that can be sent twice goes to another instance, if
+	// there is one. While a body is sent, it is how long the instance may read nothing. Default no
+	// limit: only you know how long your answers take. At an instance that failed before, the limit is
+	// half of the request's remaining time, if that is less.
 	AnswerTimeout time.Duration
 }
 
@@ -95,48 +94,48 @@ func New(cli *clientv3.Client, opts *Options) *Transport {
 		}
 	}
 	if base, ok := t.opts.Base.(*http.Transport); ok {
-		t.pattern = base.Clone() // what becomes of the caller's is none of our business
+		t.pattern = base.Clone() // the caller may go on changing base
 		if base.TLSNextProto["h2"] != nil {
-			t.pattern.ForceAttemptHTTP2 = true // a copy would forget it, as it has a TLSClientConfig
+			t.pattern.ForceAttemptHTTP2 = true // a copy has a TLSClientConfig, and would not use HTTP/2 by itself
 		}
 	}
 	t.life, t.stop = context.WithCancel(context.Background())
 	return t
 }
 
-// RoundTrip sends the request to an instance of the service that its URL names, and where that
-// fails and it is safe, to another one. The first request for a service waits until its list is
-// there, for 15 s at most.
+// RoundTrip sends the request to an instance of the service that its URL names. If that fails and it
+// is safe, it sends it to another one. The first request for a service waits until its list is open,
+// for 15 s at most.
 //
 // The errors are ErrInvalid and ErrClosed, discovery.ErrNone when the service has no instance, those
-// of discovery.Open, the context's, and otherwise one that names the instances that were tried,
-// with each one's cause within reach of errors.Is and errors.As.
+// of discovery.Open, the context's, and otherwise an error that names the instances that were tried.
+// errors.Is and errors.As find the cause of each.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.requests.Add(1)
 	r := newRequest(t, req)
 	resp, err := r.run()
 	if err != nil {
-		r.body.drop()
+		r.body.finish()
 	}
 	return resp, err
 }
 
-// serviceOf is the service that a URL names.
+// serviceOf returns the service that a URL names.
 func serviceOf(u *url.URL) (string, error) {
-	bad := func(why string) (string, error) {
+	invalid := func(why string) (string, error) {
 		return "", cause.Errorf("httptransport: URL %s: %w: %s", quote.Text(u.Redacted()), ErrInvalid, why)
 	}
 	switch {
 	case u == nil:
 		return "", cause.Errorf("httptransport: request: %w: it has no URL", ErrInvalid)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return bad("want http:// or https://")
+		return invalid("want http:// or https://")
 	case u.Host == "":
-		return bad("it has no host: want http://SERVICE/path")
+		return invalid("it has no host: want http://SERVICE/path")
 	case u.User != nil:
-		return bad("it has credentials: put them in the header Authorization")
+		return invalid("it has credentials: put them in the header Authorization")
 	case strings.Contains(u.Host, ":"):
-		return bad("it has a port: want a service alone, whose instances say where they listen")
+		return invalid("it has a port: want a service alone, whose instances say where they listen")
 	}
 	return u.Host, nil
 }
@@ -150,8 +149,8 @@ type Stats struct {
 // Stats returns the counters.
 func (t *Transport) Stats() Stats { return Stats{t.requests.Load(), t.retries.Load()} }
 
-// View is the list that the service's requests go by, opened if need be: for its State, say. It is
-// the Transport's to close.
+// View returns the View that the service's requests use, and opens it if necessary: for its State, for
+// example. The Transport closes it.
 func (t *Transport) View(ctx context.Context, service string) (*discovery.View, error) {
 	s, err := t.open(ctx, service)
 	if err != nil {
@@ -160,9 +159,9 @@ func (t *Transport) View(ctx context.Context, service string) (*discovery.View, 
 	return s.view, nil
 }
 
-// CloseIdleConnections is what http.Client.CloseIdleConnections calls.
+// CloseIdleConnections closes idle connections: http.Client.CloseIdleConnections calls it.
 func (t *Transport) CloseIdleConnections() {
-	if base, ok := t.opts.Base.(interface{ CloseIdleConnections() }); ok && t.pattern == nil { // otherwise it has none of ours
+	if base, ok := t.opts.Base.(interface{ CloseIdleConnections() }); ok && t.pattern == nil { // otherwise base has no connection
 		base.CloseIdleConnections()
 	}
 	t.mu.Lock()
@@ -172,13 +171,13 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// clientClosed is the error of a Transport whose etcd client was closed.
+// clientClosed returns the error of a Transport whose etcd client was closed.
 func (t *Transport) clientClosed() error {
 	return fmt.Errorf("%w: %s", ErrClosed, explain.ClientClosed("the Transport"))
 }
 
-// Close ends the services' lists and closes idle connections. Requests under way go on, others get
-// ErrClosed. It is idempotent. The end of the etcd client has the same effect.
+// Close closes the services' lists and idle connections. Requests under way continue, others get
+// ErrClosed. Close is idempotent. Closing the etcd client has the same effect.
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	t.closed = true

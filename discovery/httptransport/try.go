@@ -20,7 +20,7 @@ import (
 // errSilent is why a try was given up: see Options.AnswerTimeout.
 var errSilent = errors.New("no answer")
 
-// errNoAddr: the value in etcd is in no format that is known, or has no address.
+// errNoAddr: the value in etcd has no known format, or no address.
 var errNoAddr = errors.New("it is registered without an address")
 
 // try is a request at one instance.
@@ -28,15 +28,15 @@ type try struct {
 	r        *request
 	instance *discovery.Instance
 	began    time.Time
-	release  context.CancelCauseFunc // of the context, if it is one of its own
+	release  context.CancelCauseFunc // of the context, if the try has its own
 
-	resp   *http.Response
-	err    error
-	unsent bool // it failed before anything was sent
-	ours   bool // it failed by the request, not by the instance
+	resp         *http.Response
+	err          error
+	unsent       bool // it failed before anything was sent
+	requestFault bool // it failed because of the request, not the instance
 }
 
-// send makes the try. One that failed ends with it.
+// send makes the try. If it fails, the try is over.
 func (t *try) send() {
 	t.began = time.Now()
 	if t.instance.Addr == "" {
@@ -52,16 +52,16 @@ func (t *try) send() {
 // exchange asks the instance.
 func (t *try) exchange() {
 	r := t.r
-	var asked, got atomic.Bool // net/http has turned to the instance, and has a connection
-	ctx, patience := r.Context(), (*patience)(nil)
-	if limit := t.patience(); limit > 0 && r.retryable() {
+	var asked, got atomic.Bool // net/http has asked for a connection, and has one
+	ctx, idle := r.Context(), (*idleTimer)(nil)
+	if limit := t.answerTimeout(); limit > 0 && r.retryable() {
 		ctx, t.release = context.WithCancelCause(ctx)
-		patience = newPatience(limit, func() { t.release(fmt.Errorf("%w for %v", errSilent, limit)) })
+		idle = newIdleTimer(limit, func() { t.release(fmt.Errorf("%w for %v", errSilent, limit)) })
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:      func(string) { asked.Store(true) },
 		GotConn:      func(httptrace.GotConnInfo) { got.Store(true) },
-		WroteRequest: func(httptrace.WroteRequestInfo) { patience.renew() },
+		WroteRequest: func(httptrace.WroteRequestInfo) { idle.renew() },
 	})
 	out := r.WithContext(ctx) // a copy
 	u := *r.URL
@@ -71,32 +71,32 @@ func (t *try) exchange() {
 		out.Host = r.s.name
 	}
 	if r.body != nil {
-		r.body.hold(patience.renew)
+		r.body.beginTry(idle.renew)
 		out.Body = r.body
 	}
 	t.resp, t.err = r.s.to(t.instance.Addr).RoundTrip(out)
-	if patience.end() {
+	if idle.stop() {
 		if t.err == nil {
 			t.resp.Body.Close()
 		}
 		t.resp, t.err = nil, context.Cause(ctx)
 	}
 	if t.err == nil {
-		r.body.pass()
+		r.body.keep()
 		return
 	}
 	var dial *net.OpError
 	t.unsent = asked.Load() && !got.Load() || errors.As(t.err, &dial) && dial.Op == "dial"
-	t.ours = r.t.pattern != nil && !asked.Load() || r.body.failed()
+	t.requestFault = r.t.pattern != nil && !asked.Load() || r.body.failed()
 }
 
-// patience is how long the instance may be silent; 0: for as long as the request lives.
-func (t *try) patience() time.Duration {
+// answerTimeout is for how long nothing may happen; 0: for as long as the request lives.
+func (t *try) answerTimeout() time.Duration {
 	limit := t.r.t.opts.AnswerTimeout
 	if !t.r.s.view.Failing(t.instance) {
 		return limit
 	}
-	if deadline, ok := t.r.Context().Deadline(); ok { // it may be hung, and there are others
+	if deadline, ok := t.r.Context().Deadline(); ok { // it may hang, and there are others
 		if half := max(time.Until(deadline)/2, time.Nanosecond); limit <= 0 || half < limit {
 			limit = half
 		}
@@ -104,7 +104,7 @@ func (t *try) patience() time.Duration {
 	return limit
 }
 
-// answer makes the response the caller's. The try ends with its body.
+// answer returns the response for the caller. The try ends with its body.
 func (t *try) answer() *http.Response {
 	resp := t.resp
 	resp.Request = t.r.Request
@@ -120,26 +120,26 @@ func (t *try) answer() *http.Response {
 	return resp
 }
 
-// abandon ends a try whose answer is not wanted. What is left of it is read, if it is little and
-// comes at once, so that the connection can be used again.
+// abandon ends a try whose answer is not used. It reads the rest of the answer if that is short and
+// comes soon, so that the connection can be used again.
 func (t *try) abandon() {
 	const (
-		little = 64 << 10
-		atOnce = 50 * time.Millisecond
+		most = 64 << 10
+		soon = 50 * time.Millisecond
 	)
-	late := time.AfterFunc(atOnce, func() { t.resp.Body.Close() })
-	_, _ = io.CopyN(io.Discard, t.resp.Body, little) // only for the connection's sake
+	late := time.AfterFunc(soon, func() { t.resp.Body.Close() })
+	_, _ = io.CopyN(io.Discard, t.resp.Body, most) // its error does not matter
 	late.Stop()
 	t.resp.Body.Close()
 	t.end(nil)
 }
 
-// end tells the view how the instance fared, once for each Pick, and lets go of what the try held.
+// end reports the result to the view, once for each pick, and releases the context.
 func (t *try) end(err error) {
 	switch {
 	case err == nil && t.resp != nil && unavailable(t.resp):
 		err = &discovery.Refused{Err: errors.New("it answered " + answered(t.resp)), After: retryAfter(t.resp.Header)}
-	case err != nil && !t.guilty():
+	case err != nil && !t.instanceFailed():
 		err = explain.ErrUnused
 	}
 	t.r.s.view.Report(t.instance, err)
@@ -148,12 +148,12 @@ func (t *try) end(err error) {
 	}
 }
 
-// guilty tells whether it is the instance's fault that a try failed. A deadline of the caller's is
-// if most of the time that the caller gave was spent waiting there.
-func (t *try) guilty() bool {
+// instanceFailed reports whether a try failed because of the instance. The caller's deadline counts if
+// more than half of the request's time was spent in this try.
+func (t *try) instanceFailed() bool {
 	ended := t.r.ended()
 	switch {
-	case t.ours:
+	case t.requestFault:
 		return false
 	case ended == nil:
 		return true
@@ -177,13 +177,13 @@ func (t *try) String() string {
 	return fmt.Sprintf("instance %s (%s): %s", quote.Word(t.instance.ID), at, what)
 }
 
-// answered is an answer's status, in net/http's words.
+// answered returns an answer's status, in net/http's words.
 func answered(resp *http.Response) string {
 	return fmt.Sprint(resp.StatusCode, " ", http.StatusText(resp.StatusCode))
 }
 
-// retryAfter is when an instance that cannot serve wants to be asked again; 0: it did not say. A
-// date is taken by the instance's own clock.
+// retryAfter returns for how long an instance asks for no requests; 0: it did not say. A date is
+// compared with the instance's own clock.
 func retryAfter(h http.Header) time.Duration {
 	value := h.Get("Retry-After")
 	if n, err := strconv.ParseUint(value, 10, 16); err == nil {

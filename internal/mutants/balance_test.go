@@ -30,7 +30,7 @@ var balanceMutants = []mutant{
 		"	v.failures.Add(1)\n	v.failed(i, err)\n", "	v.failures.Add(1)\n	i.load.pending.Add(-1)\n	v.failed(i, err)\n",
 	}, "discovery", "TestAFailureThatAProbeFoundEndsNoRequest"},
 	{"each failure is logged", "discovery/avoid.go", []string{
-		"	if !wasWell {\n", "	if false && wasWell {\n",
+		"	if !first {\n", "	if false && first {\n",
 	}, "discovery", "TestTheLogHasALineForEachChangeAndNoneForEachFailure"},
 
 	{"a hung server is sent RPCs on", "discovery/grpcresolver/balancer.go", []string{

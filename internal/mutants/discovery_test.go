@@ -5,7 +5,7 @@ var discoveryMutants = []mutant{
 		"	if vanished > serving && (vanished", "	if serving >= 0 && (vanished",
 	}, "discovery", "TestFewThatVanishAreGone"},
 	{"any two that vanish within half a minute are kept", "discovery/expired.go", []string{
-		"	fewest    = 3\n", "	fewest    = 2\n",
+		"	fewest      = 3\n", "	fewest      = 2\n",
 	}, "discovery", "TestTwoThatCrashOneAfterTheOtherAreGone"},
 	{"a lonely instance that vanishes is kept", "discovery/expired.go", []string{
 		"justNow >= fewest-1) {", "justNow >= 1) {",

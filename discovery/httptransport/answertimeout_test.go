@@ -13,9 +13,9 @@ import (
 )
 
 func TestPatienceMovesOnWhereItIsSafe(t *testing.T) {
-	const patience = time.Second // b answers within that
+	const timeout = time.Second // b answers within that
 	goOn := make(chan struct{})
-	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: patience}, func(w http.ResponseWriter, r *http.Request) {
+	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: timeout}, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-goOn:
 		case <-r.Context().Done():
@@ -38,7 +38,7 @@ func TestPatienceMovesOnWhereItIsSafe(t *testing.T) {
 				t.Errorf("a POST was given up: %v", err)
 			}
 		})
-		<-time.After(patience / 20)
+		<-time.After(timeout / 20)
 	}
 	if _, err := s.cli.Delete(bounded(t), s.prefix+"web/b"); err != nil {
 		t.Fatal(err)
@@ -51,15 +51,15 @@ func TestPatienceMovesOnWhereItIsSafe(t *testing.T) {
 		}
 	})
 	eventually(t, "it has arrived", func() bool { return atA.Load() > tried })
-	<-time.After(2 * patience)
+	<-time.After(2 * timeout)
 	close(goOn)
 	all.Wait()
 }
 
 func TestPatienceGivesUpNothingThatCouldNotBeSentAgain(t *testing.T) {
-	const patience = 50 * time.Millisecond
-	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: patience}, func(w http.ResponseWriter, _ *http.Request) {
-		<-time.After(4 * patience)
+	const timeout = 50 * time.Millisecond
+	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: timeout}, func(w http.ResponseWriter, _ *http.Request) {
+		<-time.After(4 * timeout)
 		fmt.Fprint(w, "a")
 	})
 	for atA.Load() == 0 {
@@ -87,8 +87,8 @@ func (b *trickle) Read(p []byte) (int, error) {
 }
 
 func TestPatienceDoesNotRunOutWhileABodyIsSent(t *testing.T) {
-	const patience = 3 * time.Second
-	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: patience}, func(w http.ResponseWriter, r *http.Request) {
+	const timeout = 3 * time.Second
+	s, atA, _ := pair(t, &httptransport.Options{AnswerTimeout: timeout}, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, "a")
 	})
@@ -96,7 +96,7 @@ func TestPatienceDoesNotRunOutWhileABodyIsSent(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				body := func() (io.ReadCloser, error) { return io.NopCloser(&trickle{8, patience / 6}), nil }
+				body := func() (io.ReadCloser, error) { return io.NopCloser(&trickle{8, timeout / 6}), nil }
 				req := request(t, "PUT", nil)
 				req.Body, _ = body()
 				req.GetBody = body
