@@ -57,11 +57,12 @@ var arrows = map[string][]string{
 	"discovery/httptransport":    {"discovery", "discovery/internal/explain", "internal/quote", "internal/cause"},
 	"metrics":                    {"lease", "lock", "election", "mirror", "registry", "discovery", "discovery/httptransport"},
 
-	"internal/means":     {},                                                    // for tests
-	"internal/queuetest": {},                                                    // for tests
-	"internal/safety":    {},                                                    // a test
-	"internal/mutants":   {},                                                    // a test of tests
-	"internal/matrix":    {"discovery/grpcresolver", "discovery/httptransport"}, // a test
+	"internal/means":            {},                                                    // for tests
+	"internal/queuetest":        {},                                                    // for tests
+	"internal/safety":           {},                                                    // a test
+	"internal/mutants":          {},                                                    // a test of tests
+	"internal/matrix":           {"discovery/grpcresolver", "discovery/httptransport"}, // a test
+	"discovery/internal/steady": {},                                                    // for tests
 
 	"examples/basic":    {"client"},
 	"examples/watch":    {"client"},
@@ -108,7 +109,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 			return nil
 		}
 		if isTest {
-			allowed = append(slices.Clone(allowed), "internal/means", "internal/queuetest", "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", "election", pkg)
+			allowed = append(slices.Clone(allowed), "internal/means", "internal/queuetest", "discovery/internal/steady", "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", "election", pkg)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {

@@ -267,7 +267,7 @@ func TestTheLogHasALineForEachChangeAndNoneForEachFailure(t *testing.T) {
 	if n := log.lines(`"the instance is avoided" service=web instance=a addr=h:1 because="connection refused"`); n != 1 {
 		t.Errorf("5 failures of a made %d lines, want 1:\n%s", n, log.b.String())
 	}
-	if n := log.lines("no instance is left"); n != 0 {
+	if n := log.lines("all instances fail"); n != 0 {
 		t.Errorf("b is well, and the log says that nobody is:\n%s", log.b.String())
 	}
 	for range 5 {

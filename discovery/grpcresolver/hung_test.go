@@ -2,19 +2,14 @@ package grpcresolver_test
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
@@ -22,55 +17,10 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/grpcresolver"
+	"github.com/etcdkit/etcdkit/discovery/internal/steady"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/registry"
 )
-
-// outcome is an RPC with a deadline.
-type outcome struct {
-	began, ended time.Time
-	addr         string
-	err          error
-}
-
-// record makes RPCs with a deadline, so many a second, until it is stopped.
-func record(t *testing.T, conn *grpc.ClientConn, rate int, deadline time.Duration) (soFar func() []outcome) {
-	t.Helper()
-	var mu sync.Mutex
-	var all []outcome
-	var calls sync.WaitGroup
-	ctx, stop := context.WithCancel(t.Context())
-	calls.Go(func() { // ends with the test
-		tick := time.NewTicker(time.Second / time.Duration(rate))
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			calls.Go(func() { // ends with its deadline
-				o := outcome{began: time.Now()}
-				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
-				defer cancel()
-				o.addr, o.err = call(ctx, conn)
-				o.ended = time.Now()
-				mu.Lock()
-				defer mu.Unlock()
-				all = append(all, o)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		stop()
-		calls.Wait()
-	})
-	return func() []outcome {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(all)
-	}
-}
 
 // A process that is stopped keeps its connections and its lease, and answers nothing. The RPCs that
 // are under way to it are lost, and no other.
@@ -81,17 +31,13 @@ func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) 
 	conn := dial(t, cli, discovery.Options{}, balanced(grpcresolver.Name))
 	until(t, conn, &server{addr: hung.addr}, &server{addr: rest.addr})
 	const rate, deadline, forSo = 200, 500 * time.Millisecond, 4500 * time.Millisecond
-	calls := record(t, conn, rate, deadline)
+	calls := steady.Start(t, rate, func() (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		defer cancel()
+		return call(ctx, conn)
+	})
 	stopped := time.Now()
 	hung.signal(t, syscall.SIGSTOP)
-	answered := func(since time.Time, by string) (n int) {
-		for _, o := range calls() {
-			if o.err == nil && o.addr == by && o.ended.After(since) {
-				n++
-			}
-		}
-		return n
-	}
 	for ctx := bounded(t); time.Since(stopped) < forSo; {
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -99,28 +45,16 @@ func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) 
 			t.Fatal(ctx.Err())
 		}
 	}
-	var first time.Time // failure
-	failed, late := 0, 0
-	for _, o := range calls() {
-		switch {
-		case o.err == nil:
-		case status.Code(o.err) != codes.DeadlineExceeded:
-			t.Errorf("an RPC failed by %v, want its deadline", o.err)
-		case o.addr == rest.addr: // the machine stood still
-		default:
-			if failed++; first.IsZero() || o.ended.Before(first) {
-				first = o.ended
-			}
+	all := calls.All()
+	for _, c := range all {
+		if c.Err != nil && status.Code(c.Err) != codes.DeadlineExceeded {
+			t.Errorf("an RPC failed by %v, want its deadline", c.Err)
 		}
 	}
-	const moment = 50 * time.Millisecond
-	for _, o := range calls() {
-		if o.err != nil && o.addr != rest.addr && o.began.After(first.Add(moment)) {
-			late++
-		}
-	}
+	all = slices.DeleteFunc(all, func(c steady.Call) bool { return c.Err != nil && c.By == rest.addr }) // the machine stood still
+	failed, late, first := steady.Failures(all, func(steady.Call) bool { return true })
 	t.Logf("%d of %d RPCs failed in %v, the first %v after it was stopped; %d of those that began after that",
-		failed, len(calls()), forSo, first.Sub(stopped).Round(time.Millisecond), late)
+		failed, len(all), forSo, first.Sub(stopped).Round(time.Millisecond), late)
 	if failed == 0 {
 		t.Fatal("void: no RPC met the hung server")
 	}
@@ -132,7 +66,7 @@ func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) 
 	}
 	resumed := time.Now()
 	hung.signal(t, syscall.SIGCONT)
-	for ctx := bounded(t); answered(resumed, hung.addr) < rate/4; {
+	for ctx := bounded(t); calls.Answered(hung.addr, resumed) < rate/4; {
 		if ctx.Err() != nil {
 			t.Fatal("it goes on, and gets no RPC")
 		}
@@ -369,186 +303,5 @@ func TestAnRPCToTheOneThatHungIsNotHeldAgainstTheNextProcess(t *testing.T) {
 	}
 	if n := log.count("avoided"); n > 0 {
 		t.Errorf("the log has %d lines that a server is avoided:\n%s", n, log.text())
-	}
-}
-
-// up registers a server by its record.
-func up(t testing.TB, cli *clientv3.Client, prefix string, s *server, id string, pid int) {
-	t.Helper()
-	record := fmt.Sprintf(`{"Addr":%q,"Metadata":{"weight":1,"status":"passing","host":"vm","pid":%d}}`, s.addr, pid)
-	if _, err := cli.Put(bounded(t), prefix+"web/"+id, record); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// gRPC's back-off is a minute here. A registration anew ends it.
-func TestServersThatComeBackAreConnectedToAtOnce(t *testing.T) {
-	slow := grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Minute, Multiplier: 1, MaxDelay: time.Minute}, MinConnectTimeout: time.Second})
-	for _, policy := range policies {
-		t.Run(policy, func(t *testing.T) {
-			t.Parallel()
-			cli, prefix := etcdtest.New(t)
-			var servers []*server
-			up := func(pid int) {
-				lease, err := cli.Grant(bounded(t), 600)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for n, s := range servers {
-					pid := pid + n
-					if n == 0 && policy == grpcresolver.Name {
-						pid = 1 // registered anew by the same process
-					}
-					record := fmt.Sprintf(`{"Addr":%q,"Metadata":{"weight":1,"status":"passing","host":"vm","pid":%d}}`, s.addr, pid)
-					if _, err := cli.Put(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n), record, clientv3.WithLease(lease.ID)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				t.Cleanup(func() { _, _ = cli.Revoke(context.Background(), lease.ID) })
-			}
-			for range 3 {
-				servers = append(servers, serve(t, ""))
-			}
-			up(1)
-			conn := dial(t, cli, discovery.Options{Prefix: prefix}, balanced(policy), slow)
-			want := servers
-			if policy == "pick_first" {
-				want = nil // any one
-			}
-			untilSome(t, conn, want)
-			v, err := discovery.Open(bounded(t), cli, "web", &discovery.Options{Prefix: prefix})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer v.Close()
-			for n, s := range servers {
-				s.grpc.Stop()
-				if _, err := cli.Delete(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for ctx := bounded(t); ; { // each has been tried, and its back-off has begun
-				_, err := call(ctx, conn)
-				if status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "refused") && v.State().Kept == len(servers) {
-					break
-				}
-				if ctx.Err() != nil {
-					t.Fatalf("got %v, %d are kept; want that connections are refused", err, v.State().Kept)
-				}
-			}
-			for n, s := range servers {
-				servers[n] = serve(t, s.addr)
-			}
-			back := time.Now()
-			up(11)
-			if policy != "pick_first" {
-				want = servers
-			}
-			untilSome(t, conn, want)
-			took := time.Since(back)
-			t.Logf("all are used %v after they are registered", took.Round(time.Millisecond))
-			if took > 3*time.Second {
-				t.Errorf("they are used %v after they are registered again, want at once", took)
-			}
-		})
-	}
-}
-
-// untilSome waits until all of the servers answer, or if there are none, until any server does.
-func untilSome(t testing.TB, conn *grpc.ClientConn, servers []*server) {
-	t.Helper()
-	if len(servers) > 0 {
-		until(t, conn, servers...)
-		return
-	}
-	for ctx := bounded(t); ; {
-		_, err := call(ctx, conn)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// Registrations expire all at once and are there again, and the processes have lived all the time.
-func TestARegistrationAnewOfTheSameProcessKeepsItsConnection(t *testing.T) {
-	for _, policy := range policies {
-		t.Run(policy, func(t *testing.T) {
-			t.Parallel()
-			cli, prefix := etcdtest.New(t)
-			servers := []*server{serve(t, ""), serve(t, "")}
-			up := func() clientv3.LeaseID {
-				lease, err := cli.Grant(bounded(t), 600)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for n, s := range servers {
-					record := fmt.Sprintf(`{"Addr":%q,"Metadata":{"weight":1,"status":"passing","host":"vm","pid":%d}}`, s.addr, n+1)
-					if _, err := cli.Put(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n), record, clientv3.WithLease(lease.ID)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				return lease.ID
-			}
-			lease := up()
-			want := servers
-			if policy == "pick_first" {
-				want = nil
-			}
-			conn := dial(t, cli, discovery.Options{Prefix: prefix}, balanced(policy))
-			untilSome(t, conn, want)
-			accepted := func() (n int64) {
-				for _, s := range servers {
-					n += s.conns.Load()
-				}
-				return n
-			}
-			before := accepted()
-			cc := newRecorder()
-			watched := build(t, grpcresolver.New(cli, &grpcresolver.Options{View: discovery.Options{Prefix: prefix}}), cc)
-			defer watched.Close()
-			for range 3 {
-				cc.untilList(t, "0/1//passing 1/1//passing")
-				if _, err := cli.Revoke(bounded(t), lease); err != nil {
-					t.Fatal(err)
-				}
-				cc.untilList(t, "0/1//expired 1/1//expired")
-				lease = up()
-			}
-			cc.untilList(t, "0/1//passing 1/1//passing")
-			for range 100 {
-				if _, err := call(bounded(t), conn); err != nil {
-					t.Error(err)
-				}
-			}
-			if after := accepted(); after != before {
-				t.Errorf("the servers have accepted %d connections, want the %d that there were", after, before)
-			}
-		})
-	}
-}
-
-// Everybody has been killed, and the last ones are kept for a while: that they refuse connections is
-// not what is wrong.
-func TestWhenThoseThatExpiredAreDeadRPCsSayThatNobodyIsRegistered(t *testing.T) {
-	c := etcdtest.NewCluster(t, nil)
-	cli := etcdtest.Client(t, c)
-	one, two := spawn(t, c, 2*time.Second), spawn(t, c, 2*time.Second)
-	conn := dial(t, cli, discovery.Options{}, balanced(grpcresolver.Name))
-	until(t, conn, &server{addr: one.addr}, &server{addr: two.addr})
-	for _, p := range []*process{one, two} {
-		p.signal(t, os.Kill)
-	}
-	for ctx := bounded(t); ; {
-		_, err := call(ctx, conn)
-		if status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), `no instance of "web" is registered any more`) {
-			t.Log(err)
-			return
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("got %v, want that nobody is registered", err)
-		}
 	}
 }

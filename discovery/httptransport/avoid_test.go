@@ -1,7 +1,6 @@
 package httptransport_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/httptransport"
+	"github.com/etcdkit/etcdkit/discovery/internal/steady"
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
 
@@ -32,71 +32,20 @@ func TestAHungInstanceCostsNoRequestOnceItHasFailed(t *testing.T) {
 	hung := s.start(t, "hung", time.Minute)
 	s.start(t, "well", time.Minute)
 	s.until("hung well")
-	type outcome struct {
-		began, ended time.Time
-		by           string
-		err          error
-	}
-	var mu sync.Mutex
-	var all []outcome
-	var under sync.WaitGroup
-	ctx, stop := context.WithCancel(t.Context())
-	under.Go(func() { // ends with the test
-		tick := time.NewTicker(time.Second / rate)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
-			under.Go(func() { // ends with its timeout
-				o := outcome{began: time.Now()}
-				_, o.by, o.err = s.get()
-				o.ended = time.Now()
-				mu.Lock()
-				defer mu.Unlock()
-				all = append(all, o)
-			})
-		}
+	calls := steady.Start(t, rate, func() (string, error) {
+		_, by, err := s.get()
+		return by, err
 	})
-	t.Cleanup(func() {
-		stop()
-		under.Wait()
+	eventually(t, "both answer", func() bool {
+		return calls.Answered("hung", time.Time{}) > 0 && calls.Answered("well", time.Time{}) > 0
 	})
-	answered := func(by string, since time.Time) (n int) {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, o := range all {
-			if o.err == nil && o.by == by && o.ended.After(since) {
-				n++
-			}
-		}
-		return n
-	}
-	eventually(t, "both answer", func() bool { return answered("hung", time.Time{}) > 0 && answered("well", time.Time{}) > 0 })
 	stopped := time.Now()
 	hung.signal(syscall.SIGSTOP)
 	eventually(t, "some seconds", func() bool { return time.Since(stopped) > forSo })
-	mu.Lock()
-	var first time.Time
-	failed, late := 0, 0
-	for _, o := range all {
-		if o.err != nil {
-			if failed++; first.IsZero() || o.ended.Before(first) {
-				first = o.ended
-			}
-		}
-	}
-	const moment = 50 * time.Millisecond
-	for _, o := range all {
-		if o.err != nil && o.began.After(first.Add(moment)) && strings.Contains(o.err.Error(), "instance hung ") {
-			late++
-		}
-	}
+	all := calls.All()
+	failed, late, first := steady.Failures(all, func(c steady.Call) bool { return strings.Contains(c.Err.Error(), "instance hung ") })
 	t.Logf("%d of %d requests failed in %v, %d of those that began after the first failure, %v after it was stopped; %d sent again",
 		failed, len(all), forSo, late, first.Sub(stopped).Round(time.Millisecond), s.Stats().Retries)
-	mu.Unlock()
 	if failed == 0 {
 		t.Fatal("void: no request met the hung instance")
 	}
@@ -105,7 +54,7 @@ func TestAHungInstanceCostsNoRequestOnceItHasFailed(t *testing.T) {
 	}
 	resumed := time.Now()
 	hung.signal(syscall.SIGCONT)
-	eventually(t, "it is used again", func() bool { return answered("hung", resumed) > rate/4 })
+	eventually(t, "it is used again", func() bool { return calls.Answered("hung", resumed) > rate/4 })
 }
 
 func TestAnInstanceThatAnswers503IsAvoided(t *testing.T) {
