@@ -73,7 +73,7 @@ func TestAfterItsPauseAnInstanceIsTriedByOnePickAtATime(t *testing.T) {
 			v, _, _ := view(t, discovery.Options{Policy: policy}, map[string]string{"hung": "h:1", "well": "h:2"})
 			hung, began := named(t, v, "hung"), time.Now()
 			v.Report(hung, errDown)
-			tries := pickedFor(t, v, "hung", 2500*time.Millisecond) // nobody says how they end
+			tries := pickedFor(t, v, "hung", 2500*time.Millisecond) // their ends are not reported
 			if most := int(time.Since(began) / time.Second); tries < 1 || tries > most {
 				t.Errorf("an instance that failed was picked %d times in %v, want 1 to %d", tries, time.Since(began), most)
 			}
@@ -268,7 +268,7 @@ func TestTheLogHasALineForEachChangeAndNoneForEachFailure(t *testing.T) {
 		t.Errorf("5 failures of a made %d lines, want 1:\n%s", n, log.b.String())
 	}
 	if n := log.lines("all instances fail"); n != 0 {
-		t.Errorf("b is well, and the log says that nobody is:\n%s", log.b.String())
+		t.Errorf("b is well, and the log says that none is:\n%s", log.b.String())
 	}
 	for range 5 {
 		v.Report(b, errDown)

@@ -96,7 +96,7 @@ func TestAViewFollowsRegistrations(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	v := open(t, cli, prefix)
 	if got := v.Instances(); got == nil || len(got) != 0 {
-		t.Errorf("nobody registered: got %v, want an empty list", got)
+		t.Errorf("no instance registered: got %v, want an empty list", got)
 	}
 	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
 	if err != nil {
@@ -206,11 +206,11 @@ func TestWatchYieldsCompleteListsAndOneFinalError(t *testing.T) {
 	}
 }
 
-func TestPickSharesByWeightAndSkipsWhoTakesNoRequests(t *testing.T) {
+func TestPickSharesByWeightAndSkipsInstancesThatTakeNoRequests(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	v := open(t, cli, prefix)
 	if i, err := v.Pick(); i != nil || !errors.Is(err, discovery.ErrNone) {
-		t.Errorf("nobody registered: got %v, %v, want ErrNone", i, err)
+		t.Errorf("no instance registered: got %v, %v, want ErrNone", i, err)
 	}
 	weights := map[string]int{"a": 1, "b": 2, "c": 5}
 	for id, w := range weights {

@@ -111,7 +111,7 @@ func (v *View) keep() {
 		}
 		i := newInstance(d.instance.Instance, d.instance.load)
 		i.Status = Expired
-		i.Reason = fmt.Sprintf("not registered since %s; kept, because most instances of %q vanished at the same time", d.at.Format(time.TimeOnly), v.service)
+		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, because most instances of %q vanished at the same time", d.at.Format(time.TimeOnly), v.service)
 		d.kept = i
 		v.gone[id] = d
 		kept++

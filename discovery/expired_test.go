@@ -106,7 +106,7 @@ func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
 	}
 }
 
-func TestFewThatVanishAreGone(t *testing.T) {
+func TestFewInstancesThatVanishAreNotKept(t *testing.T) {
 	v, cli, prefix := view(t, forLong, map[string]string{"x": "h:7", "y": "h:8", "z": "h:9"})
 	l := leased(t, cli, names(prefix, "a b c", ours))
 	untilStatuses(t, v, "a:passing b:passing c:passing x:passing y:passing z:passing")
@@ -117,7 +117,7 @@ func TestFewThatVanishAreGone(t *testing.T) {
 }
 
 // Two crashes within half a minute are an ordinary minute of a small service.
-func TestTwoThatCrashOneAfterTheOtherAreGone(t *testing.T) {
+func TestTwoInstancesThatCrashOneAfterTheOtherAreNotKept(t *testing.T) {
 	t.Parallel()
 	for _, others := range []string{"", "c"} {
 		t.Run("beside "+others, func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestTwoOfASmallServiceThatVanishAtOnceAreKept(t *testing.T) {
 	untilStatuses(t, v, "a:expired b:expired")
 }
 
-func TestALonelyInstanceThatDiesIsGone(t *testing.T) {
+func TestASingleInstanceThatDiesIsNotKept(t *testing.T) {
 	v, cli, prefix := view(t, forLong, nil)
 	l := leased(t, cli, names(prefix, "a", ours))
 	untilStatuses(t, v, "a:passing")
@@ -155,7 +155,7 @@ func TestALonelyInstanceThatDiesIsGone(t *testing.T) {
 	untilStatuses(t, v, "")
 }
 
-func TestWithProtectionOffNobodyIsKept(t *testing.T) {
+func TestWithoutProtectionNoInstanceIsKept(t *testing.T) {
 	v, cli, prefix := view(t, discovery.Options{KeepExpired: -1}, nil)
 	l := leased(t, cli, names(prefix, "a b c", ours))
 	untilStatuses(t, v, "a:passing b:passing c:passing")
@@ -163,7 +163,7 @@ func TestWithProtectionOffNobodyIsKept(t *testing.T) {
 	untilStatuses(t, v, "")
 }
 
-func TestWhoCannotSayThatItLeavesIsNotKept(t *testing.T) {
+func TestAnInstanceThatCannotSayDrainingIsNotKept(t *testing.T) {
 	v, cli, prefix := view(t, forLong, nil)
 	for _, value := range []string{"h:PORT", "value-PORT", `{"Op":0,"Addr":"h:PORT","Metadata":null}`} {
 		l := leased(t, cli, names(prefix, "a b c", value))
@@ -187,7 +187,7 @@ func TestLeasesThatEndOneAfterTheOtherCountTogether(t *testing.T) {
 }
 
 // The word and the deletion may reach the view as one change.
-func TestWhoHasSaidDrainingLeavesAtOnce(t *testing.T) {
+func TestAnInstanceThatSaidDrainingLeavesImmediately(t *testing.T) {
 	v, cli, prefix := view(t, forLong, nil)
 	r, err := registry.New(cli, &registry.Options{Prefix: prefix})
 	if err != nil {
@@ -247,7 +247,7 @@ func TestAValueThatTurnsIntoGarbageHasNotExpired(t *testing.T) {
 	}
 }
 
-func TestAKeyNeverGoesToWhoIsNotListed(t *testing.T) {
+func TestAKeyNeverGoesToAnInstanceThatIsNotListed(t *testing.T) {
 	v, cli, prefix := view(t, forLong, nil)
 	for round := range 5 {
 		l := leased(t, cli, names(prefix, "a b c", ours))

@@ -150,7 +150,7 @@ func TestManyBadValuesAreLoggedInAFewLines(t *testing.T) {
 	}
 }
 
-func TestOnlyServingPicksNoneRatherThanOneInMaintenance(t *testing.T) {
+func TestWithOnlyServingPickReturnsNoneWhenAllAreInMaintenance(t *testing.T) {
 	const maintenance = `{"Op":0,"Addr":"h:1","Metadata":{"weight":1,"status":"maintenance"}}`
 	usual, _, _ := view(t, discovery.Options{}, map[string]string{"a": maintenance})
 	if i, err := usual.Pick(); err != nil || i.ID != "a" {

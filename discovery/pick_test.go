@@ -77,11 +77,11 @@ func TestWithoutAnyWeightAllInstancesAreAlike(t *testing.T) {
 	}
 }
 
-func TestLeastPendingSendsToWhoHasLessToDo(t *testing.T) {
+func TestLeastPendingChoosesInstancesWithFewerRequests(t *testing.T) {
 	v, _, _ := view(t, discovery.Options{Policy: discovery.LeastPending}, map[string]string{
 		"slow": meta(`"weight":1`), "fast": meta(`"weight":1`), "big": meta(`"weight":4`),
 	})
-	// Nobody answers: each has as many under way as its weight says.
+	// No request ends: each has as many under way as its weight says.
 	var held []*discovery.Instance
 	got := count(t, 600, func() (*discovery.Instance, error) {
 		i, err := v.Pick()
@@ -106,7 +106,7 @@ func TestLeastPendingSendsToWhoHasLessToDo(t *testing.T) {
 	}
 }
 
-func TestAFailedInstanceCoolsDownAndASuccessEndsThat(t *testing.T) {
+func TestAFailedInstanceIsAvoidedUntilASuccess(t *testing.T) {
 	for _, policy := range []discovery.Policy{discovery.Weighted, discovery.RoundRobin, discovery.LeastPending} {
 		v, _, _ := view(t, discovery.Options{Policy: policy}, map[string]string{
 			"a": meta(`"weight":1000`), "b": meta(`"weight":1`), "c": meta(`"weight":1`),
@@ -117,7 +117,7 @@ func TestAFailedInstanceCoolsDownAndASuccessEndsThat(t *testing.T) {
 			if a, err = v.Pick(); err != nil {
 				t.Fatal(err)
 			}
-			v.Report(a, context.Canceled) // is nobody's fault
+			v.Report(a, context.Canceled) // is not its fault
 		}
 		v.Report(a, errDown)
 		pick := func() (*discovery.Instance, error) {
@@ -236,7 +236,7 @@ func TestAZoneServesItselfAndSpillsOverWhatItCannotTake(t *testing.T) {
 		{"half the share", "abbbcc", "a", 0.7},                              // 1.4 × 1/6 × 3
 		{"a tenth", "abbbbbbbbb", "a", 0.28},                                // 1.4 × 1/10 × 2
 		{"one zone alone", "aaa", "a", 1},
-		{"a zone that nobody is in", "abc", "moon", 0},
+		{"a zone without instances", "abc", "moon", 0},
 		{"no zone", "abc", "", 0},
 	} {
 		records := make(map[string]string)
@@ -350,7 +350,7 @@ func settle(t testing.TB, v *discovery.View, want func() map[string]string) {
 	}
 }
 
-func TestAKeyStaysWhenNobodyServes(t *testing.T) {
+func TestAKeyStaysWhenNoInstanceServes(t *testing.T) {
 	v, _, _ := view(t, discovery.Options{}, map[string]string{
 		"a": meta(`"status":"critical"`), "b": meta(`"status":"critical"`), "c": meta(`"status":"critical"`),
 	})

@@ -178,14 +178,14 @@ func TestASavedListIsTakenThoughThereIsLittleTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Close()
-	nobody, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()})
+	unreachable, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { nobody.Close() })
+	t.Cleanup(func() { unreachable.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond)
 	defer cancel()
-	if v, err = discovery.Open(ctx, nobody, "web", opts); err != nil {
+	if v, err = discovery.Open(ctx, unreachable, "web", opts); err != nil {
 		t.Fatal(err)
 	}
 	if ids(v.Instances()) != "a" {

@@ -96,7 +96,7 @@ func TestACommandTakesWhatItStartedWithIt(t *testing.T) {
 	}
 }
 
-// ended tells whether a process is gone, or waits for somebody to take note of its end.
+// ended tells whether a process is gone, or has ended and was not waited for yet.
 func ended(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return true

@@ -20,8 +20,8 @@ import (
 	"github.com/etcdkit/etcdkit/health"
 )
 
-// nobody is an address that refuses connections.
-func nobody(t *testing.T) string {
+// refusing returns an address that refuses connections.
+func refusing(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -73,7 +73,7 @@ func TestHTTPProbes(t *testing.T) {
 		{"/round", addr, "f", "stopped after 10 redirects"},
 		{"/endless", addr, "f", "500 Internal Server Error: xxxx"},
 		{"/silent", addr, "f", "no answer within 1s"},
-		{"/ok", nobody(t), "f", "connection refused"},
+		{"/ok", refusing(t), "f", "connection refused"},
 	} {
 		c := health.HTTP(tc.url)
 		c.Timeout = within
@@ -98,7 +98,7 @@ func TestTCPProbes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	there, gone := l.Addr().String(), nobody(t)
+	there, gone := l.Addr().String(), refusing(t)
 	for _, tc := range []struct{ own, addr, want string }{{"", there, "p"}, {"", gone, "f"}, {there, gone, "p"}, {gone, there, "f"}} {
 		said, err := health.TCP(tc.own).Probe(bounded(t), tc.addr)
 		if verdict(err) != tc.want {
@@ -152,7 +152,7 @@ func TestGRPCProbes(t *testing.T) {
 		{health.GRPC("other"), with, "f", "NotFound: unknown service"},
 		{health.GRPC(""), without, "f", "Unimplemented: unknown service grpc.health.v1.Health"},
 		{health.GRPC(""), tls, "f", "Unavailable: "},
-		{health.GRPC(""), nobody(t), "f", "connection refused"},
+		{health.GRPC(""), refusing(t), "f", "connection refused"},
 	} {
 		out, err := tc.check.Probe(bounded(t), tc.addr)
 		if verdict(err) != tc.verdict || !strings.Contains(fmt.Sprint(out, err), tc.text) {
@@ -162,7 +162,7 @@ func TestGRPCProbes(t *testing.T) {
 }
 
 func TestAProbeOfAServerThatNeverAnswersEndsWithItsContext(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepted by the kernel, and nobody reads
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepted by the kernel, and the program does not read
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -257,7 +257,7 @@ func TestWhatIsRemovedIsShownNoLonger(t *testing.T) {
 		select {
 		case <-reg.Changed():
 		case <-ctx.Done():
-			t.Fatal("the key was deleted, and nobody saw it")
+			t.Fatal("the key was deleted, and the metrics do not show it")
 		}
 	}
 	const lost = `{reason="deleted"} 1|{reason="lease"} 0|{reason="taken"} 0`
@@ -293,7 +293,7 @@ func TestAScrapeWithoutEtcdTellsHowOldThingsAre(t *testing.T) {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatal("etcd is away, and nobody sees it")
+			t.Fatal("etcd is away, and the metrics do not show it")
 		}
 	}
 	began := time.Now()
@@ -326,7 +326,7 @@ func TestAScrapeWithoutEtcdTellsHowOldThingsAre(t *testing.T) {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatal("etcd is back, and nobody sees it")
+			t.Fatal("etcd is back, and the metrics do not show it")
 		}
 	}
 	if err := reg.Close(); err != nil {

@@ -129,7 +129,7 @@ func TestAZoneThatIsMostlyDownKeepsItsRPCs(t *testing.T) {
 }
 
 // An instance that is connected again is used at once, however long its pause was to be.
-func TestWhoIsConnectedAgainIsNotAvoidedAnyLonger(t *testing.T) {
+func TestAnInstanceThatIsConnectedAgainIsNotAvoided(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	r := registrar(t, cli, prefix)
 	a, b := serve(t, ""), serve(t, "")
@@ -152,7 +152,7 @@ func TestWhoIsConnectedAgainIsNotAvoidedAnyLonger(t *testing.T) {
 	}
 }
 
-func TestWhoseRPCsFailAsUnavailableIsAvoidedAndComesBack(t *testing.T) {
+func TestAServerThatAnswersUnavailableIsAvoidedAndComesBack(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	r := registrar(t, cli, prefix)
 	good, bad := serve(t, ""), serve(t, "")

@@ -177,9 +177,9 @@ func TestARegistrationAnewOfTheSameProcessKeepsItsConnection(t *testing.T) {
 	}
 }
 
-// Everybody has been killed, and the last ones are kept for a while: that they refuse connections is
+// All processes have been killed, and the last ones are kept for a while: that they refuse connections is
 // not what is wrong.
-func TestWhenThoseThatExpiredAreDeadRPCsSayThatNobodyIsRegistered(t *testing.T) {
+func TestWhenExpiredInstancesAreDeadRPCsSayThatNoneIsRegistered(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	one, two := spawn(t, c, 2*time.Second), spawn(t, c, 2*time.Second)
@@ -195,7 +195,7 @@ func TestWhenThoseThatExpiredAreDeadRPCsSayThatNobodyIsRegistered(t *testing.T) 
 			return
 		}
 		if ctx.Err() != nil {
-			t.Fatalf("got %v, want that nobody is registered", err)
+			t.Fatalf("got %v, want that no instance is registered", err)
 		}
 	}
 }

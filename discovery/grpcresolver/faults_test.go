@@ -140,7 +140,7 @@ func TestAKilledServerCostsAConnectionOneRPCAtMost(t *testing.T) {
 	}
 	for _, l := range loads {
 		if n, err := l.worst(); n > 0 {
-			t.Fatalf("void: before anybody was killed RPCs failed: %v", err)
+			t.Fatalf("void: before a process was killed RPCs failed: %v", err)
 		}
 	}
 	const kills = 3
@@ -243,7 +243,7 @@ func TestServersThatDrainAndAnEtcdThatFailsCostNoRPC(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range c.Names() { // nobody knows what is true, and RPCs do not care
+	for _, name := range c.Names() { // the list may be out of date, and RPCs do not depend on it
 		if _, err := c.Pause(bounded(t), name); err != nil {
 			t.Fatal(err)
 		}
@@ -299,7 +299,7 @@ func TestMassExpiryCostsNoRPC(t *testing.T) {
 	}
 }
 
-// That nobody is registered may be old news.
+// An empty list may be out of date.
 func TestAnEmptyListIsSaidToBeStaleWhenItIs(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	conn := dial(t, etcdtest.Client(t, c), discovery.Options{}, balanced("round_robin"))

@@ -79,7 +79,7 @@ func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) 
 	}
 }
 
-// With nobody else there is no reason to avoid it: its answer can still come.
+// Without other servers there is no reason to avoid it: its answer can still come.
 func TestAHungServerThatIsAloneIsAskedOn(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)

@@ -62,9 +62,9 @@ func TestAConnectionFollowsRegistrationsWithEveryPolicy(t *testing.T) {
 	}
 }
 
-// An RPC says who is missing, at once, and one that waits for ready gets its answer in the end:
-// before anybody was there, and after everybody has left.
-func TestWithNobodyRegisteredRPCsFailAndSaySo(t *testing.T) {
+// An RPC says immediately which service has no instance, and one that waits for ready gets its answer in the end:
+// before an instance was registered, and after all have left.
+func TestWithoutARegisteredInstanceRPCsFailAndSaySo(t *testing.T) {
 	for _, policy := range policies {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
@@ -72,11 +72,11 @@ func TestWithNobodyRegisteredRPCsFailAndSaySo(t *testing.T) {
 			r := registrar(t, cli, prefix)
 			conn := dial(t, cli, discovery.Options{Prefix: prefix}, balanced(policy))
 			s := serve(t, "")
-			for _, when := range []string{"nobody was there yet", "everybody has left"} {
+			for _, when := range []string{"no instance was there yet", "all have left"} {
 				ctx := bounded(t)
 				for {
 					_, err := call(ctx, conn)
-					if err == nil && when == "everybody has left" {
+					if err == nil && when == "all have left" {
 						continue
 					}
 					if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), `no instance of "web" is registered, as etcd confirms`) {
@@ -336,7 +336,7 @@ func TestGRPCIsToldOfWhatMattersToItAndOfNothingElse(t *testing.T) {
 	}
 }
 
-func TestWhoTakesNoRequestsIsLeftOutWhileThereAreOthers(t *testing.T) {
+func TestInstancesThatTakeNoRequestsAreLeftOutWhileThereAreOthers(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	for _, s := range []registry.Status{registry.Passing, registry.Warning, registry.Critical, registry.Draining, registry.Maintenance} {
 		put(t, cli, prefix+"web/"+string(s), fmt.Sprintf(`{"Addr":"%s:1","Metadata":{"status":%q,"weight":1}}`, s, s))
@@ -363,7 +363,7 @@ func TestWhoTakesNoRequestsIsLeftOutWhileThereAreOthers(t *testing.T) {
 	})
 }
 
-func TestWithOnlyServingWhoTakesNoRequestsIsLeftOutAlsoWhenThereAreNoOthers(t *testing.T) {
+func TestWithOnlyServingInstancesThatTakeNoRequestsAreAlwaysLeftOut(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	put(t, cli, prefix+"web/a", `{"Addr":"a:1","Metadata":{"status":"maintenance","weight":1}}`)
 	put(t, cli, prefix+"web/b", "b:1")

@@ -233,7 +233,7 @@ func (l *text) String() string {
 	return l.b.String()
 }
 
-func TestTheLogSaysWhoIsAvoidedAndWhenNobodyIsLeft(t *testing.T) {
+func TestTheLogSaysWhichInstanceIsAvoidedAndWhenAllFail(t *testing.T) {
 	var log text
 	s := newSite(t, &httptransport.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	down := atomic.Bool{}
@@ -270,7 +270,7 @@ func TestTheLogSaysWhoIsAvoidedAndWhenNobodyIsLeft(t *testing.T) {
 }
 
 // All have been killed, and are kept for a while: that connections are refused is not what is wrong.
-func TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered(t *testing.T) {
+func TestWhenExpiredInstancesAreDeadRequestsSayThatNoneIsRegistered(t *testing.T) {
 	s := newSite(t, nil)
 	instances := []*instance{s.start(t, "a", ttl), s.start(t, "b", ttl)}
 	s.until("a b")
@@ -282,7 +282,7 @@ func TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered(t *testing
 	_, _, err := s.get()
 	t.Log(err)
 	if !errors.Is(err, discovery.ErrNone) || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), `no instance of "web" is registered any more`) {
-		t.Errorf("got %v, want that nobody is registered any more", err)
+		t.Errorf("got %v, want that no instance is registered any more", err)
 	}
 }
 

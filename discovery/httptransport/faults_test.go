@@ -256,7 +256,7 @@ func TestAStoppedInstanceCostsNoRequestWithAnAnswerTimeout(t *testing.T) {
 	}
 }
 
-func TestWhoDrainsAndShutsDownCostsNothing(t *testing.T) {
+func TestAnInstanceThatDrainsAndShutsDownCostsNoRequest(t *testing.T) {
 	const rate = 2000
 	s := newSite(t, nil)
 	for _, id := range []string{"a", "b", "c"} {

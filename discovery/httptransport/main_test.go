@@ -79,7 +79,7 @@ func (s *site) serve(id string, h http.HandlerFunc) *httptest.Server {
 	return srv
 }
 
-// dead registers an instance that nobody can connect to.
+// dead registers an instance that refuses connections.
 func (s *site) dead(id string) {
 	s.t.Helper()
 	s.put(id, etcdtest.Addr(s.t))

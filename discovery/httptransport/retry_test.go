@@ -57,13 +57,13 @@ func TestOnlyWhatIsSafeIsSentAgain(t *testing.T) {
 		what   string
 		method string
 		key    string
-		bad    http.HandlerFunc // nil: nobody listens
+		bad    http.HandlerFunc // nil: it does not listen
 		stream bool             // a body that cannot be had again
 		again  bool
 	}{
-		{"nobody listens", "GET", "", nil, false, true},
-		{"nobody listens", "POST", "", nil, false, true},
-		{"nobody listens", "POST", "", nil, true, true},
+		{"it does not listen", "GET", "", nil, false, true},
+		{"it does not listen", "POST", "", nil, false, true},
+		{"it does not listen", "POST", "", nil, true, true},
 		{"the connection breaks", "GET", "", hangUp, false, true},
 		{"the connection breaks", "PUT", "", hangUp, false, true},
 		{"the connection breaks", "PUT", "", hangUp, true, false},
@@ -155,7 +155,7 @@ func TestGetBodyThatFailsEndsTheRequest(t *testing.T) {
 	}
 }
 
-func TestACallerWhoGoesAwayIsObeyedAndNoFailure(t *testing.T) {
+func TestACancelledRequestEndsAndIsNoFailure(t *testing.T) {
 	for name, c := range map[string]struct {
 		ctx      func() (context.Context, context.CancelFunc)
 		timeout  time.Duration

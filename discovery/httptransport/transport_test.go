@@ -219,7 +219,7 @@ func TestClosedIsClosedButForRequestsUnderWay(t *testing.T) {
 	}
 }
 
-func TestIdleConnectionsToWhoLeftAreClosed(t *testing.T) {
+func TestIdleConnectionsToInstancesThatLeftAreClosed(t *testing.T) {
 	var lines lines
 	s := newSite(t, &httptransport.Options{Base: lines.base()}) // idle ones stay for ever
 	a := s.serve("a", says("a")).Listener.Addr().String()

@@ -1,11 +1,11 @@
 package mutants_test
 
-// balanceMutants are those of how instances are chosen and avoided, and of gRPC and HTTP above it.
+// balanceMutants are about how instances are chosen and avoided, and about gRPC and HTTP.
 var balanceMutants = []mutant{
 	{"after its pause an instance takes its whole share", "discovery/avoid.go", []string{
 		"	return now >= next && l.trial.CompareAndSwap(next, now+int64(pauseAfter(l.fails.Load())))", "	return now >= next",
 	}, "discovery", "TestAfterItsPauseAnInstanceIsTriedByOnePickAtATime"},
-	{"an expired instance that failed is tried on", "discovery/avoid.go", []string{
+	{"an expired instance that failed is tried again", "discovery/avoid.go", []string{
 		"		pause = v.opts.KeepExpired // it is most likely dead\n", "",
 	}, "discovery", "TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain"},
 	{"when all have failed, an expired one is as good as one that is registered", "discovery/pick.go", []string{
@@ -23,7 +23,7 @@ var balanceMutants = []mutant{
 	{"all may be avoided for refusing", "discovery/avoid.go", []string{
 		"	return 2*avoided <= asked\n", "	return true\n",
 	}, "discovery", "TestRefusalsCountInARowAndNeverAgainstMoreThanHalf"},
-	{"what an instance asks for is not heard", "discovery/avoid.go", []string{
+	{"an instance's Retry-After is ignored by the View", "discovery/avoid.go", []string{
 		"		pause = min(refused.After, maxPause)\n", "",
 	}, "discovery", "TestAPauseThatAnInstanceAsksForIsBounded"},
 	{"a failure that a probe found ends a request", "discovery/avoid.go", []string{
@@ -75,9 +75,9 @@ var balanceMutants = []mutant{
 	{"with a closed client RPCs go on to the last list", "discovery/grpcresolver/watcher.go", []string{
 		"	w.clear(attributes.New(viewKey{}, v).WithValue(closedKey{}, err))\n", "	_ = err\n",
 	}, "discovery/grpcresolver", "TestWhenTheClientIsClosedRPCsSaySoAtOnce"},
-	{"that nobody is registered is not said while dead ones are kept", "discovery/grpcresolver/balancer.go", []string{
+	{"it is not said that none is registered while dead ones are kept", "discovery/grpcresolver/balancer.go", []string{
 		"		s.Picker = expiredPicker{s.Picker, p.view}\n", "",
-	}, "discovery/grpcresolver", "TestWhenThoseThatExpiredAreDeadRPCsSayThatNobodyIsRegistered"},
+	}, "discovery/grpcresolver", "TestWhenExpiredInstancesAreDeadRPCsSayThatNoneIsRegistered"},
 
 	{"a hung instance keeps a request for all of its time", "discovery/httptransport/try.go", []string{
 		"limit <= 0 || half < limit {", "false {",
@@ -85,10 +85,10 @@ var balanceMutants = []mutant{
 	{"503 is as good as an answer", "discovery/httptransport/try.go", []string{
 		"	case err == nil && t.resp != nil && unavailable(t.resp):", "	case err == nil && t.resp != nil && false:",
 	}, "discovery/httptransport", "TestAnInstanceThatAnswers503IsAvoided"},
-	{"Retry-After is not heard", "discovery/httptransport/try.go", []string{
+	{"Retry-After is ignored", "discovery/httptransport/try.go", []string{
 		"	value := h.Get(\"Retry-After\")\n", "	value := \"\"\n",
 	}, "discovery/httptransport", "TestAnInstanceIsAvoidedForAsLongAsItAsks"},
-	{"a date in Retry-After is by our clock", "discovery/httptransport/try.go", []string{
+	{"a date in Retry-After is compared with this clock", "discovery/httptransport/try.go", []string{
 		"	now, errNow := http.ParseTime(h.Get(\"Date\"))\n", "	now, errNow := time.Now(), error(nil)\n",
 	}, "discovery/httptransport", "TestAnInstanceIsAvoidedForAsLongAsItAsks"},
 	{"with a closed client requests go on to the last list", "discovery/httptransport/service.go", []string{
@@ -97,13 +97,13 @@ var balanceMutants = []mutant{
 	{"a request does not say that its list cannot come from a closed client", "discovery/httptransport/service.go", []string{
 		"		case s.t.cli.Ctx().Err() != nil:\n", "		case s.t.life.Err() != nil:\n",
 	}, "discovery/httptransport", "TestARequestThatWaitsForItsListEndsWithTheEtcdClient"},
-	{"that nobody is registered is not said of those that are kept", "discovery/httptransport/failure.go", []string{
+	{"it is not said that those listed are only kept", "discovery/httptransport/failure.go", []string{
 		"	if text, ok := explain.AllExpired(r.s.view); ok {", "	if text, ok := explain.AllExpired(r.s.view); ok && false {",
-	}, "discovery/httptransport", "TestWhenThoseThatExpiredAreDeadRequestsSayThatNobodyIsRegistered"},
-	{"what an instance says is told as it is", "discovery/httptransport/try.go", []string{
+	}, "discovery/httptransport", "TestWhenExpiredInstancesAreDeadRequestsSayThatNoneIsRegistered"},
+	{"what an instance answers is not quoted", "discovery/httptransport/try.go", []string{
 		"what = quote.Line(t.err.Error(), maxCause)", "what = t.err.Error()",
 	}, "discovery/httptransport", "TestWhatOthersWriteIsQuotedInErrors"},
-	{"what stands in etcd is told as it is", "discovery/httptransport/try.go", []string{
+	{"what is in etcd is not quoted", "discovery/httptransport/try.go", []string{
 		"quote.Word(t.instance.ID)", "t.instance.ID",
 	}, "discovery/httptransport", "TestWhatOthersWriteIsQuotedInErrors"},
 }
