@@ -144,6 +144,7 @@ func TestAValueThatIsNoInstanceCostsThatEntryOnly(t *testing.T) {
 }
 
 func TestTheLastGoodListOutlivesEtcdAndIsToldAsStale(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	put(t, cli, "/services/web/a", "h:1")

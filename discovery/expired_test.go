@@ -75,6 +75,7 @@ func names(prefix, ids, value string) map[string]string {
 
 // Fault 16, with protection: what most instances lose at once stays listed, marked, for a while.
 func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
+	t.Parallel()
 	v, cli, prefix := view(t, discovery.Options{KeepExpired: 2 * time.Second}, nil)
 	l := leased(t, cli, names(prefix, "a b c", ours))
 	put(t, cli, prefix+"web/d", "h:9")

@@ -28,6 +28,7 @@ func savedFile(t *testing.T, dir string) string {
 }
 
 func TestAClientStartsWhileEtcdIsAway(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	dir := filepath.Join(t.TempDir(), "lists")
@@ -252,6 +253,7 @@ func TestAListThatIsTooLongIsNotSaved(t *testing.T) {
 
 // The client that a program has while etcd is away is client.New's.
 func TestAViewStartsFromItsSavedListWithALazyClient(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	put(t, shared, prefix+"web/a", "h:1")
 	g := etcdtest.NewGate(t, shared.Endpoints()[0])

@@ -54,6 +54,7 @@ func countedClient(t testing.TB, endpoint string) *counted {
 }
 
 func TestViewsOfAServiceShareOneWatchAndItsConfirmations(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	put(t, shared, prefix+"web/a", "h:1")
 	cli := countedClient(t, shared.Endpoints()[0])
@@ -83,6 +84,7 @@ func TestViewsOfAServiceShareOneWatchAndItsConfirmations(t *testing.T) {
 }
 
 func TestAnOutageCostsAClientTwoDialsASecondHoweverManyViews(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	g := etcdtest.NewGate(t, shared.Endpoints()[0])
 	cli := countedClient(t, g.Addr())

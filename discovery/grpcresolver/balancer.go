@@ -45,7 +45,7 @@ func (policy) ParseConfig(js json.RawMessage) (serviceconfig.LoadBalancingConfig
 	d := json.NewDecoder(bytes.NewReader(js))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&none); err != nil {
-		return nil, fmt.Errorf("grpcresolver: the balancer %q takes no settings from a service config, only from Options.View: %w", Name, err)
+		return nil, fmt.Errorf("grpcresolver: the balancer %q has no settings in a service config: set them in Options.View: %w", Name, err)
 	}
 	return none, nil
 }

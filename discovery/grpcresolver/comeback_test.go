@@ -180,6 +180,7 @@ func TestARegistrationAnewOfTheSameProcessKeepsItsConnection(t *testing.T) {
 // All processes have been killed, and the last ones are kept for a while: that they refuse connections is
 // not what is wrong.
 func TestWhenExpiredInstancesAreDeadRPCsSayThatNoneIsRegistered(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	one, two := spawn(t, c, 2*time.Second), spawn(t, c, 2*time.Second)

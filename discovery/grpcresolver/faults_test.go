@@ -301,6 +301,7 @@ func TestMassExpiryCostsNoRPC(t *testing.T) {
 
 // An empty list may be out of date.
 func TestAnEmptyListIsSaidToBeStaleWhenItIs(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	conn := dial(t, etcdtest.Client(t, c), discovery.Options{}, balanced("round_robin"))
 	says := func(want string) {
@@ -333,6 +334,7 @@ func TestAnEmptyListIsSaidToBeStaleWhenItIs(t *testing.T) {
 
 // A permission that is missing, and given later, is not a reason to give up.
 func TestAConnectionWithoutTheRightSaysSoAndTriesOn(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	root := etcdtest.Auth(t, c)
 	cli := etcdtest.User(t, c, root, "amy", "")

@@ -81,6 +81,7 @@ func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) 
 
 // Without other servers there is no reason to avoid it: its answer can still come.
 func TestAHungServerThatIsAloneIsAskedOn(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	alone := spawn(t, c, time.Minute)
