@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/cause"
@@ -42,7 +42,7 @@ type closer struct {
 	keeper *lease.Keeper
 	own    bool          // the Keeper's leases end with the registrar
 	ttl    time.Duration // of its leases, if it is our own
-	once   *firstCall
+	once   firstCall
 }
 
 func (c *closer) shutdown(ctx context.Context) error {
@@ -140,15 +140,19 @@ func (c *closer) staysUntil(e *entry) string {
 
 // firstCall does something once. Further calls wait for the first one's result.
 type firstCall struct {
-	begun atomic.Bool
-	done  chan struct{} // closed when err is the result
-	err   error
+	mu   sync.Mutex
+	done chan struct{} // closed when err is the result; nil before the first call
+	err  error
 }
 
-func newFirstCall() *firstCall { return &firstCall{done: make(chan struct{})} }
-
 func (f *firstCall) do(ctx context.Context, what string, work func() error) error {
-	if f.begun.CompareAndSwap(false, true) {
+	f.mu.Lock()
+	first := f.done == nil
+	if first {
+		f.done = make(chan struct{})
+	}
+	f.mu.Unlock()
+	if first {
 		f.err = work()
 		close(f.done)
 		return f.err

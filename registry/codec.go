@@ -68,7 +68,8 @@ func (i *Instance) Encode() (string, error) {
 // Decode reads an instance from its key below prefix and its value. It understands what Encode
 // writes, a bare host:port, and what etcd's naming package, kitex, kratos and go-micro write, and
 // {"host":…,"port":…}; of several endpoints it takes the first one, and the others are in Metadata
-// as "endpoint.1" and so on. Any other text becomes Raw, except a JSON object without an address. Its errors are ErrValue; a value of more than 64 KiB is one.
+// as "endpoint.1" and so on. Any other text becomes Raw, except a JSON object without an address. Its
+// errors are ErrValue, also for a value of more than 64 KiB.
 func Decode(prefix, key, val string) (Instance, error) {
 	service, id, ok := strings.Cut(strings.TrimPrefix(key, prefix), "/")
 	if !ok || service == "" || id == "" || strings.Contains(id, "/") || !strings.HasPrefix(key, prefix) {

@@ -33,8 +33,8 @@
 //     deleted, after an outage of etcd. State says whether it is there, since when, and why it
 //     was lost; one log line reports each change. Nothing that happens to the key is missed:
 //     it is watched from its write on, and looked at whenever a watch broke, and every 30 s.
-//   - It never overwrites the key of a live process. If it has the ID, the error is ErrExists, with its host
-//     and pid. The key of a process that is provably gone is taken over at once, in a transaction
+//   - It never overwrites the key of a live process: an ID that one has is refused with ErrExists, which
+//     names its host and pid. The key of a process that is provably gone is taken over at once, in a transaction
 //     that compares the revision that was read: consumers see a change, never a gap. The value's
 //     "Process" proves it: it was written in this pid namespace since the last boot, and that pid is
 //     not in use, or not by a process with that start time (Linux). In all other cases Register

@@ -43,8 +43,9 @@ type entry struct {
 	gone           bool               // withdrawn
 	othersRevision int64              // the last revision at which another client changed the key
 	ownerLease     ownerLease
-	saidDraining   bool // or cannot say it
-	tries          int  // in a row that settled nothing
+	target         *target // the watch that reports the key's events; nil: none yet. watcher.mu guards it
+	saidDraining   bool    // or cannot say it
+	tries          int     // in a row that settled nothing
 
 	unansweredOn []*lease.Lease // that writes without an answer may have put it on, since it was last known
 	lateUntil    time.Time      // until then a try of registering it may still be carried out
@@ -130,8 +131,8 @@ func (e *entry) notify() {
 	e.changed = make(chan struct{})
 }
 
-// setLost records that the key is not ours any more, and reports whether it was. It is written again: at once, unless another
-// client takes it away again and again.
+// setLost records that the key is not ours any more, and reports whether it was. It is written again: at
+// once, unless another client takes it away again and again.
 func (e *entry) setLost(l loss) bool {
 	if !e.written {
 		return false

@@ -52,7 +52,7 @@ func (r *Registrar) Register(ctx context.Context, instances ...Instance) ([]*Reg
 	}
 	registrations := make([]*Registration, len(all))
 	for i, e := range all {
-		registrations[i] = &Registration{registrar: r, entry: e, left: newFirstCall()}
+		registrations[i] = &Registration{registrar: r, entry: e}
 	}
 	return registrations, nil
 }

@@ -70,7 +70,7 @@ type Registrar struct {
 	table  *table
 	checks *checks
 	closer *closer
-	left   *firstCall // of Leave
+	left   firstCall // of Leave
 }
 
 // New returns a Registrar. It sends nothing; the error is ErrInvalid.
@@ -106,7 +106,7 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 	c := &checks{table: t, all: slices.Clone(o.Checks), await: o.AwaitServing}
 	w.start()
 	return &Registrar{
-		prefix: o.Prefix, notice: cmp.Or(o.LeaveNotice, defaultNotice), table: t, checks: c, left: newFirstCall(),
-		closer: &closer{table: t, checks: c, worker: w, keeper: keeper, own: own, ttl: ttl, once: newFirstCall()},
+		prefix: o.Prefix, notice: cmp.Or(o.LeaveNotice, defaultNotice), table: t, checks: c,
+		closer: &closer{table: t, checks: c, worker: w, keeper: keeper, own: own, ttl: ttl},
 	}, nil
 }

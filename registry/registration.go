@@ -17,8 +17,8 @@ import (
 type Registration struct {
 	registrar *Registrar
 	entry     *entry
-	alone     bool       // Close closes the registrar
-	left      *firstCall // of Leave
+	alone     bool      // Close closes the registrar
+	left      firstCall // of Leave
 }
 
 // State is what a Registration knows of itself.

@@ -118,8 +118,8 @@ func (t *table) remove(e *entry) {
 		} else {
 			delete(t.services, service)
 		}
-		t.watcher.unwatch(e.key)
 	}
+	t.watcher.unwatch(e)
 	e.notify()
 	if t.closed {
 		t.wakeWorker() // it may have been the last
@@ -230,7 +230,7 @@ func (t *table) setStored(e *entry, value record, revision int64) {
 
 // watch has an entry watched that was just written. t.mu is held.
 func (t *table) watch(e *entry) {
-	missed := t.watcher.watchKey(e.key, e.service(), t.services[e.service()], e.revision+1)
+	missed := t.watcher.watchKey(e, t.services[e.service()])
 	if missed && e.written {
 		e.unverified = true
 		t.markDirty(e)

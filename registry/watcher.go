@@ -22,7 +22,6 @@ type watcher struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
-	keys    map[string]*target // by key
 	targets map[string]*target // by key, or by a service's prefix
 	leases  map[*lease.Lease]bool
 }
@@ -39,7 +38,7 @@ func newWatcher(t *table) *watcher {
 	ctx, cancel := t.etcd.While(context.Background())
 	return &watcher{
 		table: t, ctx: ctx, cancel: cancel,
-		keys: make(map[string]*target), targets: make(map[string]*target), leases: make(map[*lease.Lease]bool),
+		targets: make(map[string]*target), leases: make(map[*lease.Lease]bool),
 	}
 }
 
@@ -69,25 +68,24 @@ func (w *watcher) watchLease(l *lease.Lease) {
 	})
 }
 
-// watchKey watches a key that was just written, from the revision after that: so nothing is missed, and
-// the write need not wait for a watch. of is how many keys the service has. missed: events may be missing,
-// as a watch that serves several keys begins later.
-func (w *watcher) watchKey(key, service string, of int, from int64) (missed bool) {
+// watchKey watches an entry's key that was just written, from the revision after that: so nothing is
+// missed, and the write need not wait for a watch. of is how many keys the service has. missed: events may
+// be missing, as a watch that serves several keys begins later. table.mu is held.
+func (w *watcher) watchKey(e *entry, of int) (missed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t := w.keys[key]
-	if t == nil {
-		name := key
-		if w.targets[service] != nil || of > fewKeys {
+	from := e.revision + 1
+	if e.target == nil {
+		name := e.key
+		if service := e.service(); w.targets[service] != nil || of > fewKeys {
 			name = service
 		}
-		if t = w.targets[name]; t == nil {
-			t = w.open(name, from)
+		if e.target = w.targets[name]; e.target == nil {
+			e.target = w.open(name, from)
 		}
-		w.keys[key] = t
-		t.keys++
+		e.target.keys++
 	}
-	return from < t.from
+	return from < e.target.from
 }
 
 // open starts a watch. w.mu is held.
@@ -100,14 +98,14 @@ func (w *watcher) open(name string, from int64) *target {
 }
 
 // unwatch ends the watch of a key, if no other key relies on it.
-func (w *watcher) unwatch(key string) {
+func (w *watcher) unwatch(e *entry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	t := w.keys[key]
+	t := e.target
 	if t == nil {
 		return
 	}
-	delete(w.keys, key)
+	e.target = nil
 	if t.keys--; t.keys == 0 {
 		t.stop()
 		delete(w.targets, t.name)

@@ -35,11 +35,11 @@ type worker struct {
 	writer    *writer
 	pauses    ask.Jitter
 	lookEvery time.Duration
-	outlives  bool // the leases live on after Close, so it goes on until its keys are gone, or they are
+	outlives  bool // the leases outlive Close, so the worker goes on until the keys are gone, or the leases
 	stop      context.CancelFunc
 
-	waiting atomic.Bool    // for the end of an outage
-	waiters sync.WaitGroup // goroutines that do that: one at most
+	waiting atomic.Bool    // a goroutine waits for the end of an outage
+	waiters sync.WaitGroup // that goroutine
 }
 
 // start starts the worker, which ends with stop, or with the client.

@@ -14,7 +14,7 @@ var registryMutants = []mutant{
 		"			start = append(opts[:len(opts):len(opts)], clientv3.WithRev(from))\n", "",
 	}, "registry", "TestADeletionBeforeTheWatchIsOpenIsNotMissed"},
 	{"a key that was written before its watch began is not looked at", "registry/watcher.go", []string{
-		"	return from < t.from", "	return from < 0",
+		"	return from < e.target.from", "	return from < 0",
 	}, "registry", "TestAKeyThatIsDeletedBeforeItsServicesWatchBeginsIsLookedAt"},
 	{"a registry watch that ends is opened again without a pause", "registry/watcher.go", []string{
 		"		_ = again.Wait(ctx)", "		_ = again",
