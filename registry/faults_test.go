@@ -346,6 +346,7 @@ func TestADeadOwnerStaysDeadWhenTheLeaderChanges(t *testing.T) {
 
 // A full database takes no writes, but it takes deletions.
 func TestAWithdrawalNeedsNoSpace(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	cli := etcdtest.Client(t, c)
 	k := lease.NewKeeper(cli, nil) // a shared one: its lease outlives the registration

@@ -36,6 +36,7 @@ func TestALiveOwnerOfTheSameIDIsNamed(t *testing.T) {
 }
 
 func TestTheKeyOfAProcessThatDiedIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	lease, err := cli.Grant(t.Context(), 2)
 	if err != nil {
@@ -136,6 +137,7 @@ func TestTwoRegistrarsOfOneKeeperExcludeOneAnother(t *testing.T) {
 
 // Somebody deletes the key whenever it appears.
 func TestAKeyThatIsDeletedAgainAndAgainIsNotFoughtFor(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix})
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // of the fight

@@ -13,6 +13,7 @@ import (
 )
 
 func TestStatsCountRegistrationsAndWhyTheyWereLost(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli, key := etcdtest.Client(t, c), "/services/web/a"
 	r, err := registry.New(cli, &registry.Options{TTL: 5 * time.Second})

@@ -88,6 +88,7 @@ func TestADeletionBeforeTheWatchIsOpenIsNotMissed(t *testing.T) {
 }
 
 func TestAWatchThatEndsAtOnceEachTimeIsNotAskedForEverFaster(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	cli, rig := rigged(t, shared)
 	register(t, cli, web("a"), &registry.Options{Prefix: prefix, TTL: time.Minute})
