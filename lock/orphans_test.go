@@ -98,6 +98,20 @@ func TestAResumeWithoutAnAnswerKeepsNobodyOut(t *testing.T) {
 	release(t, acquire(t, m))
 }
 
+func TestAResumeWithoutALeaseIsAnError(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	elsewhere, _ := etcdtest.New(t)
+	saved := acquire(t, mutex(t, elsewhere, prefix+"lock")).ResumeToken()
+	k := lease.NewKeeper(cli, nil)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := beside(t, cli, prefix+"lock", k).Resume(bounded(t), saved); h != nil || !errors.Is(err, lease.ErrClosed) {
+		t.Errorf("got %v, %v, want no hold and that the Keeper is closed", h, err)
+	}
+}
+
 // The earlier process's word on its hold comes when another one has resumed it.
 func TestALateNoteDoesNotUndoAResume(t *testing.T) {
 	t.Parallel()

@@ -19,6 +19,8 @@ type Hedge[T any] struct {
 	Try func(ctx context.Context, n int) (T, error)
 	// Silence is how long try n may be without an answer before the next one starts.
 	Silence func(n int) time.Duration
+	// Timeout ends Run as ctx does; 0: ctx alone ends it.
+	Timeout time.Duration
 	// Most is how many tries there may be; 0: any number.
 	Most int
 	// Room, which callers may share, has a place for each try under way except each caller's first one.
@@ -52,7 +54,12 @@ type Gate interface {
 // open tells that a try besides the one that counts may still be carried out, or have been: it was
 // under way, or failed with an error that does not say.
 func (h *Hedge[T]) Run(ctx context.Context) (answer T, open bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+	var cancel context.CancelFunc
+	if h.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, h.Timeout)
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
+	}
 	r := &hedging[T]{Hedge: h, ctx: ctx, results: make(chan result[T]), latest: -1, next: time.NewTimer(time.Hour)}
 	r.proceed()
 	answer, err = r.firstAnswer()

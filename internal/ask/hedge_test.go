@@ -289,3 +289,16 @@ func TestJitterDoublesItsCeiling(t *testing.T) {
 		j.Reset()
 	}
 }
+
+func TestAHedgeEndsWithItsTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := script(outcome{after: never})
+		h.Timeout = 2500 * time.Millisecond
+		began := time.Now()
+		_, open, err := h.Run(t.Context())
+		if !errors.Is(err, context.DeadlineExceeded) || !open || time.Since(began) != h.Timeout {
+			t.Errorf("%v, open %v, after %v, want the deadline, open, after %v", err, open, time.Since(began), h.Timeout)
+		}
+	})
+}

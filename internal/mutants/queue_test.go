@@ -115,7 +115,7 @@ var queueMutants = []mutant{
 		"	e.caughtUp = false // deletions that were reported already may be later\n", "",
 	}, "lock", "TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten"},
 	{"a request goes on when its caller's context has ended", "internal/queue/client.go", []string{
-		"	ctx, cancel := context.WithTimeout(ctx, tryTimeout)\n", "	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryTimeout)\n",
+		"	return h.Run(ctx)\n", "	return h.Run(context.WithoutCancel(ctx))\n",
 	}, "lock", "TestAcquireEndsWithItsContextAndSaysWhere"},
 	{"a hold is watched from its first moment on", "internal/queue/guard.go", []string{
 		"const guardAfter = time.Second\n", "const guardAfter = time.Nanosecond\n",

@@ -62,13 +62,7 @@ func (c *client) backoff() *ask.Backoff { return c.etcd.Backoff(firstPause, maxP
 
 // hedge makes a request, and makes it again while it has no answer; see ask.Hedge. open tells that other
 // tries may still be carried out. The request must be one that does no harm when it is carried out twice.
-func hedge[T any](ctx context.Context, c *client, request func(context.Context) (T, error)) (answer T, open bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	h := ask.Hedge[T]{
-		Try:     func(ctx context.Context, _ int) (T, error) { return request(ctx) },
-		Silence: func(int) time.Duration { return hedgeAfter },
-		Room:    c.hedges,
-	}
+func hedge[T any](ctx context.Context, c *client, request func(ctx context.Context, n int) (T, error)) (answer T, open bool, err error) {
+	h := ask.Hedge[T]{Try: request, Timeout: tryTimeout, Silence: func(int) time.Duration { return hedgeAfter }, Room: c.hedges}
 	return h.Run(ctx)
 }

@@ -116,7 +116,7 @@ func (q *Queue) put(ctx context.Context, e *Entry) (done bool, err error) {
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	resp, open, err := hedge(ctx, q.client, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	resp, open, err := hedge(ctx, q.client, func(ctx context.Context, _ int) (*clientv3.TxnResponse, error) {
 		return q.cli.Txn(ctx).
 			If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).
 			Then(q.putOps(e)...).
@@ -205,7 +205,7 @@ func (q *Queue) enterFirst(ctx context.Context, e *Entry) (inTheWay *KeyValue, e
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(q.prefix), "=", 0).WithPrefix())
 		others = append(others, clientv3.OpGet(q.prefix, clientv3.WithFirstCreate()...))
 	}
-	resp, open, err := hedge(ctx, q.client, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+	resp, open, err := hedge(ctx, q.client, func(ctx context.Context, _ int) (*clientv3.TxnResponse, error) {
 		return q.cli.Txn(ctx).If(cmps...).Then(q.putOps(e)...).Else(others...).Commit()
 	})
 	e.late.record(err, open)
@@ -232,7 +232,7 @@ func (q *Queue) enterFirst(ctx context.Context, e *Entry) (inTheWay *KeyValue, e
 
 // enterRoom is TryEnter for an entry that counts: etcd compares no sums.
 func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
-	resp, _, err := hedge(ctx, q.client, func(ctx context.Context) (clientv3.OpResponse, error) {
+	resp, _, err := hedge(ctx, q.client, func(ctx context.Context, _ int) (clientv3.OpResponse, error) {
 		return q.cli.Do(ctx, e.Kind.readAhead(q.prefix)[0])
 	})
 	if err != nil {

@@ -203,16 +203,17 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 		h.EndHere()
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-	defer cancel()
-	defer context.AfterFunc(h.q.leases, cancel)()
+	began, done := time.Now(), true
 	resp, err := h.q.leave(ctx, h.entry, ops, next)
-	done := true
-	switch {
-	case errors.Is(err, ErrLost):
-		resp, err = h.q.resolveRepeat(ctx, h.entry, ops)
-	case err != nil:
-		resp, done, err = h.q.resolveLeave(ctx, h.entry, ops, err)
+	if err != nil {
+		ctx, cancel := context.WithDeadline(ctx, began.Add(leaveTimeout))
+		defer cancel()
+		defer context.AfterFunc(h.q.leases, cancel)()
+		if errors.Is(err, ErrLost) {
+			resp, err = h.q.resolveRepeat(ctx, h.entry, ops)
+		} else {
+			resp, done, err = h.q.resolveLeave(ctx, h.entry, ops, err)
+		}
 	}
 	if errors.Is(err, ErrLost) {
 		return nil, h.lose(errKeyDeleted)

@@ -28,6 +28,7 @@ func (q *Queue) leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 	}
 	try, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
+	defer context.AfterFunc(q.leases, cancel)()
 	resp, err := q.cli.Txn(try).If(cmps...).Then(then...).Else(clientv3.OpGet(e.Key, clientv3.WithKeysOnly())).Commit()
 	if err != nil {
 		if next != nil && ask.NotApplied(err) {

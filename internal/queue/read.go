@@ -24,7 +24,7 @@ func readAt[T any](ctx context.Context, c *client, least int64, revision func(T)
 		if least != linearizable && asked < members {
 			serializable = []clientv3.OpOption{clientv3.WithSerializable()}
 		}
-		resp, _, err = hedge(ctx, c, func(ctx context.Context) (T, error) { return read(ctx, serializable) })
+		resp, _, err = hedge(ctx, c, func(ctx context.Context, _ int) (T, error) { return read(ctx, serializable) })
 		if err != nil || len(serializable) == 0 || revision(resp) >= least { // else a member that lags behind
 			return resp, err
 		}
