@@ -15,7 +15,7 @@ type Loss string
 const (
 	LossExpired      Loss = "expired"      // its lease, as this process or the machine stood still
 	LossRevoked      Loss = "revoked"      // its lease, by another client
-	LossUnreachable  Loss = "unreachable"  // nobody renewed its lease in time
+	LossUnreachable  Loss = "unreachable"  // no member renewed its lease in time
 	LossUnauthorised Loss = "unauthorised" // etcd refused to renew its lease
 	LossDeleted      Loss = "deleted"      // its key, by another client
 	LossClosed       Loss = "closed"       // its handle or client, before it was released

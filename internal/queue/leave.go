@@ -145,7 +145,7 @@ func emptyResponse(revision int64, ops []clientv3.Op) *clientv3.TxnResponse {
 	return resp
 }
 
-// findDeletion looks in etcd's history for who deleted the entry. If it was the transaction that was not
+// findDeletion looks in etcd's history for the transaction that deleted the entry. If it was the one that was not
 // answered, one of its puts has the same revision.
 func (q *Queue) findDeletion(ctx context.Context, e *Entry, ops []clientv3.Op) (resp *clientv3.TxnResponse, known bool, err error) {
 	var put *clientv3.Op
@@ -161,7 +161,7 @@ func (q *Queue) findDeletion(ctx context.Context, e *Entry, ops []clientv3.Op) (
 	defer cancel()
 	for history := range q.cli.Watch(ctx, e.Key, clientv3.WithRev(e.Revision+1), clientv3.WithFilterPut()) {
 		if err := history.Err(); err != nil {
-			return nil, false, nil // compacted: nobody knows any more
+			return nil, false, nil // compacted: it cannot be known any more
 		}
 		for _, ev := range history.Events {
 			at := ev.Kv.ModRevision

@@ -83,8 +83,8 @@ func (q *List) Kinds() (lock, election bool) {
 	return empty && !full, full
 }
 
-// found parses a key and its value.
-func found(kv *KeyValue) (name string, f Found) {
+// parse reads a key and its value.
+func parse(kv *KeyValue) (name string, f Found) {
 	key := string(kv.Key)
 	slash := strings.LastIndexByte(key, '/')
 	if slash > 0 {
@@ -102,7 +102,7 @@ func found(kv *KeyValue) (name string, f Found) {
 	return name, f
 }
 
-// origin tells what the last segment of a key says. A key that no lease ends is nobody's entry.
+// origin tells what the last segment of a key says. A key without a lease is no entry.
 func origin(last string, kv *KeyValue) (Origin, Kind) {
 	if kv.Lease == 0 {
 		return Unknown, Kind{}
@@ -122,7 +122,7 @@ func origin(last string, kv *KeyValue) (Origin, Kind) {
 		return Candidate, Kind{Unique: true}
 	}
 	slot, count, counts := strings.Cut(slot, ".")
-	if _, err := strconv.ParseUint(slot, 10, 32); err != nil || !onOwn && !recorded(kv.Value) {
+	if _, err := strconv.ParseUint(slot, 10, 32); err != nil || !onOwn && !isLockValue(kv.Value) {
 		return Unknown, Kind{}
 	}
 	kind := Kind{Shared: shared}
@@ -138,21 +138,21 @@ func origin(last string, kv *KeyValue) (Origin, Kind) {
 	return Lock, kind
 }
 
-// recorded tells whether a value is a lock's: one that was resumed is on another lease than its key
+// isLockValue tells whether a value is a lock's: one that was resumed is on another lease than its key
 // says.
-func recorded(value []byte) bool {
+func isLockValue(value []byte) bool {
 	var is struct{ Nonce string }
 	return len(value) <= KeptValue && json.Unmarshal(value, &is) == nil && is.Nonce != ""
 }
 
 // Parse is what a key and its value say, without the others of its queue.
 func Parse(kv *KeyValue) Found {
-	_, f := found(kv)
+	_, f := parse(kv)
 	return f
 }
 
-// arrange puts entries in order, and tells whose turn it is.
-func (q *List) arrange() {
+// setTurns puts entries in order, and tells which have their turn.
+func (q *List) setTurns() {
 	slices.SortFunc(q.Entries, func(a, b Found) int { return cmp.Compare(a.Revision, b.Revision) })
 	prefix := q.Name + "/"
 	exclusive := false                    // one that readers wait for is ahead
@@ -176,8 +176,8 @@ func (q *List) arrange() {
 	}
 }
 
-// cut leaves out what is too much: the newest entries.
-func (q *List) cut(limit int) {
+// truncate leaves out what is too much: the newest entries.
+func (q *List) truncate(limit int) {
 	slices.SortFunc(q.Entries, func(a, b Found) int { return cmp.Compare(a.Revision, b.Revision) })
 	if len(q.Entries) > limit {
 		q.Entries = slices.Clone(q.Entries[:limit])
@@ -194,10 +194,10 @@ func Read(ctx context.Context, cli *clientv3.Client, name string, limit int) (*L
 	}
 	q := &List{Name: name, Count: int(resp.Count), Revision: resp.Header.Revision}
 	for _, kv := range resp.Kvs {
-		_, f := found(kv)
+		_, f := parse(kv)
 		q.Entries = append(q.Entries, f)
 	}
-	q.arrange()
+	q.setTurns()
 	return q, nil
 }
 
@@ -205,7 +205,7 @@ func Read(ctx context.Context, cli *clientv3.Client, name string, limit int) (*L
 // that have an entry that identifies itself, with at most limit entries each.
 func Walk(ctx context.Context, cli *clientv3.Client, prefix string, limit int) iter.Seq2[*List, error] {
 	return func(yield func(*List, error) bool) {
-		s := sorter{limit: limit, yield: yield}
+		s := grouper{limit: limit, yield: yield}
 		for kv, err := range keys(ctx, cli, prefix, &s.revision) {
 			if err != nil {
 				yield(nil, err)
@@ -222,7 +222,7 @@ func Walk(ctx context.Context, cli *clientv3.Client, prefix string, limit int) i
 // Sorted are the queues of keys that were read, in whatever way.
 func Sorted(kvs []*KeyValue, limit int) []*List {
 	var all []*List
-	s := sorter{limit: limit, yield: func(q *List, _ error) bool { all = append(all, q); return true }}
+	s := grouper{limit: limit, yield: func(q *List, _ error) bool { all = append(all, q); return true }}
 	kvs = slices.Clone(kvs)
 	slices.SortFunc(kvs, func(a, b *KeyValue) int { return strings.Compare(string(a.Key), string(b.Key)) })
 	for _, kv := range kvs {
@@ -233,18 +233,18 @@ func Sorted(kvs []*KeyValue, limit int) []*List {
 	return all
 }
 
-// sorter makes queues of keys, which come in their order. Queues whose names begin with another one's
+// grouper makes queues of keys, which come in their order. Queues whose names begin with another one's
 // name and a slash come in the midst of it, so it has one open for each level.
-type sorter struct {
+type grouper struct {
 	limit    int
 	revision int64
 	open     []*List
 	yield    func(*List, error) bool
 }
 
-// add is false when nobody wants to know more.
-func (s *sorter) add(kv *KeyValue) bool {
-	name, f := found(kv)
+// add is false when the caller wants no more.
+func (s *grouper) add(kv *KeyValue) bool {
+	name, f := parse(kv)
 	if !s.close(f.Key) {
 		return false
 	}
@@ -260,21 +260,21 @@ func (s *sorter) add(kv *KeyValue) bool {
 	q.Count++
 	q.Entries = append(q.Entries, f)
 	if len(q.Entries) >= 2*s.limit {
-		q.cut(s.limit)
+		q.truncate(s.limit)
 	}
 	return true
 }
 
 // close ends the queues that a key does not belong to, nor anything after it.
-func (s *sorter) close(key string) bool {
+func (s *grouper) close(key string) bool {
 	for n := len(s.open); n > 0 && !(key != "" && strings.HasPrefix(key, s.open[n-1].Name+"/")); n = len(s.open) {
 		q := s.open[n-1]
 		s.open = s.open[:n-1]
-		q.cut(s.limit)
+		q.truncate(s.limit)
 		if lock, election := q.Kinds(); !lock && !election {
 			continue
 		}
-		q.arrange()
+		q.setTurns()
 		if !s.yield(q, nil) {
 			return false
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
-// OnOthers calls f once another process is in the queue besides e, or e is not there any more; unless
-// ctx ends before. It is for an entry that is kept in the queue though none of this process needs it now.
+// OnOthers calls f once another process is in the queue, too, or e is not there any more; unless ctx
+// ends before. It is for an entry that is kept in the queue though this process does not need it now.
 func (q *Queue) OnOthers(ctx context.Context, e *Entry, f func()) {
 	q.Go(func() {
 		ctx, cancel := ask.Until(ctx, e.Lease.Done(), nil)
@@ -65,8 +65,8 @@ func (q *Queue) isAlone(ctx context.Context, e *Entry) bool {
 	return err == nil && len(got.Kvs) == 1 && string(got.Kvs[0].Key) == e.Key
 }
 
-// Reread makes an entry whose turn it is the next caller's of this process: what that wants to read
-// is read, linearizably, as etcd has not heard of the change.
+// Reread gives an entry that has its turn to the next caller of this process: what that wants to read
+// is read, linearizably, as nothing in etcd says that the caller has changed.
 func (q *Queue) Reread(ctx context.Context, e *Entry, wanted []clientv3.Op) error {
 	v := q.lockView()
 	deleted := e.deleted
