@@ -27,6 +27,8 @@ func TestWhereConnectionsAreRefusedEachErrorSaysSoAndWhere(t *testing.T) {
 	free, saved := hold("free")
 	text := saved.ResumeToken()
 	release(t, saved)
+	idle, had := hold("idle") // not free's: that is busy while its Acquire waits
+	release(t, had)
 	_, released := hold("released")
 	_, committed := hold("committed")
 	e, f := election.New(cli, "jobs", &election.Options{TTL: time.Minute}), election.New(cli, "others", &election.Options{TTL: time.Minute})
@@ -45,7 +47,7 @@ func TestWhereConnectionsAreRefusedEachErrorSaysSoAndWhere(t *testing.T) {
 	for what, call := range map[string]func(context.Context) error{
 		"Acquire":                 func(ctx context.Context) error { _, err := free.Acquire(ctx); return err },
 		"TryAcquire":              func(ctx context.Context) error { _, err := lock.New(cli, "x", opts).TryAcquire(ctx); return err },
-		"TryAcquire with a lease": func(ctx context.Context) error { _, err := free.TryAcquire(ctx); return err },
+		"TryAcquire with a lease": func(ctx context.Context) error { _, err := idle.TryAcquire(ctx); return err },
 		"Resume": func(ctx context.Context) error {
 			m := lock.New(cli, "free", opts)
 			defer m.Close()
