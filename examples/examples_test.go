@@ -305,7 +305,7 @@ func TestAnUnknownLockOrNoUpdatesPrintTheUsageOfTheLock(t *testing.T) {
 // outcome reads the result of one run.
 func outcome(t *testing.T, p *process, name string) (counter, lost, total int) {
 	t.Helper()
-	match := p.await(t, &p.stdout, "^("+name+`): counter (-?\d+) \(want 0\) · (\d+) of (\d+) updates lost · \d+\.\d ms an update$`)
+	match := p.await(t, &p.stdout, "^("+name+`): counter (-?\d+) \(want 0\) · (\d+) of (\d+) updates lost · \d+\.\d ms each$`)
 	for i, to := range []*int{&counter, &lost, &total} {
 		*to, _ = strconv.Atoi(match[i+2]) // digits, says the pattern
 	}

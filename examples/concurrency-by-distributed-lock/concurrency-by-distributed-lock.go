@@ -174,7 +174,7 @@ func compete(ctx context.Context, endpoints []string, n int, by way) (result str
 	}
 	each := time.Since(start) / time.Duration(2*n)
 	last, lost := outcome(append(adder.updates, subtractor.updates...))
-	return fmt.Sprintf("counter %d (want 0) · %d of %d updates lost · %.1f ms an update", last, lost, 2*n, each.Seconds()*1000), nil
+	return fmt.Sprintf("counter %d (want 0) · %d of %d updates lost · %.1f ms each", last, lost, 2*n, each.Seconds()*1000), nil
 }
 
 // outcome returns the last value of the counter, and how many updates are not in it. The last value was made

@@ -57,7 +57,7 @@ func buy(ctx context.Context, cli *clientv3.Client) error {
 			})
 		case <-tell.C:
 			mu.Lock()
-			fmt.Printf("%d answers, %d failed, %d asked again · %s\n", answers, failed, transport.Stats().Retries, example)
+			fmt.Printf("%d answers, %d failed, %d retried · %s\n", answers, failed, transport.Stats().Retries, example)
 			mu.Unlock()
 		case <-ctx.Done():
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -56,7 +57,8 @@ func (s *shelves) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
 	}
-	fmt.Fprintf(w, "%s: %s, %s left (catalog at %s)\n", item, price.Value, left, from.Addr)
+	_, port, _ := net.SplitHostPort(from.Addr.String()) // all are on one host here
+	fmt.Fprintf(w, "%s %s, %s left, catalog :%s\n", item, price.Value, left, port)
 }
 
 func (s *shelves) left(ctx context.Context, item string) (string, error) {

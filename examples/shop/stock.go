@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -12,9 +13,11 @@ import (
 
 // stock is an HTTP service: it knows how much is left.
 func stock(ctx context.Context, cli *clientv3.Client) error {
+	const full = 5000
+	var sold atomic.Int64
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /stock/{item}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, 10*len(r.PathValue("item")))
+	mux.HandleFunc("GET /stock/{item}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, full-sold.Add(1)%full) // each request sells one; each instance has shelves of its own
 	})
 	return web(ctx, cli, "stock", mux)
 }
