@@ -28,9 +28,8 @@
 // Every fault waits until the members that are up agree on a leader, at most 15 s, and returns
 // a Change with what they reported: a measurement, not a prediction.
 //
-// Members never outlive this process: they end within a moment of its end, also when it gets
-// kill -9; while they are paused, too, and temporary data is removed (both on Unix, where a
-// shell is there to do it). Everything listens on loopback only; the gRPC gateway is off unless
+// Members never outlive this process: they end a moment after it, also when it is killed with
+// kill -9. On Unix, if there is a shell, paused members end, too, and temporary data is removed. Everything listens on loopback only; the gRPC gateway is off unless
 // Options.Gateway is set, and foreign Host headers are refused, so that a web page cannot read a local
 // etcd.
 //

@@ -312,7 +312,7 @@ func (c *Cluster) relaunch(m *member) error {
 	return nil
 }
 
-// willServe are the members that start and will serve, as they are enough together. c.mu is held.
+// willServe are the members that are starting and will serve, as they have a majority. c.mu is held.
 func (c *Cluster) willServe() []*member {
 	group := c.largestGroup((*member).started)
 	if len(group) < len(c.members)/2+1 {
@@ -321,7 +321,7 @@ func (c *Cluster) willServe() []*member {
 	return slices.DeleteFunc(group, func(m *member) bool { return m.status != Starting })
 }
 
-// Pause is SIGSTOP: the member is there and does not answer, as in a long GC or a frozen
+// Pause is SIGSTOP: the member's process exists and does not answer, as in a long GC or a frozen
 // virtual machine. On Linux it has stopped when Pause returns.
 func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 	return c.runFault(ctx, func(ctx context.Context) (string, error) {

@@ -47,7 +47,7 @@ type Options struct {
 	// paused or partitioned. For plain tests.
 	InProcess bool
 	// Direct has the members listen on their ports themselves, as in production. Without the
-	// proxies the network cannot be cut or slowed, and the cluster is up to 2 s later ready. For
+	// proxies the network cannot be cut or slowed, and the cluster is ready up to 2 s later. For
 	// benchmarks: under load the proxies take CPU time that would be measured, too (docs/adr/0002).
 	Direct bool
 	// ClientTLS makes the client endpoints https. Nil means plain http.
@@ -56,14 +56,13 @@ type Options struct {
 	// web page that is open on this machine can then write keys with it (a page cannot read
 	// the answers).
 	Gateway bool
-	// QuotaBytes is the space quota of each member. Past it etcd refuses writes with the
+	// QuotaBytes is the space quota of each member. When it is used up, etcd refuses writes with the
 	// NOSPACE alarm. 0 means etcd's default, 2 GiB.
 	QuotaBytes int64
 	// AuthTokenTTL is how long a user's token stays valid without being used, in whole seconds.
 	// 0 means etcd's default, 5 minutes.
 	AuthTokenTTL time.Duration
-	// BcryptCost is how much work it is to check a password, from 4 to 31; each one more is twice the
-	// work. 0 means etcd's default, 10: some 60 ms.
+	// BcryptCost is how much work the check of a password is, from 4 to 31; each step doubles it. 0 means etcd's default, 10: some 60 ms.
 	BcryptCost int
 	// Logger gets the members' warnings and unexpected ends, one record for each change and
 	// not one for each repetition. Nil is silent. Everything is in the members' log files.

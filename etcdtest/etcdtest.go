@@ -11,7 +11,7 @@
 // deleted when it ends. NewCluster starts members as processes, for tests that kill, pause or
 // partition them.
 //
-// A package that calls NewCluster, or checks for leaked goroutines, says so in its TestMain:
+// A package that calls NewCluster, or checks for leaked goroutines, needs a TestMain:
 //
 //	func TestMain(m *testing.M) { os.Exit(etcdtest.Main(m).Run()) }
 //	func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
@@ -37,7 +37,7 @@ import (
 )
 
 const (
-	// startTimeout bounds the start of a cluster, on a machine that does much else.
+	// startTimeout bounds the start of a cluster, on a busy machine.
 	startTimeout = time.Minute
 	// tidyTimeout bounds what a test's end deletes.
 	tidyTimeout = 10 * time.Second
