@@ -152,7 +152,7 @@ func churn(b *testing.B, cli *clientv3.Client, prefix string, n, rate int) (made
 	return count.Load
 }
 
-// What it costs until a change of etcd is in the list, beside the transaction alone, in the same loop.
+// What it costs until a change of etcd is in the list, and its write alone, in the same loop.
 func BenchmarkUntilVisible(b *testing.B) {
 	cli, prefix := etcdtest.New(b)
 	const n = 1000

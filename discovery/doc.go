@@ -32,7 +32,7 @@
 //     object without an address, which is not an instance. Options.Decode reads other formats. A
 //     value of more than 64 KiB is not read.
 //   - Views of one client and service share one watch and its confirmations.
-//   - When the client is closed a View ends at once, with mirror.ErrClosed.
+//   - When the client is closed a View ends immediately, with mirror.ErrClosed.
 //
 // # Limits
 //

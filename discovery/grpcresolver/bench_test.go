@@ -13,7 +13,7 @@ import (
 	"github.com/etcdkit/etcdkit/registry"
 )
 
-// What an RPC to one of ten servers costs, beside gRPC's own round_robin.
+// What an RPC to one of ten servers costs, compared with gRPC's own round_robin.
 func BenchmarkRPC(b *testing.B) {
 	cli, prefix := etcdtest.New(b)
 	r := registrar(b, cli, prefix)

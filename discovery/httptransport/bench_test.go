@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A request by name beside one to the address, one after the other in the same loop.
+// A request by name and one to the address, in turns in the same loop.
 func BenchmarkGet(b *testing.B) {
 	s := newSite(b, nil)
 	srv := s.serve("a", says("a"))

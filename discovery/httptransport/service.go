@@ -81,7 +81,7 @@ func (s *service) run() {
 			s.err = cause.Errorf("httptransport: %w", s.err)
 		}
 		s.t.mu.Lock()
-		delete(s.t.services, s.name) // the next request opens it anew
+		delete(s.t.services, s.name) // the next request opens it again
 		s.t.mu.Unlock()
 		close(s.opened)
 		return
