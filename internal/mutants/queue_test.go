@@ -8,7 +8,7 @@ var queueMutants = []mutant{
 		"	leased, cancel := ask.Until(ctx, e.Lease.Done(), nil)\n", "	leased, cancel := context.WithCancel(ctx)\n",
 		"	if lost := e.Lease.Err(); lost != nil {", "	if lost := e.Lease.Err(); lost != nil && err != nil {",
 	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
-	{"few wait without sharedRead once the watch is open", "internal/queue/wait.go", []string{
+	{"few wait without reading once the watch is open", "internal/queue/wait.go", []string{
 		"		missed := e.ahead.at < from\n", "		missed := from < 0\n",
 	}, "lock", "TestADeletionBeforeTheWatchOpensIsNotMissed"},
 	{"a member that lags behind ends a wait", "internal/queue/deletions.go", []string{
