@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,10 +63,7 @@ func (d *dev) ctl(t *testing.T, env []string, args ...string) (stdout, stderr st
 }
 
 func TestEtcdctlFindsTheDevClusterThatRuns(t *testing.T) {
-	if c, err := net.Dial("tcp", "127.0.0.1:2379"); err == nil {
-		c.Close()
-		means.Missing(t, "another etcd serves at localhost:2379, which goes first")
-	}
+	means.DefaultPort(t) // an etcd there would go first
 	d := startDev(t)
 	first := d.status.Members[0]
 	file := filepath.Join(d.dir, "etcdkit", d.port()+".endpoints")
@@ -170,10 +166,7 @@ func TestAFlagStandsBeforeItsOwnVariableOnly(t *testing.T) {
 }
 
 func TestEtcdctlNamesTheDevClustersIfThereAreSeveral(t *testing.T) {
-	if c, err := net.Dial("tcp", "127.0.0.1:2379"); err == nil {
-		c.Close()
-		means.Missing(t, "another etcd serves at localhost:2379, which goes first")
-	}
+	means.DefaultPort(t) // an etcd there would go first
 	a := startDev(t, "--members", "1")
 	b := &dev{dir: a.dir}
 	b.start(t, "--members", "1")

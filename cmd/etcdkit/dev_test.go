@@ -234,9 +234,10 @@ func TestDevRunPassesSIGTERMOnAndWaits(t *testing.T) {
 }
 
 func TestDevNamesTheProcessThatHoldsATakenPort(t *testing.T) {
+	means.DefaultPort(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:2379")
 	if err != nil {
-		means.Missing(t, "another process holds it: %v", err)
+		t.Fatal(err)
 	}
 	defer ln.Close()
 	dir := shortDir(t)

@@ -177,6 +177,7 @@ func TestDevRunsAtTheSameTimeDoNotDisturbOneAnother(t *testing.T) {
 }
 
 func TestDevRunTakesFreePortsWhereTheUsualOnesAreTakenAndSaysSo(t *testing.T) {
+	means.ReserveDefaultPort(t)
 	holder := "pid "
 	if ln, err := net.Listen("tcp", "127.0.0.1:2379"); err == nil { // else another process has it already
 		defer ln.Close()
@@ -191,6 +192,7 @@ func TestDevRunTakesFreePortsWhereTheUsualOnesAreTakenAndSaysSo(t *testing.T) {
 
 func TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother(t *testing.T) {
 	t.Parallel()
+	means.ReserveDefaultPort(t)
 	others := []string{
 		"ETCDCTL_CACERT=/nowhere/ca.pem", "ETCDKIT_CERT=/nowhere/cert.pem", "ETCDCTL_KEY=/nowhere/key.pem", "ETCDKIT_USER=amy:secret",
 		"ETCDCTL_PASSWORD=wrong", "ETCDCTL_INSECURE_SKIP_TLS_VERIFY=true", "ETCDKIT_INSECURE_PLAINTEXT_PASSWORD=maybe",

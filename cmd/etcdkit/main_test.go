@@ -28,8 +28,6 @@ const (
 // mainEnv makes this test binary the program: main, with its arguments.
 const mainEnv = "ETCDKIT_TEST_MAIN"
 
-// Tests that need port 2379 to be free, or taken by them, are not parallel: the others, which may take it, wait
-// for them.
 func TestMain(m *testing.M) {
 	if os.Getenv(mainEnv) != "" {
 		main()

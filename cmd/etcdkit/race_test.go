@@ -18,6 +18,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/compare"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 // counters are the keys that a race has left.
@@ -107,6 +108,7 @@ func asTold(t *testing.T, a *compare.ArmStanding, put compare.Millis) {
 
 func TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters(t *testing.T) {
 	t.Parallel()
+	means.ReserveDefaultPort(t)
 	dir := shortDir(t)
 	svg := filepath.Join(t.TempDir(), "race.svg")
 	if err := os.Symlink("picture.svg", svg); err != nil { // what a link leads to is written, as by any program that draws

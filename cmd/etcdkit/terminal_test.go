@@ -191,6 +191,7 @@ func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
 
 func TestADumbTerminalGetsNoControlCharacters(t *testing.T) {
 	t.Parallel()
+	means.ReserveDefaultPort(t)
 	users, programs := openTerminal(t)
 	cmd := etcdkit(t, shortDir(t), "tour")
 	cmd.Env = append(cmd.Env, "TERM=dumb")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/tour"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 // onCluster points a command at the cluster of a client, through the environment.
@@ -89,6 +90,7 @@ func TestTheTourPassesOnTheClusterOfTheEnvironmentAndLeavesItAsItWas(t *testing.
 
 func TestTheTourKillsTheLeaderOfItsOwnClusterAndFits80Columns(t *testing.T) {
 	t.Parallel()
+	means.ReserveDefaultPort(t)
 	dir := shortDir(t)
 	stdout, stderr, code := output(t, etcdkit(t, dir, "tour"))
 	if code != 0 || stderr != "" {
@@ -163,6 +165,7 @@ func TestAnInterruptedTourLeavesNothing(t *testing.T) {
 // As with "etcdkit tour | head -1".
 func TestATourWithoutAReaderEndsAndLeavesNothing(t *testing.T) {
 	t.Parallel()
+	means.ReserveDefaultPort(t)
 	dir := shortDir(t)
 	cmd := etcdkit(t, dir, "tour")
 	out, err := cmd.StdoutPipe()

@@ -31,6 +31,16 @@ const defaultPortWait = 2 * time.Minute
 // packages that use it run at another time. The test lacks its means where a process listens there.
 func DefaultPort(t testing.TB) {
 	t.Helper()
+	ReserveDefaultPort(t)
+	if c, err := net.Dial("tcp", "localhost:2379"); err == nil {
+		c.Close()
+		Missing(t, "another process listens at localhost:2379")
+	}
+}
+
+// ReserveDefaultPort is DefaultPort for a test that uses the port if it is free, and does without it otherwise.
+func ReserveDefaultPort(t testing.TB) {
+	t.Helper()
 	file := filepath.Join(os.TempDir(), "etcdkit-test-2379.lock")
 	limit := time.After(defaultPortWait)
 	for {
@@ -47,9 +57,5 @@ func DefaultPort(t testing.TB) {
 		case <-limit:
 			t.Fatalf("other tests have used port 2379 for %v (%s is locked)", defaultPortWait, file)
 		}
-	}
-	if c, err := net.Dial("tcp", "localhost:2379"); err == nil {
-		c.Close()
-		Missing(t, "another process listens at localhost:2379")
 	}
 }
