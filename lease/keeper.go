@@ -85,8 +85,8 @@ type Keeper struct {
 	opts  Options
 	clock func() time.Duration // bootTime, but in tests
 	log   *slog.Logger
-	life  context.Context // of what Go runs
-	end   context.CancelFunc
+
+	background *ask.Background // what tidies up after the users of the leases
 
 	closeOnce sync.Once
 	closeErr  error           // to be read after closeOnce
@@ -120,7 +120,7 @@ func NewKeeper(cli *clientv3.Client, opts *Options) *Keeper {
 func newKeeper(e etcd, clock func() time.Duration, opts *Options) *Keeper {
 	k := &Keeper{etcd: e, opts: opts.withDefaults(), clock: clock}
 	k.log = k.opts.Logger
-	k.life, k.end = context.WithCancel(context.Background())
+	k.background = ask.NewBackground()
 	k.sweeping, k.endSweeps = context.WithCancel(context.Background())
 	return k
 }
@@ -191,19 +191,6 @@ func (k *Keeper) Claim(key string) (release func(), ok bool) {
 			delete(k.claimed, key)
 		}
 	}, true
-}
-
-// Go runs f in the background for one of the Keeper's users, which may be gone before f is done: it
-// tidies up what is on the leases. Close ends its context and waits for it. Once the Keeper is closed
-// Go is false and does not run it.
-func (k *Keeper) Go(f func(context.Context)) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return false
-	}
-	k.running.Go(func() { f(k.life) })
-	return true
 }
 
 // wait returns a live lease with room for keys, once there is one.
@@ -279,6 +266,7 @@ func (k *Keeper) add(l *Lease) bool {
 	}
 	k.leases = append(k.leases, l)
 	k.first.Store(k.leases[0])
+	ask.SetBackground(k, k.background)
 	life, end := context.WithCancel(context.Background())
 	k.running.Go(func() { // both end with the lease, which ends with the client at the latest
 		defer end()
@@ -295,6 +283,7 @@ func (k *Keeper) remove(l *Lease) {
 	defer k.mu.Unlock()
 	if errors.Is(l.err, ask.ErrClosed) {
 		k.orphans++
+		ask.SetBackground(k, nil)
 	}
 	if (errors.Is(l.err, ErrUnreachable) || errors.Is(l.err, ErrExpired)) && !l.carries {
 		k.lost = append(k.lost, l.id)
@@ -335,7 +324,8 @@ func (k *Keeper) Shutdown(ctx context.Context) error {
 func (k *Keeper) shutdown(ctx context.Context) error {
 	k.mu.Lock()
 	k.closed = true
-	k.end()
+	k.background.End()
+	ask.SetBackground(k, nil)
 	leases, lost := slices.Clone(k.leases), k.lost
 	if k.granting != nil {
 		k.granting.giveUp()
@@ -361,6 +351,7 @@ func (k *Keeper) shutdown(ctx context.Context) error {
 	}
 	revoking.Wait()
 	k.running.Wait()
+	k.background.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.orphans > 0 {

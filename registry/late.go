@@ -53,7 +53,7 @@ func (l *lateWrites) delete(late lateKeys, after int64) {
 		}
 		keys := late[:n]
 		late = late[n:]
-		l.keeper.Go(func(ctx context.Context) { l.watch(ctx, keys, after) }) // ends with the Keeper, or after lateWriteFor
+		ask.BackgroundOf(l.keeper).Go(func(ctx context.Context) { l.watch(ctx, keys, after) }) // ends with the Keeper, or after lateWriteFor
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -39,7 +40,7 @@ func (q *Queue) Remove(e *Entry) {
 	e.end(v)
 	v.mu.Unlock()
 	q.removals.add()
-	going := q.keeper.Go(func(ctx context.Context) {
+	going := ask.BackgroundOf(q.keeper).Go(func(ctx context.Context) {
 		defer q.removals.done()
 		ctx, cancel := outliving(ctx, e.Lease)
 		defer cancel()
