@@ -40,7 +40,7 @@ func addUsers(t *testing.T, c *cluster.Cluster) {
 	}
 }
 
-func TestAUserWhoIsRefusedLosesTheLeaseWithoutSpinning(t *testing.T) {
+func TestAUserThatIsRefusedLosesTheLeaseWithoutSpinning(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(context.Context, *clientv3.Client) error{
 		"the user is deleted": func(ctx context.Context, root *clientv3.Client) error {

@@ -17,11 +17,10 @@ var (
 	// the machine, stood still.
 	ErrExpired = errors.New("lease: expired")
 	// ErrRevoked: a member said that the lease is gone while its deadline was still ahead.
-	// Someone revoked it, or the cluster's data was replaced.
+	// Another client revoked it, or the cluster's data was replaced.
 	ErrRevoked = errors.New("lease: revoked")
 	// ErrUnreachable: no member renewed the lease before its deadline, or, from the Keeper's
-	// methods, granted one before the context ended. The last cause is within reach of
-	// errors.Is.
+	// methods, granted one before the context ended. errors.Is finds the last cause.
 	ErrUnreachable = errors.New("lease: no member reachable")
 	// ErrUnauthorised: etcd refuses the user, its token or its access to a key on the lease.
 	// Trying again will not help, so nothing does.
@@ -31,7 +30,7 @@ var (
 )
 
 // ErrCertificate comes with ErrUnreachable when the members refuse this client's certificate: it has
-// expired, or they do not trust it. A new one in its place helps without a restart, where the client
+// expired, or they do not trust it. Replacing it helps without a restart, where the client
 // reads the file again, as client.Dial's does.
 //
 // The errors of packages lock, election, registry, mirror and discovery have it, too.

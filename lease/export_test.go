@@ -53,7 +53,7 @@ func (e fakeEtcd) Outage() error               { return nil }
 func (e fakeEtcd) Await(context.Context) error { return nil }
 func (e fakeEtcd) Answered()                   {}
 func (e fakeEtcd) Failed(error)                {}
-func (e fakeEtcd) Farewell(ctx context.Context) (context.Context, func()) {
+func (e fakeEtcd) ClosingContext(ctx context.Context) (context.Context, func()) {
 	return ctx, func() {}
 }
 

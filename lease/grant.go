@@ -35,13 +35,13 @@ type granting struct {
 
 	waiters int // guarded by k.mu
 
-	mu     sync.Mutex
-	id     clientv3.LeaseID // asked for
-	since  time.Duration    // since when
-	tries  int              // with this id
-	sent   bool             // a member may have received one of them
-	strays []clientv3.LeaseID
-	cause  error
+	mu       sync.Mutex
+	id       clientv3.LeaseID // asked for
+	since    time.Duration    // since when
+	tries    int              // with this id
+	sent     bool             // a member may have received one of them
+	unwanted []clientv3.LeaseID
+	cause    error
 
 	stale int // denials because of a token, in a row; run's
 }
@@ -73,38 +73,38 @@ func (g *granting) run(ctx context.Context) {
 		failed:   g.failed,
 	}
 	won, err := t.run(ctx)
-	if ctx.Err() != nil { // nobody waits for it any longer
+	if ctx.Err() != nil { // no caller waits for it any longer
 		err = ctx.Err()
 	}
 	switch {
 	case err == nil:
-		g.strays = slices.DeleteFunc(g.strays, func(id clientv3.LeaseID) bool { return id == won.id })
+		g.unwanted = slices.DeleteFunc(g.unwanted, func(id clientv3.LeaseID) bool { return id == won.id })
 		l := newLease(k, won)
 		k.warned.Store(false)
 		if k.add(l) {
 			k.counts.granted.Add(1)
 			k.log.Info("lease granted", "lease", l.hex(), "ttl", won.ttl)
 		} else {
-			g.strays = append(g.strays, won.id)
+			g.unwanted = append(g.unwanted, won.id)
 		}
 	case g.sent:
-		g.strays = append(g.strays, g.id) // the next answer might have said that it was granted
+		g.unwanted = append(g.unwanted, g.id) // the next answer might have said that it was granted
 	}
 	if errors.Is(err, ask.ErrClosed) {
-		g.err, g.strays = clientClosed(), nil
+		g.err, g.unwanted = clientClosed(), nil
 	}
 	if denied, _ := denial(err); denied {
 		g.err = cause.Errorf("%w: grant: %w", ErrUnauthorised, err)
-		g.strays = nil // nothing was granted, and revoking would be refused
+		g.unwanted = nil // nothing was granted, and revoking would be refused
 	}
 	k.mu.Lock()
 	k.granting = nil
 	if err == nil { // so etcd can be reached
-		g.strays, k.lost = append(g.strays, k.lost...), nil
+		g.unwanted, k.lost = append(g.unwanted, k.lost...), nil
 	}
 	k.mu.Unlock()
 	close(g.done)
-	g.sweep()
+	g.revokeUnwanted()
 }
 
 // try asks for a lease once. The id is ours, so that a try after one without an answer
@@ -148,7 +148,7 @@ func (g *granting) exists(wanted granted, err error) (granted, error) {
 		return wanted, nil
 	}
 	if g.tries > 1 {
-		g.strays = append(g.strays, g.id)
+		g.unwanted = append(g.unwanted, g.id)
 	}
 	g.tries = 0
 	return granted{}, err
@@ -171,14 +171,14 @@ func (g *granting) failed(err error) bool {
 	return g.stale >= staleTokens
 }
 
-// sweep revokes what etcd may have and nobody will use. What it does not reach expires.
-func (g *granting) sweep() {
-	if len(g.strays) == 0 {
+// revokeUnwanted revokes what etcd may have and nothing will use. What it does not reach expires.
+func (g *granting) revokeUnwanted() {
+	if len(g.unwanted) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(g.k.sweeping, min(g.k.opts.TTL/2, sweepTimeout))
+	ctx, cancel := context.WithTimeout(g.k.revoking, min(g.k.opts.TTL/2, revokeTimeout))
 	defer cancel()
-	for _, id := range g.strays {
+	for _, id := range g.unwanted {
 		_ = g.k.revoke(ctx, id)
 	}
 }
@@ -192,7 +192,7 @@ func (k *Keeper) routes() []string {
 }
 
 // newID is random in 63 bits and not 0, which is etcd's word for no lease. From the system,
-// because clones of a virtual machine would draw the same ids from a generator of ours.
+// because clones of a virtual machine would draw the same ids from a generator in the process.
 func newID() clientv3.LeaseID {
 	for {
 		var b [8]byte

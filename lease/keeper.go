@@ -88,23 +88,23 @@ type Keeper struct {
 
 	background *ask.Background // what tidies up after the users of the leases
 
-	closeOnce sync.Once
-	closeErr  error           // to be read after closeOnce
-	sweeping  context.Context // of what revokes in the background
-	endSweeps context.CancelFunc
+	closeOnce   sync.Once
+	closeErr    error           // to be read after closeOnce
+	revoking    context.Context // of what revokes in the background
+	endRevoking context.CancelFunc
 
 	running sync.WaitGroup // every goroutine; added to under mu, until closed
 	counts  counters
 	warned  atomic.Bool           // that no lease is granted, since the last one that was
 	first   atomic.Pointer[Lease] // leases[0], for Lease
 
-	mu       sync.Mutex
-	leases   []*Lease           // live, or about to be found dead; the oldest first
-	lost     []clientv3.LeaseID // that etcd may have still, and nobody needs; revoked with the next grant
-	claimed  map[string]bool
-	granting *granting
-	closed   bool
-	orphans  int // leases that lived when the client was closed
+	mu              sync.Mutex
+	leases          []*Lease           // live, or about to be found dead; the oldest first
+	lost            []clientv3.LeaseID // that etcd may still have, and that nothing needs; revoked with the next grant
+	claimed         map[string]bool
+	granting        *granting
+	closed          bool
+	endedWithClient int // leases that lived when the client was closed
 }
 
 // NewKeeper returns a Keeper, without sending anything. Close it before cli: when cli is closed first,
@@ -121,7 +121,7 @@ func newKeeper(e etcd, clock func() time.Duration, opts *Options) *Keeper {
 	k := &Keeper{etcd: e, opts: opts.withDefaults(), clock: clock}
 	k.log = k.opts.Logger
 	k.background = ask.NewBackground()
-	k.sweeping, k.endSweeps = context.WithCancel(context.Background())
+	k.revoking, k.endRevoking = context.WithCancel(context.Background())
 	return k
 }
 
@@ -250,7 +250,7 @@ func (k *Keeper) pick(keys int) *Lease {
 	for _, l := range k.leases {
 		if l.reserved+keys <= k.opts.Keys && l.Remaining() > 0 {
 			l.reserved += keys
-			l.carries = l.carries || keys > 0
+			l.everReserved = l.everReserved || keys > 0
 			return l
 		}
 	}
@@ -277,15 +277,15 @@ func (k *Keeper) add(l *Lease) bool {
 }
 
 // remove forgets a lease that ended, but for its revoking: a new leader of etcd starts every
-// TTL anew, so what nobody renews can outlive its deadline by far.
+// TTL anew, so a lease that is not renewed can outlive its deadline by far.
 func (k *Keeper) remove(l *Lease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if errors.Is(l.err, ask.ErrClosed) {
-		k.orphans++
+		k.endedWithClient++
 		ask.SetBackground(k, nil)
 	}
-	if (errors.Is(l.err, ErrUnreachable) || errors.Is(l.err, ErrExpired)) && !l.carries {
+	if (errors.Is(l.err, ErrUnreachable) || errors.Is(l.err, ErrExpired)) && !l.everReserved {
 		k.lost = append(k.lost, l.id)
 	}
 	k.leases = slices.DeleteFunc(k.leases, func(other *Lease) bool { return other == l })
@@ -298,8 +298,8 @@ func (k *Keeper) remove(l *Lease) {
 const (
 	// closeTimeout bounds Close, whatever etcd does.
 	closeTimeout = 1900 * time.Millisecond
-	// sweepTimeout bounds the revoking in the background of what nobody needs any longer.
-	sweepTimeout = 5 * time.Second
+	// revokeTimeout bounds the revoking in the background of what is not needed any longer.
+	revokeTimeout = 5 * time.Second
 )
 
 // Close ends all leases with ErrClosed, revokes them and what was lost, and waits for the Keeper's
@@ -309,7 +309,7 @@ const (
 func (k *Keeper) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	ctx, done := k.etcd.Farewell(ctx)
+	ctx, done := k.etcd.ClosingContext(ctx)
 	defer done()
 	return k.Shutdown(ctx)
 }
@@ -331,8 +331,8 @@ func (k *Keeper) shutdown(ctx context.Context) error {
 		k.granting.giveUp()
 	}
 	k.mu.Unlock()
-	defer k.endSweeps()
-	defer context.AfterFunc(ctx, k.endSweeps)()
+	defer k.endRevoking()
+	defer context.AfterFunc(ctx, k.endRevoking)()
 
 	errs := make([]error, len(leases))
 	var revoking sync.WaitGroup
@@ -354,8 +354,8 @@ func (k *Keeper) shutdown(ctx context.Context) error {
 	k.background.Wait()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.orphans > 0 {
-		return cause.Errorf("lease: %d leases were not revoked and expire within %v: %w; close the Keeper before its client", k.orphans, k.opts.TTL, ask.ErrClosed)
+	if k.endedWithClient > 0 {
+		return cause.Errorf("lease: %d leases were not revoked and expire within %v: %w; close the Keeper before its client", k.endedWithClient, k.opts.TTL, ask.ErrClosed)
 	}
 	return errors.Join(errs...)
 }

@@ -15,10 +15,10 @@ import (
 // Lease is one lease in etcd, for as long as it lives: it ends once and never comes back. Its
 // methods may be called from any goroutine.
 type Lease struct {
-	keeper *Keeper
-	id     clientv3.LeaseID
-	done   chan struct{}
-	urge   chan struct{} // a keepalive is wanted now
+	keeper   *Keeper
+	id       clientv3.LeaseID
+	done     chan struct{}
+	renewNow chan struct{} // a keepalive is wanted now
 
 	// On the Keeper's clock. Written under mu.
 	deadline  atomic.Int64
@@ -31,17 +31,17 @@ type Lease struct {
 	changed chan struct{} // closed and replaced by each answered keepalive
 
 	// Guarded by keeper.mu.
-	reserved int
-	carries  bool // room was reserved on it: users of Reserve move their keys
+	reserved     int
+	everReserved bool // room was reserved on it: users of Reserve move their keys
 }
 
 func newLease(k *Keeper, g granted) *Lease {
 	l := &Lease{
-		keeper:  k,
-		id:      g.id,
-		done:    make(chan struct{}),
-		urge:    make(chan struct{}, 1),
-		changed: make(chan struct{}),
+		keeper:   k,
+		id:       g.id,
+		done:     make(chan struct{}),
+		renewNow: make(chan struct{}, 1),
+		changed:  make(chan struct{}),
 	}
 	l.extend(g.sent, g.ttl)
 	return l
@@ -109,7 +109,7 @@ func (l *Lease) Confirm(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case l.urge <- struct{}{}:
+		case l.renewNow <- struct{}{}:
 		default:
 		}
 		select {
@@ -152,8 +152,8 @@ func (l *Lease) extend(sent, ttl time.Duration) {
 	l.confirmed.Store(int64(sent))
 }
 
-// answered is told of an answered keepalive. An answer past the deadline comes too late:
-// someone may have seen the lease end.
+// answered records an answered keepalive. An answer past the deadline comes too late: a caller may
+// have seen the lease end.
 func (l *Lease) answered(sent, ttl time.Duration) {
 	l.keeper.counts.keepAlives.Add(1)
 	l.mu.Lock()
@@ -172,7 +172,7 @@ func (l *Lease) answered(sent, ttl time.Duration) {
 	}
 }
 
-// failed is told of a failed try.
+// failed records a failed try.
 func (l *Lease) failed(err error) {
 	l.mu.Lock()
 	first := l.cause == nil
@@ -216,7 +216,7 @@ func (l *Lease) end(err error) {
 // stand still meanwhile.
 const checkEvery = time.Second
 
-// guard ends the lease at its deadline. It asks nothing of anyone, so nothing can hold it up. It
+// guard ends the lease at its deadline. It sends nothing, so nothing can hold it up. It
 // logs that the lease was lost: the caller that ends one may hold locks that a log handler asks for.
 func (l *Lease) guard() {
 	defer l.keeper.report(l)

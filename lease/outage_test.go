@@ -76,7 +76,7 @@ func TestAClosedClientEndsItsLeasesAtOnce(t *testing.T) {
 	}
 }
 
-func TestAClosedClientEndsThoseWhoWaitForALease(t *testing.T) {
+func TestAClosedClientEndsCallsThatWaitForALease(t *testing.T) {
 	cli := must[*clientv3.Client](t)(clientv3.New(clientv3.Config{Endpoints: []string{etcdtest.Addr(t)}, Logger: zap.NewNop()}))
 	k := newKeeper(t, cli, nil)
 	got := make(chan error, 1)

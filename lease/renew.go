@@ -9,35 +9,35 @@ import (
 	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
-// line is an open stream over one route, with no keepalive in flight.
-type line struct {
+// keepAliveStream is an open stream over one route, with no keepalive in flight.
+type keepAliveStream struct {
 	stream
-	route string
-	hang  context.CancelFunc
+	route  string
+	cancel context.CancelFunc
 }
 
-func (l *line) hangUp() {
-	l.hang()
-	l.close()
+func (s *keepAliveStream) cancelAndClose() {
+	s.cancel()
+	s.close()
 }
 
-// answer is an answered keepalive, and the line it came over.
+// answer is an answered keepalive, and the stream it came over.
 type answer struct {
-	sent time.Duration
-	ttl  time.Duration
-	line *line
+	sent   time.Duration
+	ttl    time.Duration
+	stream *keepAliveStream
 }
 
 // renewal keeps a lease alive. A round is a keepalive that is repeated on other routes until
-// one is answered. It begins on the client's own connection, then takes the line that answered
+// one is answered. It begins on the client's own connection, then takes the stream that answered
 // the last round, then the other endpoints: so the connections of a bad time are closed after
 // it, and a member that stays silent costs one patience, never the lease.
 type renewal struct {
 	*Lease
 
 	mu    sync.Mutex
-	kept  *line // what answered the last round, unless a try has it
-	stale int   // denials because of a token, in a row
+	kept  *keepAliveStream // what answered the last round, unless a try has it
+	stale int              // denials because of a token, in a row
 }
 
 // renewPatience bounds how long one silent member may hold up a keepalive, whatever the TTL:
@@ -55,14 +55,14 @@ func (l *Lease) renew(life context.Context) {
 		t.Reset(max(l.interval()-since, 0))
 		select {
 		case <-t.C:
-		case <-l.urge:
+		case <-l.renewNow:
 		case <-life.Done():
 			return
 		}
 		a, err := r.round(life)
 		if life.Err() != nil {
 			if err == nil {
-				a.line.hangUp()
+				a.stream.cancelAndClose()
 			}
 			return
 		}
@@ -72,10 +72,10 @@ func (l *Lease) renew(life context.Context) {
 		case err != nil:
 			l.end(ended(l.id, ErrUnauthorised, "", err))
 		case a.ttl > 0:
-			r.keep(a.line)
+			r.keep(a.stream)
 			l.answered(a.sent, a.ttl)
 		default:
-			a.line.hangUp()
+			a.stream.cancelAndClose()
 			if l.Err() == nil {
 				l.end(ended(l.id, ErrRevoked, "is gone before its deadline", nil))
 			}
@@ -102,7 +102,7 @@ func (r *renewal) round(ctx context.Context) (answer, error) {
 			r.stale++
 			return r.stale >= staleTokens
 		},
-		drop: func(a answer) { a.line.hangUp() },
+		drop: func(a answer) { a.stream.cancelAndClose() },
 	}
 	a, err := t.run(ctx)
 	if err == nil {
@@ -126,8 +126,8 @@ func (r *renewal) routes() []string {
 	return routes
 }
 
-// take hands the kept line to a try, if it is this route's.
-func (r *renewal) take(route string) *line {
+// take hands the kept stream to a try, if it is this route's.
+func (r *renewal) take(route string) *keepAliveStream {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.kept == nil || r.kept.route != route {
@@ -138,47 +138,47 @@ func (r *renewal) take(route string) *line {
 	return taken
 }
 
-// keep keeps a line for the next round, in place of the one from before.
-func (r *renewal) keep(l *line) {
+// keep keeps a stream for the next round, instead of the one from before.
+func (r *renewal) keep(s *keepAliveStream) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.kept != nil {
-		r.kept.hangUp()
+		r.kept.cancelAndClose()
 	}
-	r.kept = l
+	r.kept = s
 }
 
-// try sends a keepalive once. A line that was kept may have broken since; that is worth
+// try sends a keepalive once. A stream that was kept may have broken since; that is worth
 // another one on the same route before it counts as a failure.
 func (r *renewal) try(ctx context.Context, route string) (answer, error) {
-	if line := r.take(route); line != nil {
-		a, err := r.tryOn(ctx, line)
+	if s := r.take(route); s != nil {
+		a, err := r.tryOn(ctx, s)
 		if denied, stale := denial(err); err == nil || ctx.Err() != nil || denied && !stale {
 			return a, err
 		}
 	}
-	life, hang := context.WithCancel(context.Background())
-	stop := context.AfterFunc(ctx, hang)
+	life, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, cancel)
 	s, err := r.keeper.etcd.open(life, route)
 	stop()
 	if err != nil {
-		hang()
+		cancel()
 		return answer{}, err
 	}
-	return r.tryOn(ctx, &line{s, route, hang})
+	return r.tryOn(ctx, &keepAliveStream{s, route, cancel})
 }
 
-// tryOn ends with ctx; the line stays open only if it answered.
-func (r *renewal) tryOn(ctx context.Context, line *line) (answer, error) {
-	stop := context.AfterFunc(ctx, line.hang)
+// tryOn ends with ctx; the stream stays open only if it answered.
+func (r *renewal) tryOn(ctx context.Context, s *keepAliveStream) (answer, error) {
+	stop := context.AfterFunc(ctx, s.cancel)
 	sent := r.keeper.clock()
-	ttl, err := line.keepAlive(r.id)
+	ttl, err := s.keepAlive(r.id)
 	if !stop() && err == nil {
-		err = errors.New("cut off") // by ctx, and the line with it
+		err = errors.New("cut off") // by ctx, and the stream with it
 	}
 	if err != nil {
-		line.hangUp()
+		s.cancelAndClose()
 		return answer{}, err
 	}
-	return answer{sent, seconds(ttl), line}, nil
+	return answer{sent, seconds(ttl), s}, nil
 }

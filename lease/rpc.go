@@ -11,7 +11,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
-// etcd is the cluster, as the rest of the package needs it. Tests have another one.
+// etcd is the cluster, as the rest of the package needs it. Tests use a fake one.
 type etcd interface {
 	endpoints() []string
 	// grant also tells whether a member may have received the request.
@@ -34,7 +34,7 @@ type pacing interface {
 	Await(ctx context.Context) error
 	Answered()
 	Failed(error)
-	Farewell(ctx context.Context) (context.Context, func())
+	ClosingContext(ctx context.Context) (context.Context, func())
 }
 
 // stream asks one member for keepalives, one after another.

@@ -57,7 +57,7 @@ func (m *replica) transaction(events []*mvccpb.Event) error {
 		key := string(e.Kv.Key)
 		old, _ := m.tree.Get(key)
 		if !follows(old, e) {
-			return &lost{Diverged, fmt.Sprintf("%s of %q at revision %d does not follow from the copy at %d", e.Type, key, revision, was.revision)}
+			return &gapError{Diverged, fmt.Sprintf("%s of %q at revision %d does not follow from the copy at %d", e.Type, key, revision, was.revision)}
 		}
 		c := Change{Key: key, Old: old, Last: old, Revision: revision}
 		if old != nil {
@@ -67,11 +67,11 @@ func (m *replica) transaction(events []*mvccpb.Event) error {
 			c.New = newKeyValue(e.Kv)
 			m.tree.Set(c.New.Key, c.New)
 			m.bytes += c.New.size()
-			m.anchor = c.New
+			m.lastChanged = c.New
 		} else {
 			m.tree.Delete(key)
-			if m.anchor != nil && m.anchor.Key == key {
-				_, m.anchor, _ = m.tree.Min()
+			if m.lastChanged != nil && m.lastChanged.Key == key {
+				_, m.lastChanged, _ = m.tree.Min()
 			}
 		}
 		changes = append(changes, c)
@@ -93,7 +93,7 @@ func (m *replica) known(events []*mvccpb.Event) error {
 			missed = missed || entry == nil
 		}
 		if missed {
-			return &lost{Diverged, fmt.Sprintf("%s of %q at revision %d came after word of %d", e.Type, e.Kv.Key, e.Kv.ModRevision, m.Snapshot().revision)}
+			return &gapError{Diverged, fmt.Sprintf("%s of %q at revision %d came after progress to %d", e.Type, e.Kv.Key, e.Kv.ModRevision, m.Snapshot().revision)}
 		}
 	}
 	return nil
@@ -111,28 +111,28 @@ func follows(old *KeyValue, e *mvccpb.Event) bool {
 	return e.Kv.CreateRevision == old.CreateRevision && e.Kv.Version == old.Version+1
 }
 
-// claim is what a history must have in common with the copy: the entry that changed last was
+// position is what a history must have in common with the copy: the entry that changed last was
 // like this at this revision. Nil: there were no entries.
-type claim struct {
-	revision int64
-	anchor   *KeyValue
+type position struct {
+	revision    int64
+	lastChanged *KeyValue
 }
 
-func (m *replica) claim() claim { return claim{m.Snapshot().revision, m.anchor} }
+func (m *replica) position() position { return position{m.Snapshot().revision, m.lastChanged} }
 
 // answer is what a linearizable read said.
 type answer struct {
 	asked    time.Time
 	revision int64
-	err      error // a lost if the history is another one
+	err      error // a gapError if the history is another one
 }
 
-// verify asks etcd what revision it has come to, and whether the claim holds.
-func (m *replica) verify(ctx context.Context, c claim, slow time.Duration) answer {
+// verify asks etcd what revision it has come to, and whether the position matches.
+func (m *replica) verify(ctx context.Context, p position, slow time.Duration) answer {
 	a := answer{asked: time.Now()}
-	req := &pb.RangeRequest{Key: []byte(m.first), RangeEnd: []byte(m.end), Limit: 1, KeysOnly: true, Revision: c.revision}
-	if c.anchor != nil {
-		req.Key, req.RangeEnd = []byte(c.anchor.Key), nil
+	req := &pb.RangeRequest{Key: []byte(m.first), RangeEnd: []byte(m.end), Limit: 1, KeysOnly: true, Revision: p.revision}
+	if p.lastChanged != nil {
+		req.Key, req.RangeEnd = []byte(p.lastChanged.Key), nil
 	}
 	compacted := false
 	resp, err := m.get(ctx, slow*smallTimeout, slow*smallStagger, req)
@@ -141,7 +141,7 @@ func (m *replica) verify(ctx context.Context, c claim, slow time.Duration) answe
 		resp, err = m.get(ctx, slow*smallTimeout, slow*smallStagger, req)
 	}
 	if errors.Is(err, rpctypes.ErrFutureRev) {
-		a.err = &lost{Regressed, fmt.Sprintf("etcd has not come to revision %d any more", c.revision)}
+		a.err = &gapError{Regressed, fmt.Sprintf("etcd has not come to revision %d any more", p.revision)}
 		return a
 	}
 	if err != nil {
@@ -152,17 +152,17 @@ func (m *replica) verify(ctx context.Context, c claim, slow time.Duration) answe
 	switch err := m.checkCluster(resp.Header); {
 	case err != nil:
 		a.err = err
-	case a.revision < c.revision:
-		a.err = &lost{Regressed, fmt.Sprintf("from %d to %d", c.revision, a.revision)}
-	case !compacted && !c.holds(resp.Kvs):
-		a.err = &lost{Diverged, fmt.Sprintf("%q at revision %d is not what it was", req.Key, c.revision)}
+	case a.revision < p.revision:
+		a.err = &gapError{Regressed, fmt.Sprintf("from %d to %d", p.revision, a.revision)}
+	case !compacted && !p.matches(resp.Kvs):
+		a.err = &gapError{Diverged, fmt.Sprintf("%q at revision %d is not what it was", req.Key, p.revision)}
 	}
 	return a
 }
 
-func (c claim) holds(kvs []*mvccpb.KeyValue) bool {
-	if c.anchor == nil || len(kvs) == 0 {
-		return c.anchor == nil && len(kvs) == 0
+func (p position) matches(kvs []*mvccpb.KeyValue) bool {
+	if p.lastChanged == nil || len(kvs) == 0 {
+		return p.lastChanged == nil && len(kvs) == 0
 	}
-	return kvs[0].ModRevision == c.anchor.ModRevision && kvs[0].CreateRevision == c.anchor.CreateRevision && kvs[0].Version == c.anchor.Version
+	return kvs[0].ModRevision == p.lastChanged.ModRevision && kvs[0].CreateRevision == p.lastChanged.CreateRevision && kvs[0].Version == p.lastChanged.Version
 }

@@ -46,8 +46,8 @@ func (b *Batch) size() int {
 	return size
 }
 
-// leads tells whether the batch takes a reader that was at a snapshot any further.
-func (b *Batch) leads(from *Snapshot) bool {
+// advances tells whether the batch takes a reader that was at a snapshot any further.
+func (b *Batch) advances(from *Snapshot) bool {
 	return b.Snapshot.epoch != from.epoch || !b.Snapshot.SameEntries(from)
 }
 

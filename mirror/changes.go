@@ -57,7 +57,7 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 		r := &reader{ChangesOptions: o, of: m, at: o.From, wake: make(chan struct{}, 1)}
 		now := m.replica.join(r)
 		defer m.replica.leave(r)
-		if b := between(r.at, now); b.leads(r.at) && !yield(b, nil) {
+		if b := between(r.at, now); b.advances(r.at) && !yield(b, nil) {
 			return
 		}
 		r.at = now
@@ -68,7 +68,7 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 				return
 			}
 			was := r.at
-			if r.at = b.Snapshot; b.leads(was) && !yield(b, nil) {
+			if r.at = b.Snapshot; b.advances(was) && !yield(b, nil) {
 				return
 			}
 		}
@@ -114,7 +114,7 @@ func (r *reader) push(b *Batch) {
 	default:
 		if last := len(r.queue) - 1; last >= 0 && !r.EachTransaction {
 			before := r.queue[last]
-			r.queue[last] = &Batch{Changes: before.Changes, Snapshot: before.Snapshot.bare()}
+			r.queue[last] = &Batch{Changes: before.Changes, Snapshot: before.Snapshot.withoutEntries()}
 		}
 		r.queue = append(r.queue, b)
 		r.size += size

@@ -30,13 +30,13 @@ const (
 	lagMost = 5 * time.Second
 )
 
-// errOwed: a watch owed an answer for longer than the mirror's patience.
-var errOwed = errors.New("the watch is silent")
+// errSilentWatch: a watch owed an answer for longer than it may be silent.
+var errSilentWatch = errors.New("the watch is silent")
 
 // follower applies one watch, from its opening to its end, and has the copy confirmed.
 //
 // A confirmation is a linearizable read, which says what revision etcd has come to, and then
-// word of the watch that it is there too. The read alone says nothing about the watch; progress
+// the watch must say that it is there, too. The read alone says nothing about the watch; progress
 // alone nothing about a member that was cut off from the others and does not know it yet.
 type follower struct {
 	*replica
@@ -45,19 +45,19 @@ type follower struct {
 	answers chan answer
 	asking  bool // an answer is under way
 
-	asked    time.Time // when the read was sent whose revision is
-	target   int64     // what the watch must come to, and
-	owing    bool      // it has not yet
-	since    time.Time // when it began to owe
-	received uint64    // messages of the watch with events, when the deadline was set
+	asked          time.Time // when the latest read was sent
+	target         int64     // the revision that it saw: the watch must come to it
+	awaitingEvents bool      // it has not yet come to it
+	since          time.Time // when it began to owe events
+	received       uint64    // messages of the watch with events, when the deadline was set
 
 	next     *time.Timer // to the next question
-	deadline *time.Timer // of a watch that is owing
+	deadline *time.Timer // of a watch that owes events
 	again    *time.Timer // for the next progress request
 }
 
 // follow opens a watch where the copy ends and applies it until it ends. The error says why; it
-// is a lost or ErrCompacted when it cannot be continued by another one.
+// is a gapError or ErrCompacted when it cannot be continued by another one.
 func (m *replica) follow(life context.Context) error {
 	life, cancel := context.WithCancel(life)
 	defer cancel()
@@ -89,7 +89,7 @@ func (m *replica) follow(life context.Context) error {
 			<-f.answers
 		}
 	}()
-	return f.follow(life)
+	return f.run(life)
 }
 
 // checkCluster compares the ID in an answer with that of the cluster that the copy is of.
@@ -98,7 +98,7 @@ func (m *replica) checkCluster(got *pb.ResponseHeader) error {
 	want := m.record.ClusterID
 	m.mu.Unlock()
 	if got.ClusterId != want {
-		return &lost{OtherCluster, fmt.Sprintf("%x instead of %x", got.ClusterId, want)}
+		return &gapError{OtherCluster, fmt.Sprintf("%x instead of %x", got.ClusterId, want)}
 	}
 	return nil
 }
@@ -117,12 +117,12 @@ func stopped() *time.Timer {
 // while the prefix is read that the next watch is as far behind, a watch has to catch up all the same.
 func (m *replica) behind(revision int64) bool {
 	const few, perKey = 1000, 16 // a key that is read costs about a 16th of a revision that is sent
-	most := int64(few+m.Snapshot().Len()/perKey) << min(m.chased, 20)
+	most := int64(few+m.Snapshot().Len()/perKey) << min(m.rereadsInRow, 20)
 	return revision-m.Snapshot().revision > most
 }
 
 func (m *replica) lagging(revision int64) error {
-	return &lost{Behind, fmt.Sprintf("at revision %d of %d", m.Snapshot().revision, revision)}
+	return &gapError{Behind, fmt.Sprintf("at revision %d of %d", m.Snapshot().revision, revision)}
 }
 
 // fragments tells whether a watch should have large responses cut. A response holds one transaction,
@@ -172,21 +172,21 @@ func (m *replica) openWatch(life context.Context) (*stream, error) {
 	return watch, nil
 }
 
-func (f *follower) follow(life context.Context) error {
+func (f *follower) run(life context.Context) error {
 	// Nothing is taken from the watch before the history is known to be the one that the copy
 	// is of: it may be served by a database that was wiped and has come as far.
 	var responses chan *pb.WatchResponse
 	for {
-		kick := f.kick
-		if f.asking || f.owing {
-			kick = nil // later: one question at a time
+		confirmNow := f.confirmNow
+		if f.asking || f.awaitingEvents {
+			confirmNow = nil // later: one question at a time
 		}
 		select {
 		case <-life.Done():
 			return life.Err()
 		case a := <-f.answers:
 			f.asking = false
-			if err := f.take(a); err != nil {
+			if err := f.applyAnswer(a); err != nil {
 				return err
 			}
 			if a.err == nil {
@@ -199,19 +199,19 @@ func (f *follower) follow(life context.Context) error {
 			if err := f.apply(r); err != nil {
 				return err
 			}
-			if f.owing && len(r.Events) > 0 {
+			if f.awaitingEvents && len(r.Events) > 0 {
 				f.extend() // it lags, but it moves
 			}
-			f.settle()
+			f.confirmIfCaughtUp()
 		case <-f.next.C:
 			f.ask(life)
-		case <-kick:
+		case <-confirmNow:
 			f.ask(life)
 		case <-f.again.C:
 			f.watch.askProgress()
 			f.again.Reset(progressAgain)
 		case <-f.deadline.C:
-			if err := f.late(); err != nil {
+			if err := f.checkDeadline(); err != nil {
 				return err
 			}
 		}
@@ -222,53 +222,53 @@ func (f *follower) follow(life context.Context) error {
 func (f *follower) ask(life context.Context) {
 	f.asking = true
 	f.next.Stop()
-	c, slow := f.claim(), f.slow
-	go func() { f.answers <- f.verify(life, c, slow) }() // follow waits for it
+	p, slow := f.position(), f.slow
+	go func() { f.answers <- f.verify(life, p, slow) }() // follow waits for it
 }
 
-// take deals with the answer. Its error is a lost.
-func (f *follower) take(a answer) error {
-	var gap *lost
+// applyAnswer deals with the answer. Its error is a gapError.
+func (f *follower) applyAnswer(a answer) error {
+	var gap *gapError
 	_ = f.inTime(context.Background(), a.err)
 	switch {
 	case errors.As(a.err, &gap):
 		return a.err
 	case denied(a.err):
-		f.suffer(refusal(a.err))
+		f.recordTrouble(refusal(a.err))
 		f.next.Reset(f.opts.ConfirmEvery)
 	case a.err != nil:
-		f.suffer(a.err)
+		f.recordTrouble(a.err)
 		f.next.Reset(min(f.opts.ConfirmEvery, askAgain))
 	default:
-		f.asked, f.target, f.owing, f.since = a.asked, a.revision, true, time.Now()
+		f.asked, f.target, f.awaitingEvents, f.since = a.asked, a.revision, true, time.Now()
 		f.extend()
 		f.again.Reset(progressAgain)
 		if f.Snapshot().revision < f.target {
 			f.watch.askProgress()
 		}
-		f.settle()
+		f.confirmIfCaughtUp()
 	}
 	return nil
 }
 
-// settle confirms the copy if it has come to where the last answer saw etcd. It may be there
+// confirmIfCaughtUp confirms the copy if it has come to where the last answer saw etcd. It may be there
 // without a word of the watch; the member would not give it then, as a watch that begins after
 // its newest revision gets no progress notice.
-func (f *follower) settle() {
-	if !f.owing || f.Snapshot().revision < f.target {
+func (f *follower) confirmIfCaughtUp() {
+	if !f.awaitingEvents || f.Snapshot().revision < f.target {
 		return
 	}
-	f.owing, f.silent, f.chased = false, 0, 0
+	f.awaitingEvents, f.silent, f.rereadsInRow = false, 0, 0
 	f.deadline.Stop()
 	f.again.Stop()
 	f.next.Reset(f.opts.ConfirmEvery)
 	f.confirm(f.asked, f.target)
 }
 
-// patience is how long a watch may be silent while it owes. It doubles with each watch that falls
+// silenceAllowed is how long a watch may be silent while it owes. It doubles with each watch that falls
 // silent, up to eight times its value; and where the prefix takes long to read, up to ten times
 // that, because an event can be as large, and so that reading takes a tenth of the time at most.
-func (m *replica) patience() time.Duration {
+func (m *replica) silenceAllowed() time.Duration {
 	most := max(8*m.opts.WatchTimeout, 10*m.took)
 	return min(m.opts.WatchTimeout<<min(m.silent, 20), most)
 }
@@ -276,13 +276,13 @@ func (m *replica) patience() time.Duration {
 // extend gives the watch its time once more.
 func (f *follower) extend() {
 	f.received = f.watch.received.Load()
-	f.deadline.Reset(f.patience())
+	f.deadline.Reset(f.silenceAllowed())
 }
 
-// late decides about a watch that has owed for longer than the mirror's patience. Events that
+// checkDeadline decides about a watch that has owed for longer than it may be silent. Events that
 // arrived count as life, also a part of a large transaction. An answer to a progress request does
 // not: a member that was cut off gives it too, with an old revision.
-func (f *follower) late() error {
+func (f *follower) checkDeadline() error {
 	switch owed := time.Since(f.since); {
 	case f.watch.received.Load() == f.received:
 		return f.giveUp()
@@ -299,10 +299,10 @@ func (f *follower) giveUp() error {
 	f.mu.Lock()
 	f.record.Replaced++
 	f.mu.Unlock()
-	err := fmt.Errorf("%w: member %x is at revision %d and owes %d for %v", errOwed, f.watch.header.MemberId, f.Snapshot().revision, f.target, f.patience())
+	err := fmt.Errorf("%w: member %x is at revision %d and owes %d for %v", errSilentWatch, f.watch.header.MemberId, f.Snapshot().revision, f.target, f.silenceAllowed())
 	f.log.Warn("mirror replaces its watch", "cause", err)
 	if f.silent++; f.silent >= silentMost {
-		return &lost{Behind, err.Error()}
+		return &gapError{Behind, err.Error()}
 	}
 	return err
 }

@@ -139,7 +139,7 @@ func (m *Mirror) Wait(ctx context.Context, revision int64) error {
 		select {
 		case <-moved:
 		case <-late.C:
-			m.replica.hurry()
+			m.replica.confirmSoon()
 		case <-ctx.Done():
 			return m.waited(ctx, revision)
 		case <-m.life.Done():

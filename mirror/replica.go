@@ -27,41 +27,41 @@ type replica struct {
 	opts       Options
 	log        *slog.Logger
 
-	snapshot atomic.Pointer[Snapshot]
-	kick     chan struct{} // wakes the next confirmation
+	snapshot   atomic.Pointer[Snapshot]
+	confirmNow chan struct{} // wakes the next confirmation
 
-	life  context.Context // ends with the last use, or with the client
-	stop  context.CancelCauseFunc
-	ended context.Context // ends when run has; its cause is what mirrors say
-	finis context.CancelCauseFunc
+	life    context.Context // ends with the last use, or with the client
+	stop    context.CancelCauseFunc
+	ended   context.Context // ends when run has; its cause is what mirrors say
+	endWith context.CancelCauseFunc
 
 	// Of run:
-	tree   *tree         // what is published next; readers never see it
-	anchor *KeyValue     // a key by which the history is recognised; nil: the tree is empty
-	bytes  int           // of the tree's keys and values
-	took   time.Duration // what the last reading took
-	slow   time.Duration // 1, or by how much more time small requests get
-	silent int           // watches in a row that did not deliver what they owed
-	chased int           // readings in a row because of Behind, which no watch has confirmed
+	tree         *tree         // what is published next; readers never see it
+	lastChanged  *KeyValue     // a key by which the history is recognised; nil: the tree is empty
+	bytes        int           // of the tree's keys and values
+	took         time.Duration // what the last reading took
+	slow         time.Duration // 1, or by how much more time small requests get
+	silent       int           // watches in a row that did not deliver what they owed
+	rereadsInRow int           // readings in a row because of Behind, which no watch has confirmed
 
-	mu      sync.Mutex
-	err     error // why it has ended
-	record  record
-	readers map[*reader]struct{}
-	moved   chan struct{} // closed at the next snapshot; nil while nobody waits
-	news    chan struct{} // closed at the next confirmation or failure; nil while nobody waits
-	turned  chan struct{} // closed when it turns stale or fresh
-	aging   *time.Timer   // reports that it has turned stale by growing old
+	mu       sync.Mutex
+	err      error // why it has ended
+	record   record
+	readers  map[*reader]struct{}
+	moved    chan struct{} // closed at the next snapshot; nil while none waits
+	progress chan struct{} // closed at the next confirmation or failure; nil while none waits
+	turned   chan struct{} // closed when it turns stale or fresh
+	aging    *time.Timer   // reports that it has turned stale by growing old
 }
 
 func newReplica(t target) *replica {
 	m := &replica{
 		target: t, first: t.prefix, end: clientv3.GetPrefixRangeEnd(t.prefix),
-		opts:    Options{ConfirmEvery: t.confirmEvery, WatchTimeout: t.patience},
-		log:     slog.New(slog.DiscardHandler),
-		kick:    make(chan struct{}, 1),
-		slow:    1,
-		readers: make(map[*reader]struct{}), turned: make(chan struct{}),
+		opts:       Options{ConfirmEvery: t.confirmEvery, WatchTimeout: t.watchTimeout},
+		log:        slog.New(slog.DiscardHandler),
+		confirmNow: make(chan struct{}, 1),
+		slow:       1,
+		readers:    make(map[*reader]struct{}), turned: make(chan struct{}),
 	}
 	if t.prefix == "" {
 		m.first, m.end = "\x00", "\x00" // etcd's way to say: all
@@ -70,7 +70,7 @@ func newReplica(t target) *replica {
 		m.log = t.logger.With("prefix", t.prefix)
 	}
 	m.life, m.stop = context.WithCancelCause(t.cli.Ctx())
-	m.ended, m.finis = context.WithCancelCause(context.Background())
+	m.ended, m.endWith = context.WithCancelCause(context.Background())
 	m.aging = time.AfterFunc(time.Hour, m.report)
 	m.aging.Stop()
 	m.record.Rereads = make(map[Reason]uint64)
@@ -81,10 +81,10 @@ func newReplica(t target) *replica {
 // Snapshot returns the newest snapshot.
 func (m *replica) Snapshot() *Snapshot { return m.snapshot.Load() }
 
-// hurry makes the next confirmation come now.
-func (m *replica) hurry() {
+// confirmSoon has the copy confirmed now.
+func (m *replica) confirmSoon() {
 	select {
-	case m.kick <- struct{}{}:
+	case m.confirmNow <- struct{}{}:
 	default:
 	}
 }
@@ -105,7 +105,7 @@ func (m *replica) run() {
 	m.record.MemberID = 0
 	m.mu.Unlock()
 	m.aging.Stop()
-	m.finis(err)
+	m.endWith(err)
 }
 
 // closed is why life has ended.
@@ -128,7 +128,7 @@ func (m *replica) firstCopy(life context.Context) error {
 		case denied(err):
 			return refusal(err)
 		}
-		m.suffer(err)
+		m.recordTrouble(err)
 		_ = pause.Wait(life) // life tells
 	}
 	return m.closed()
@@ -154,7 +154,7 @@ func (m *replica) publish(b *Batch) {
 	was := m.Snapshot()
 	b.Snapshot.seq = was.seq + 1
 	m.snapshot.Store(b.Snapshot)
-	if b.leads(was) {
+	if b.advances(was) {
 		for r := range m.readers {
 			if r.of.final == nil {
 				r.push(b)
@@ -171,7 +171,7 @@ func (m *replica) publish(b *Batch) {
 // reason is empty for the first one, which no reader can have seen.
 func (m *replica) install(r *reading, reason Reason) *Batch {
 	was := m.Snapshot()
-	m.tree, m.anchor, m.bytes, m.took = r.tree, r.newest, r.bytes, r.took
+	m.tree, m.lastChanged, m.bytes, m.took = r.tree, r.newest, r.bytes, r.took
 	b := &Batch{Snapshot: &Snapshot{tree: m.tree.Copy(), revision: r.revision, epoch: was.epoch}}
 	if reason != "" {
 		b = between(was, b.Snapshot)

@@ -11,14 +11,14 @@ import (
 	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
-// lost is the error that says: only reading again helps.
-type lost struct {
+// gapError says that only reading again helps.
+type gapError struct {
 	reason Reason
 	detail string
 }
 
-func (e *lost) Error() string        { return fmt.Sprintf("%v: %s: %s", ErrGap, e.reason, e.detail) }
-func (e *lost) Is(target error) bool { return target == ErrGap }
+func (e *gapError) Error() string        { return fmt.Sprintf("%v: %s: %s", ErrGap, e.reason, e.detail) }
+func (e *gapError) Is(target error) bool { return target == ErrGap }
 
 func refusal(err error) error { return cause.Errorf("%w: %w", ErrDenied, err) }
 
@@ -34,30 +34,30 @@ func (m *replica) keepUp(life context.Context) {
 		if m.confirmed() != began {
 			pause.Reset()
 		}
-		var gap *lost
+		var gap *gapError
 		switch {
 		case errors.Is(err, rpctypes.ErrCompacted):
-			m.reread(life, &lost{Compacted, fmt.Sprintf("later than revision %d", m.Snapshot().revision)})
+			m.reread(life, &gapError{Compacted, fmt.Sprintf("later than revision %d", m.Snapshot().revision)})
 		case errors.As(err, &gap):
 			m.reread(life, gap)
 			if gap.reason == Behind { // what is written in a pause is what the next watch is behind by
-				m.chased++
+				m.rereadsInRow++
 				continue
 			}
 		case denied(err):
-			m.suffer(refusal(err))
-			m.rest(life)
+			m.recordTrouble(refusal(err))
+			m.waitBeforeRetry(life)
 			continue
 		default:
-			m.suffer(err)
+			m.recordTrouble(err)
 		}
 		_ = pause.Wait(life) // life tells
 	}
 }
 
 // reread replaces the copy after a gap. It tries until that succeeds or life ends.
-func (m *replica) reread(life context.Context, gap *lost) {
-	m.suffer(gap)
+func (m *replica) reread(life context.Context, gap *gapError) {
+	m.recordTrouble(gap)
 	pause := m.backoff()
 	for life.Err() == nil {
 		r, err := m.read(life)
@@ -70,18 +70,18 @@ func (m *replica) reread(life context.Context, gap *lost) {
 		if denied(err) {
 			err, least = refusal(err), m.opts.ConfirmEvery
 		}
-		m.suffer(cause.Errorf("%w; reading again: %w", gap, err))
+		m.recordTrouble(cause.Errorf("%w; reading again: %w", gap, err))
 		_ = pause.WaitAtLeast(life, least)
 	}
 }
 
-// rest waits before a question that etcd has refused, unless a caller wants its answer now.
-func (m *replica) rest(life context.Context) {
+// waitBeforeRetry waits before a question that etcd has refused, unless a caller wants its answer now.
+func (m *replica) waitBeforeRetry(life context.Context) {
 	again := time.NewTimer(m.opts.ConfirmEvery)
 	defer again.Stop()
 	select {
 	case <-again.C:
-	case <-m.kick:
+	case <-m.confirmNow:
 	case <-life.Done():
 	}
 }

@@ -17,10 +17,10 @@ var replicas = struct {
 
 // target is what mirrors must have in common to share a replica.
 type target struct {
-	cli                    *clientv3.Client
-	prefix                 string
-	confirmEvery, patience time.Duration
-	logger                 *slog.Logger
+	cli                        *clientv3.Client
+	prefix                     string
+	confirmEvery, watchTimeout time.Duration
+	logger                     *slog.Logger
 }
 
 // acquire returns the replica of a prefix, which it starts if there is none. Each acquire needs one
@@ -67,10 +67,10 @@ func (m *replica) await(ctx context.Context, began time.Time) error {
 	for {
 		m.mu.Lock()
 		confirmed, refused, trouble := m.record.Confirmed, m.record.refused, m.record.trouble
-		if m.news == nil {
-			m.news = make(chan struct{})
+		if m.progress == nil {
+			m.progress = make(chan struct{})
 		}
-		news := m.news
+		progress := m.progress
 		m.mu.Unlock()
 		switch {
 		case !confirmed.Before(began):
@@ -79,10 +79,10 @@ func (m *replica) await(ctx context.Context, began time.Time) error {
 			return trouble
 		case !asked && !confirmed.IsZero():
 			asked = true
-			m.hurry()
+			m.confirmSoon()
 		}
 		select {
-		case <-news:
+		case <-progress:
 		case <-ctx.Done():
 			return m.unreached(ctx, trouble)
 		case <-m.ended.Done():

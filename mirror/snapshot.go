@@ -59,8 +59,8 @@ func (s *Snapshot) Revision() int64 { return s.revision }
 // restored backup, another cluster. Revisions of one epoch say nothing about those of another.
 func (s *Snapshot) Epoch() uint64 { return s.epoch }
 
-// bare is the snapshot without its entries.
-func (s *Snapshot) bare() *Snapshot {
+// withoutEntries is the snapshot without its entries.
+func (s *Snapshot) withoutEntries() *Snapshot {
 	return &Snapshot{revision: s.revision, epoch: s.epoch, seq: s.seq}
 }
 

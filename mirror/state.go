@@ -120,22 +120,22 @@ func (m *replica) confirm(asked time.Time, revision int64) {
 	if !was {
 		m.record.freshSince = time.Now()
 	}
-	m.tellNews()
+	m.notify()
 	m.mu.Unlock()
 	ask.Of(m.cli).Answered()
 	m.report()
 }
 
-// tellNews wakes those that wait for a confirmation or a failure. m.mu is held.
-func (m *replica) tellNews() {
-	if m.news != nil {
-		close(m.news)
-		m.news = nil
+// notify wakes those that wait for a confirmation or a failure. m.mu is held.
+func (m *replica) notify() {
+	if m.progress != nil {
+		close(m.progress)
+		m.progress = nil
 	}
 }
 
-// suffer records what stands between the mirror and its next confirmation.
-func (m *replica) suffer(err error) {
+// recordTrouble records what stands between the mirror and its next confirmation.
+func (m *replica) recordTrouble(err error) {
 	m.mu.Lock()
 	m.record.trouble = err
 	if denied(err) {
@@ -144,7 +144,7 @@ func (m *replica) suffer(err error) {
 	if denied(err) || errors.Is(err, ErrGap) {
 		m.record.gap = err
 	}
-	m.tellNews()
+	m.notify()
 	m.mu.Unlock()
 	if !ask.Answer(err) && !errors.Is(err, ErrGap) {
 		ask.Of(m.cli).Failed(err)

@@ -23,7 +23,7 @@ import (
 // with its lease. On a shared Keeper, whose leases live on, the registrar goes on trying in the
 // background until the keys are gone, or the leases.
 func (r *Registrar) Close() error {
-	ctx, done := r.table.etcd.Farewell(context.Background())
+	ctx, done := r.table.etcd.ClosingContext(context.Background())
 	defer done()
 	return r.Shutdown(ctx)
 }

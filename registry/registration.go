@@ -160,7 +160,7 @@ func (g *Registration) Close() error {
 	if g.alone {
 		return g.registrar.Close()
 	}
-	ctx, done := g.registrar.table.etcd.Farewell(context.Background())
+	ctx, done := g.registrar.table.etcd.ClosingContext(context.Background())
 	defer done()
 	return g.Shutdown(ctx)
 }

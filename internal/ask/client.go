@@ -15,12 +15,12 @@ var ErrClosed = errors.New("the etcd client was closed")
 // Client is what all handles on one *clientv3.Client share. Its methods may be called from any
 // goroutine.
 type Client struct {
-	cli      *clientv3.Client
-	main     *grpc.ClientConn // nil: a client without connections, as NewCtxClient makes
-	conns    conns
-	gate     gate
-	farewell farewell
-	values   sync.Map // see Value
+	cli     *clientv3.Client
+	main    *grpc.ClientConn // nil: a client without connections, as NewCtxClient makes
+	conns   conns
+	gate    gate
+	closing closing
+	values  sync.Map // see Value
 }
 
 // clients has the state of each client that is not closed. See docs/adr/0005.

@@ -21,7 +21,7 @@ type conn struct {
 	users int
 }
 
-// Conn returns the connection to an endpoint, shared by all who use it now. It does not wait until
+// Conn returns the connection to an endpoint, shared by all its users at that time. It does not wait until
 // there is one. release gives it back; the last user's closes it.
 func (c *Client) Conn(endpoint string) (_ *grpc.ClientConn, release func(), err error) {
 	s := &c.conns

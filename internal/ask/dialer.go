@@ -13,7 +13,7 @@ import (
 // alone would try each endpoint of each connection at its own pace: with the short pauses that let
 // it notice soon that a member is back, that is a storm.
 //
-// While the gate is shut, Dial returns at once why the latest try failed. So gRPC's pauses grow; they
+// While the gate is closed, Dial returns at once why the latest try failed. So gRPC's pauses grow; they
 // are reset when the gate opens.
 type Dialer struct {
 	mu      sync.Mutex

@@ -21,8 +21,8 @@
 // # One state for each client
 //
 // [Of] returns the same state for the same client: whether it is closed (client.go), connections to
-// single endpoints (conns.go), the outage gate (gate.go) with its prober (probe.go), and the farewell
-// bound (farewell.go). Without a client there are the error classes (classes.go), [Hedge], which makes a
+// single endpoints (conns.go), the outage gate (gate.go) with its prober (probe.go), and the closing
+// bound (closing.go). Without a client there are the error classes (classes.go), [Hedge], which makes a
 // request again while a member is silent (hedge.go), contexts with two ends (context.go), and [Dialer],
 // with which client.Dial puts gRPC's own connecting behind the gate as well (dialer.go). Errors for
 // people are in unanswered.go.

@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	// silence is how long nothing has answered before a failure is a reason to look whether
+	// silence is how long nothing has answered before a failure is a reason to find out whether
 	// anything can be reached at all.
 	silence = 2 * time.Second
-	// lookEvery spaces such looks, which cost one connection for each endpoint.
-	lookEvery = 5 * time.Second
-	// spread is within what time those who waited at the gate come back.
+	// probeAllEvery spaces such probes of all endpoints, which cost one connection for each endpoint.
+	probeAllEvery = 5 * time.Second
+	// spread is within what time those that waited at the gate come back.
 	spread = 300 * time.Millisecond
 )
 
-// gate is shut while no endpoint can be reached.
+// gate is closed while no endpoint can be reached.
 type gate struct {
 	dialer   *Dialer      // nil: gRPC connects by itself
 	answered atomic.Int64 // when something answered last; see sinceStart
-	isShut   atomic.Bool  // opens != nil
+	isClosed atomic.Bool  // reopened != nil
 	refused  atomic.Bool  // Certificate(cause)
 
-	mu      sync.Mutex
-	opens   chan struct{} // nil: open; closed when it opens
-	cause   error         // of the latest failure since the latest answer
-	looking bool
-	looked  time.Time // when the latest look began
+	mu       sync.Mutex
+	reopened chan struct{} // nil: open; closed when it opens
+	cause    error         // of the latest failure since the latest answer
+	probing  bool
+	probedAt time.Time // when the latest probe of all endpoints began
 }
 
 var start = time.Now()
@@ -43,14 +43,14 @@ func sinceStart() time.Duration { return time.Since(start) }
 // before can be answered before a probe is. A refusal is an answer, too.
 func (c *Client) Answered() {
 	c.gate.answered.Store(int64(sinceStart()))
-	if c.gate.isShut.Load() {
-		c.opened()
+	if c.gate.isClosed.Load() {
+		c.openGate()
 	}
 	if c.gate.refused.Load() {
 		c.gate.accepted()
 	}
-	if c.farewell.due.Load() {
-		c.farewell.refill()
+	if c.closing.inUse.Load() {
+		c.closing.refill()
 	}
 }
 
@@ -62,21 +62,21 @@ func (c *Client) Failed(err error) {
 	}
 	g := &c.gate
 	g.mu.Lock()
-	g.because(err)
+	g.recordCause(err)
 	g.mu.Unlock()
 	if c.main.GetState() == connectivity.TransientFailure {
-		c.shut(err)
+		c.closeGate(err)
 		return
 	}
 	if sinceStart()-time.Duration(g.answered.Load()) >= silence {
-		c.look()
+		c.probeAll()
 	}
 }
 
-// because records the cause of a failure. That the members refuse the client's certificate stays the
+// recordCause records the cause of a failure. That the members refuse the client's certificate stays the
 // cause until something answers: in TLS 1.3 the refusal is read by chance only, as the server has
 // closed the connection already. g.mu is held.
-func (g *gate) because(err error) {
+func (g *gate) recordCause(err error) {
 	if Reason(err) != nil && (!Certificate(g.cause) || Certificate(err)) {
 		g.cause = err
 		g.refused.Store(Certificate(err))
@@ -98,7 +98,7 @@ func (c *Client) Outage() error {
 	g := &c.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.opens == nil {
+	if g.reopened == nil {
 		return nil
 	}
 	return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: g.cause}
@@ -129,16 +129,16 @@ func (c *Client) Await(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		c.gate.mu.Lock()
-		opens := c.gate.opens
+		reopened := c.gate.reopened
 		c.gate.mu.Unlock()
-		if opens == nil {
+		if reopened == nil {
 			if !waited {
 				return nil
 			}
 			return c.sleep(ctx, rand.N(spread))
 		}
 		select {
-		case <-opens:
+		case <-reopened:
 		case <-ctx.Done():
 		case <-c.Done():
 		}
@@ -159,16 +159,16 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// watchConnection shuts the gate when gRPC finds every endpoint unreachable, and opens it when one
+// watchConnection closes the gate when gRPC finds every endpoint unreachable, and opens it when one
 // is connected. It ends with the client.
 func (c *Client) watchConnection() {
 	state := c.main.GetState()
 	for {
 		switch state {
 		case connectivity.TransientFailure:
-			c.shut(nil)
+			c.closeGate(nil)
 		case connectivity.Ready:
-			c.opened()
+			c.openGate()
 		}
 		if !c.main.WaitForStateChange(c.cli.Ctx(), state) {
 			return
@@ -177,31 +177,31 @@ func (c *Client) watchConnection() {
 	}
 }
 
-// shut shuts the gate and starts the prober.
-func (c *Client) shut(cause error) {
+// closeGate closes the gate and starts the prober.
+func (c *Client) closeGate(cause error) {
 	g := &c.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.opens != nil || c.Err() != nil {
+	if g.reopened != nil || c.Err() != nil {
 		return
 	}
-	g.because(cause)
-	g.opens = make(chan struct{})
-	g.isShut.Store(true)
-	go c.probe(g.opens) // ends when the gate opens, or with the client
+	g.recordCause(cause)
+	g.reopened = make(chan struct{})
+	g.isClosed.Store(true)
+	go c.probe(g.reopened) // ends when the gate opens, or with the client
 }
 
-// opened opens the gate, and has gRPC connect now: by itself it would wait, for up to two minutes.
-func (c *Client) opened() {
+// openGate opens the gate, and has gRPC connect now: by itself it would wait, for up to two minutes.
+func (c *Client) openGate() {
 	g := &c.gate
 	g.mu.Lock()
-	opens := g.opens
-	g.opens, g.cause = nil, nil
-	g.isShut.Store(false)
+	reopened := g.reopened
+	g.reopened, g.cause = nil, nil
+	g.isClosed.Store(false)
 	g.refused.Store(false)
 	g.mu.Unlock()
 	c.Answered()
-	if opens == nil {
+	if reopened == nil {
 		return
 	}
 	if g.dialer != nil {
@@ -211,5 +211,5 @@ func (c *Client) opened() {
 		c.main.ResetConnectBackoff()
 	}
 	c.conns.renew()
-	close(opens)
+	close(reopened)
 }

@@ -88,7 +88,7 @@ func TestManyHandlesMakeNoMoreConnectionsInAnOutageThanOne(t *testing.T) {
 					}
 				})
 			}
-			until(t, "the gate shuts", func() bool { return c.Outage() != nil })
+			until(t, "the gate closes", func() bool { return c.Outage() != nil })
 			<-time.After(test.from)
 			before := count(all)
 			<-time.After(10 * time.Second)
@@ -123,7 +123,7 @@ func TestThoseThatWaitComeBackSpread(t *testing.T) {
 	for _, d := range all {
 		d.become(closes)
 	}
-	until(t, "the gate shuts", func() bool { return c.Outage() != nil })
+	until(t, "the gate closes", func() bool { return c.Outage() != nil })
 	const handles = 240
 	ctx := bounded(t, generous)
 	back := make(chan time.Time, handles)
@@ -168,7 +168,7 @@ func TestInAnOutageOnlyTheProberConnects(t *testing.T) {
 	cli := pacedBy(t, d, addrs...)
 	c := ask.Of(cli)
 	cli.ActiveConnection().Connect()
-	until(t, "the gate shuts", func() bool { return c.Outage() != nil })
+	until(t, "the gate closes", func() bool { return c.Outage() != nil })
 	made := 0
 	for range 100 {
 		conn, err := d.Dial(t.Context(), all[0].addr())
@@ -209,12 +209,12 @@ func TestAnOutageNamesTheEndpointsAndTheCause(t *testing.T) {
 	}
 }
 
-func TestInAnOutageEverybodyWaitsAtTheGate(t *testing.T) {
+func TestInAnOutageAllWaitAtTheGate(t *testing.T) {
 	all, addrs := doors(t, closes)
 	cli := plain(t, addrs...)
 	c := ask.Of(cli)
 	cli.ActiveConnection().Connect()
-	until(t, "the gate shuts", func() bool { return c.Outage() != nil })
+	until(t, "the gate closes", func() bool { return c.Outage() != nil })
 	for what, wait := range map[string]func(context.Context) error{"Await": c.Await, "Wait": c.Backoff(1, 1).Wait} {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
@@ -284,7 +284,7 @@ func TestAMemberThatIsBackOpensTheGateForEndpointsThatAreNot(t *testing.T) {
 	for _, d := range all {
 		d.become(closes)
 	}
-	until(t, "the gate shuts", func() bool { return c.Outage() != nil })
+	until(t, "the gate closes", func() bool { return c.Outage() != nil })
 	all[1].become(leads)
 	if err := keepAsking(bounded(t, generous), cli, 1); err != nil {
 		t.Fatal(err)
@@ -324,7 +324,7 @@ func TestAConnectionThatIsUpKeepsTheGateOpenWhereNewOnesAreRefused(t *testing.T)
 	}
 }
 
-func TestWithoutAnOutageNobodyWaits(t *testing.T) {
+func TestWithoutAnOutageNothingWaits(t *testing.T) {
 	all, addrs := doors(t, leads)
 	_ = all
 	c := ask.Of(plain(t, addrs...))

@@ -20,18 +20,18 @@ const (
 	// Probes start so far apart, with jitter of half of it in both directions. Where a Dialer has
 	// gRPC wait, they are all that connects: 1.4 a second. Otherwise gRPC tries each endpoint as well,
 	// after 1, 2.6, 5.2, 9.3, … seconds: until it has become slow, probes are fewer.
-	pacedEvery   = 700 * time.Millisecond
-	unpacedEvery = time.Second
-	besideGRPC   = 2 * time.Second
-	gRPCIsSlow   = 10 * time.Second
+	pacedEvery     = 700 * time.Millisecond
+	unpacedEvery   = time.Second
+	whileGRPCTries = 2 * time.Second
+	gRPCIsSlow     = 10 * time.Second
 )
 
 // probe asks one endpoint after another until one answers. It ends when the gate opens, or with the
 // client.
-func (c *Client) probe(opens <-chan struct{}) {
+func (c *Client) probe(reopened <-chan struct{}) {
 	ctx, cancel := context.WithCancel(c.cli.Ctx())
 	defer cancel()
-	began, every := time.Now(), besideGRPC
+	began, every := time.Now(), whileGRPCTries
 	if c.gate.dialer != nil {
 		every = pacedEvery
 	}
@@ -51,7 +51,7 @@ func (c *Client) probe(opens <-chan struct{}) {
 	defer next.Stop()
 	for try := rand.IntN(1 << 16); ; {
 		select {
-		case <-opens:
+		case <-reopened:
 			return
 		case <-ctx.Done():
 			return
@@ -78,37 +78,37 @@ func (c *Client) probe(opens <-chan struct{}) {
 		case err := <-results:
 			pending--
 			if err == nil {
-				c.opened()
+				c.openGate()
 				return
 			}
 			c.gate.mu.Lock()
-			c.gate.because(err)
+			c.gate.recordCause(err)
 			c.gate.mu.Unlock()
 		}
 	}
 }
 
-// look finds out whether any endpoint answers, if no other look is under way or was a moment ago,
-// and shuts the gate if none does.
-func (c *Client) look() {
+// probeAll finds out whether any endpoint answers, if no other such probe is under way or was a moment ago,
+// and closes the gate if none does.
+func (c *Client) probeAll() {
 	g := &c.gate
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.looking || g.opens != nil || time.Since(g.looked) < lookEvery || c.Err() != nil {
+	if g.probing || g.reopened != nil || time.Since(g.probedAt) < probeAllEvery || c.Err() != nil {
 		return
 	}
-	g.looking, g.looked = true, time.Now()
+	g.probing, g.probedAt = true, time.Now()
 	go func() { // ends within probePatience, or with the client
 		began := sinceStart()
 		answered, cause := c.anyAnswers()
 		g.mu.Lock()
-		g.looking = false
+		g.probing = false
 		g.mu.Unlock()
 		switch {
 		case answered: // it can be reached; for what is being closed that is no answer
 			g.answered.Store(int64(sinceStart()))
 		case time.Duration(g.answered.Load()) < began:
-			c.shut(cause)
+			c.closeGate(cause)
 		}
 	}()
 }

@@ -77,7 +77,7 @@ func (c *Client) Explain(err error) error {
 	c.gate.mu.Lock()
 	latest := c.gate.cause
 	c.gate.mu.Unlock()
-	refused := Certificate(latest) && !Certificate(err) // see because
+	refused := Certificate(latest) && !Certificate(err) // see recordCause
 	var explained *Unanswered                           // gRPC can have it from a Dialer, of an earlier try
 	if errors.Is(err, ErrClosed) || errors.As(err, &explained) && !refused {
 		return err
@@ -104,7 +104,7 @@ func (c *Client) GaveUp(ctx context.Context, cause error) error {
 	c.gate.mu.Lock()
 	latest := c.gate.cause
 	c.gate.mu.Unlock()
-	if latest != nil && (Reason(cause) == nil || Certificate(latest) && !Answer(cause)) { // see because
+	if latest != nil && (Reason(cause) == nil || Certificate(latest) && !Answer(cause)) { // see recordCause
 		cause = latest
 	}
 	return GaveUp(c.cli.Endpoints(), context.Cause(ctx), cause)
@@ -113,7 +113,7 @@ func (c *Client) GaveUp(ctx context.Context, cause error) error {
 // GaveUp is the same of one that knows the endpoints, and the latest cause.
 func GaveUp(endpoints []string, end, cause error) error {
 	var known *Unanswered
-	if errors.As(end, &known) { // Farewell's
+	if errors.As(end, &known) { // ClosingContext's
 		return end
 	}
 	if errors.As(cause, &known) {

@@ -2,7 +2,7 @@ package mutants_test
 
 var leaseMutants = []mutant{
 	{"the deadline is counted from the answer", "lease/renew.go", []string{
-		"	sent := r.keeper.clock()\n	ttl, err := line.keepAlive(r.id)\n", "	ttl, err := line.keepAlive(r.id)\n	sent := r.keeper.clock()\n",
+		"	sent := r.keeper.clock()\n	ttl, err := s.keepAlive(r.id)\n", "	ttl, err := s.keepAlive(r.id)\n	sent := r.keeper.clock()\n",
 	}, "lease", "TestTheDeadlineIsCountedFromSending"},
 	{"an answer after the deadline brings the lease back", "lease/lease.go", []string{
 		"	if l.err != nil || l.left() <= 0 {\n", "	if l.err != nil {\n",
@@ -31,8 +31,8 @@ var leaseMutants = []mutant{
 		"min(max(set.TTL, minTTL), maxTTL)", "max(set.TTL, minTTL)",
 	}, "lease", "TestAnImpossibleTTLIsTheLongestPossible"},
 	{"in an outage each handle tries for itself", "internal/ask/gate.go", []string{
-		"		if opens == nil {\n			if !waited {", "		if opens == nil || true {\n			if !waited {",
-	}, "internal/ask", "TestInAnOutageEverybodyWaitsAtTheGate"},
+		"		if reopened == nil {\n			if !waited {", "		if reopened == nil || true {\n			if !waited {",
+	}, "internal/ask", "TestInAnOutageAllWaitAtTheGate"},
 	{"a closed Keeper leaves its leases to expire", "lease/keeper.go", []string{
 		"errs[i] = k.revoke(ctx, l.id)", "errs[i] = nil",
 	}, "internal/matrix", "TestClosingTwiceIsClosingOnce"},
@@ -54,15 +54,15 @@ var leaseMutants = []mutant{
 	{"Close of a client waits for its watches for ever", "internal/ask/watcher.go", []string{
 		"closeTimeout = time.Second", "closeTimeout = time.Hour",
 	}, "internal/ask", "TestCloseOfAClientIsBoundedThoughAWatchDoesNotEnd"},
-	{"each handle has a farewell bound of its own", "internal/ask/farewell.go", []string{
+	{"each handle has a farewell bound of its own", "internal/ask/closing.go", []string{
 		"		f.spent += time.Since(f.began)\n", "",
 	}, "internal/ask", "TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether"},
 	{"that members are there refills the bound of closing", "internal/ask/probe.go", []string{
 		"no answer\n			g.answered.Store(int64(sinceStart()))\n", "no answer\n			c.Answered()\n",
-	}, "internal/ask", "TestAFarewellIsRefilledByAnswersOnly"},
-	{"a spent bound of closing leaves no time for a try", "internal/ask/farewell.go", []string{
+	}, "internal/ask", "TestTheBoundOfClosingIsRefilledByAnswersOnly"},
+	{"a spent bound of closing leaves no time for a try", "internal/ask/closing.go", []string{
 		"left := max(f.left(), leastBudget-time.Since(began))", "left := f.left()",
-	}, "internal/ask", "TestAFarewellIsRefilledByAnswersOnly"},
+	}, "internal/ask", "TestTheBoundOfClosingIsRefilledByAnswersOnly"},
 	{"what fails after a refused certificate hides it", "internal/ask/unanswered.go", []string{
 		"	if TimeIsUp(err) || refused {\n", "	if TimeIsUp(err) {\n",
 	}, "internal/ask", "TestARefusedCertificateStaysTheCauseUntilSomethingAnswers"},

@@ -14,7 +14,7 @@ var mirrorMutants = []mutant{
 		"StartRevision: m.Snapshot().revision + 1,", "StartRevision: m.Snapshot().revision,",
 	}, "mirror", "TestAWatchResumesAtTheRevisionAfterTheCopy"},
 	{"a mirror ignores that its revision was compacted", "mirror/run.go", []string{
-		"			m.reread(life, &lost{Compacted,", "			m.suffer(&lost{Compacted,",
+		"			m.reread(life, &gapError{Compacted,", "			m.recordTrouble(&gapError{Compacted,",
 	}, "mirror", "TestACompactionThatCoversWhatWasMissedHasThePrefixReadAgain"},
 	{"a mirror asks for fragments of whatever comes", "mirror/follow.go", []string{
 		"	return n <= fewKeys && m.bytes >= n*largeEntry && n > 0\n", "	return n <= fewKeys || m.bytes >= n*largeEntry || n > 0\n",
@@ -32,10 +32,10 @@ var mirrorMutants = []mutant{
 		"	last := m.uses == 0\n", "	last := m.uses >= 0\n",
 	}, "mirror", "TestAnOpenThatIsCancelledDoesNotEndAnother"},
 	{"a mirror reads on for ever while much is written", "mirror/follow.go", []string{
-		" << min(m.chased, 20)\n", "\n",
+		" << min(m.rereadsInRow, 20)\n", "\n",
 	}, "mirror", "TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile"},
 	{"a mirror that once was behind stays patient", "mirror/follow.go", []string{
-		"	f.owing, f.silent, f.chased = false, 0, 0\n", "	f.owing, f.silent = false, 0\n",
+		"	f.awaitingEvents, f.silent, f.rereadsInRow = false, 0, 0\n", "	f.awaitingEvents, f.silent = false, 0\n",
 	}, "mirror", "TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile"},
 	{"changes that begin after Close are those of the copy", "mirror/changes.go", []string{
 		"	return r.of.Snapshot() //", "	return m.Snapshot() //",

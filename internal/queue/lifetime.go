@@ -137,10 +137,10 @@ func (q *Queue) loseHolds() {
 }
 
 // closingContext returns a context with the bound that all handles of a client share; see
-// ask.Client.Farewell.
+// ask.Client.ClosingContext.
 func (q *Queue) closingContext(ctx context.Context) (_ context.Context, done func()) {
 	etcd := ask.Of(q.cli)
-	ctx, end := etcd.Farewell(ctx)
+	ctx, end := etcd.ClosingContext(ctx)
 	before := q.answers.Load()
 	return ctx, func() {
 		if q.answers.Load() > before {

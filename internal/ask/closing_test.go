@@ -19,7 +19,7 @@ func TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether(t *testing.T) 
 			}
 			began := time.Now()
 			for range 10 {
-				ctx, done := c.Farewell(t.Context())
+				ctx, done := c.ClosingContext(t.Context())
 				<-ctx.Done() // a request without an answer
 				if err := c.Explain(context.Cause(ctx)); err == nil {
 					t.Error("a farewell that is cut short says nothing")
@@ -39,7 +39,7 @@ func TestAFarewellThatIsAnsweredIsNotCutShort(t *testing.T) {
 	_, addrs := doors(t, leads)
 	c := ask.Of(plain(t, addrs...))
 	began := time.Now()
-	ctx, done := c.Farewell(t.Context())
+	ctx, done := c.ClosingContext(t.Context())
 	for time.Since(began) < 2500*time.Millisecond {
 		<-time.After(100 * time.Millisecond)
 		c.Answered()
@@ -49,7 +49,7 @@ func TestAFarewellThatIsAnsweredIsNotCutShort(t *testing.T) {
 	}
 	done()
 	for range 30 { // each of them a tenth of the bound
-		ctx, done := c.Farewell(t.Context())
+		ctx, done := c.ClosingContext(t.Context())
 		<-time.After(100 * time.Millisecond)
 		if ctx.Err() != nil {
 			t.Fatal("handles that are answered share no bound")
@@ -64,9 +64,9 @@ func TestAFarewellEndsAlmostAtOnceWhenNothingCanBeReached(t *testing.T) {
 	cli := plain(t, addrs...)
 	c := ask.Of(cli)
 	cli.ActiveConnection().Connect()
-	until(t, "the gate shuts", func() bool { return c.Outage() != nil })
+	until(t, "the gate closes", func() bool { return c.Outage() != nil })
 	began := time.Now()
-	ctx, done := c.Farewell(t.Context())
+	ctx, done := c.ClosingContext(t.Context())
 	<-ctx.Done()
 	done()
 	if took := time.Since(began); took > 500*time.Millisecond {
@@ -76,14 +76,14 @@ func TestAFarewellEndsAlmostAtOnceWhenNothingCanBeReached(t *testing.T) {
 
 // That members are there is no answer to what is being closed. Each handle has time for a try, which is one
 // if they answer.
-func TestAFarewellIsRefilledByAnswersOnly(t *testing.T) {
+func TestTheBoundOfClosingIsRefilledByAnswersOnly(t *testing.T) {
 	t.Parallel()
 	all, _, c := reached(t, plain)
 	c.Answered()
 	answered := time.Now()
 	handle := func() time.Duration {
 		began := time.Now()
-		ctx, done := c.Farewell(t.Context())
+		ctx, done := c.ClosingContext(t.Context())
 		defer done()
 		<-ctx.Done() // a request without an answer
 		return time.Since(began)

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// farewellBudget is what all handles of a client may spend on closing while nothing answers:
+	// closingBudget is what all handles of a client may spend on closing while nothing answers:
 	// a little less than the 2 s that are promised.
-	farewellBudget = 1600 * time.Millisecond
-	// hopelessBudget is what is left of it for each while it is known that nothing can be reached.
-	hopelessBudget = 50 * time.Millisecond
+	closingBudget = 1600 * time.Millisecond
+	// outageBudget is what is left of it for each while it is known that nothing can be reached.
+	outageBudget = 50 * time.Millisecond
 	// leastBudget is what each has when all of it is spent: time for one try, whose answer refills it.
 	leastBudget = 20 * time.Millisecond
 )
 
-// farewell is the time that closing handles have spent without an answer.
-type farewell struct {
-	due atomic.Bool // something has been spent, or is being
+// closing is the time that closing handles have spent without an answer.
+type closing struct {
+	inUse atomic.Bool // something has been spent, or is being
 
 	mu     sync.Mutex
 	spent  time.Duration
@@ -29,35 +29,35 @@ type farewell struct {
 }
 
 // refill forgets what was spent.
-func (f *farewell) refill() {
+func (f *closing) refill() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.spent, f.began = 0, time.Now()
-	f.due.Store(f.active > 0)
+	f.inUse.Store(f.active > 0)
 }
 
 // left is how much may still be spent.
-func (f *farewell) left() time.Duration {
+func (f *closing) left() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	left := farewellBudget - f.spent
+	left := closingBudget - f.spent
 	if f.active > 0 {
 		left -= time.Since(f.began)
 	}
 	return left
 }
 
-func (f *farewell) enter() {
+func (f *closing) enter() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.active == 0 {
 		f.began = time.Now()
 	}
 	f.active++
-	f.due.Store(true)
+	f.inUse.Store(true)
 }
 
-func (f *farewell) leave() {
+func (f *closing) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.active--; f.active == 0 {
@@ -65,7 +65,7 @@ func (f *farewell) leave() {
 	}
 }
 
-// Farewell returns a context for what a handle asks of etcd when it is closed. It ends when all
+// ClosingContext returns a context for what a handle asks of etcd when it is closed. It ends when all
 // handles of the client together have spent 1.6 s on closing since etcd answered last, and from then on
 // after 20 ms for each; after 50 ms while nothing can be reached, as far as is known; and with ctx. So a
 // process that closes one handle after another in an outage is done within 2 s, and one whose requests
@@ -73,9 +73,9 @@ func (f *farewell) leave() {
 //
 // done gives it back. What is asked says Answered when there is an answer; that a member has no leader
 // is none.
-func (c *Client) Farewell(ctx context.Context) (_ context.Context, done func()) {
+func (c *Client) ClosingContext(ctx context.Context) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	f := &c.farewell
+	f := &c.closing
 	f.enter()
 	ended := make(chan struct{})
 	go func() { // ends with done
@@ -85,7 +85,7 @@ func (c *Client) Farewell(ctx context.Context) (_ context.Context, done func()) 
 		for {
 			left := max(f.left(), leastBudget-time.Since(began))
 			if c.Outage() != nil || c.Err() != nil {
-				left = min(left, hopelessBudget-time.Since(began))
+				left = min(left, outageBudget-time.Since(began))
 			}
 			if left <= 0 {
 				err := fmt.Errorf("closing took long enough: %w", context.DeadlineExceeded)
@@ -93,7 +93,7 @@ func (c *Client) Farewell(ctx context.Context) (_ context.Context, done func()) 
 				cancel(c.Explain(err))
 				return
 			}
-			t.Reset(min(left, hopelessBudget)) // an answer, or an outage, changes it
+			t.Reset(min(left, outageBudget)) // an answer, or an outage, changes it
 			select {
 			case <-t.C:
 			case <-ended:
