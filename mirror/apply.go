@@ -10,6 +10,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // apply brings a response into the copy, one snapshot for each transaction.
@@ -145,7 +147,7 @@ func (m *replica) verify(ctx context.Context, p position, slow time.Duration) an
 		return a
 	}
 	if err != nil {
-		a.err = fmt.Errorf("ask for etcd's revision: %w", err)
+		a.err = cause.Errorf("ask for etcd's revision: %w", err)
 		return a
 	}
 	a.revision = resp.Header.Revision

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -172,5 +171,5 @@ func (m *Mirror) waited(ctx context.Context, revision int64) error {
 	if why != nil {
 		return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w; %w", revision, m.replica.prefix, s.Revision, ctx.Err(), why)
 	}
-	return fmt.Errorf("mirror: wait for revision %d of %q, at %d: %w", revision, m.replica.prefix, s.Revision, ctx.Err())
+	return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w", revision, m.replica.prefix, s.Revision, ctx.Err())
 }

@@ -2,7 +2,6 @@ package mirror
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -137,9 +136,9 @@ func (m *replica) firstCopy(life context.Context) error {
 // unreached is the error of an Open whose context has ended.
 func (m *replica) unreached(ctx context.Context, trouble error) error {
 	if trouble == nil { // it is being read
-		return fmt.Errorf("no complete copy from %s: %w", strings.Join(m.cli.Endpoints(), ", "), context.Cause(ctx))
+		return cause.Errorf("no complete copy from %s: %w", strings.Join(m.cli.Endpoints(), ", "), context.Cause(ctx))
 	}
-	return fmt.Errorf("no complete copy: %w", ask.Of(m.cli).GaveUp(ctx, trouble))
+	return cause.Errorf("no complete copy: %w", ask.Of(m.cli).GaveUp(ctx, trouble))
 }
 
 // backoff spaces attempts. In an outage they wait for the client's prober.

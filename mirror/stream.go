@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 	"sync/atomic"
@@ -13,6 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // stream is one watch on one gRPC stream of the client's connection.
@@ -45,7 +46,7 @@ func openStream(ctx, life context.Context, cli *clientv3.Client, create *pb.Watc
 	if err != nil {
 		cancel()
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("no member took the watch: %w", context.Cause(ctx))
+			return nil, cause.Errorf("no member took the watch: %w", context.Cause(ctx))
 		}
 		return nil, err
 	}

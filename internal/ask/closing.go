@@ -2,10 +2,11 @@ package ask
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 const (
@@ -88,7 +89,7 @@ func (c *Client) ClosingContext(ctx context.Context) (_ context.Context, done fu
 				left = min(left, outageBudget-time.Since(began))
 			}
 			if left <= 0 {
-				err := fmt.Errorf("closing took long enough: %w", context.DeadlineExceeded)
+				err := cause.Errorf("closing took long enough: %w", context.DeadlineExceeded)
 				c.Failed(err) // so that it is found out when etcd can be reached again
 				cancel(c.Explain(err))
 				return

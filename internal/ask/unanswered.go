@@ -3,7 +3,6 @@ package ask
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -83,7 +82,7 @@ func (c *Client) Explain(err error) error {
 		return err
 	}
 	if closed := c.Err(); closed != nil {
-		return fmt.Errorf("%w: %w", closed, err)
+		return cause.Errorf("%w: %w", closed, err)
 	}
 	if Answer(err) {
 		return err
@@ -94,32 +93,32 @@ func (c *Client) Explain(err error) error {
 	return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: err}
 }
 
-// GaveUp is the error of a caller that no longer waits, as ctx has ended. cause is why its latest try
+// GaveUp is the error of a caller that no longer waits, as ctx has ended. why is why its latest try
 // failed, or nil; where that is no more than an outage, the error has what is known of it by now.
-func (c *Client) GaveUp(ctx context.Context, cause error) error {
+func (c *Client) GaveUp(ctx context.Context, why error) error {
 	if err := c.Err(); err != nil {
-		return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		return cause.Errorf("%w: %w", err, context.Cause(ctx))
 	}
-	cause = Latest(c, cause)
+	why = Latest(c, why)
 	c.gate.mu.Lock()
 	latest := c.gate.cause
 	c.gate.mu.Unlock()
-	if latest != nil && (Reason(cause) == nil || Certificate(latest) && !Answer(cause)) { // see recordCause
-		cause = latest
+	if latest != nil && (Reason(why) == nil || Certificate(latest) && !Answer(why)) { // see recordCause
+		why = latest
 	}
-	return GaveUp(c.cli.Endpoints(), context.Cause(ctx), cause)
+	return GaveUp(c.cli.Endpoints(), context.Cause(ctx), why)
 }
 
 // GaveUp is the same of one that knows the endpoints, and the latest cause.
-func GaveUp(endpoints []string, end, cause error) error {
+func GaveUp(endpoints []string, end, why error) error {
 	var known *Unanswered
 	if errors.As(end, &known) { // ClosingContext's
 		return end
 	}
-	if errors.As(cause, &known) {
-		endpoints, cause = known.Endpoints, known.Cause
+	if errors.As(why, &known) {
+		endpoints, why = known.Endpoints, known.Cause
 	}
-	return &Unanswered{endpoints, cause, end}
+	return &Unanswered{endpoints, why, end}
 }
 
 // TimeIsUp tells whether an error says no more than that a context has ended.
