@@ -51,7 +51,11 @@ func (v *View) PickWhere(usable func(*Instance) bool) (*Instance, error) {
 	part, anyAvoided := c.part(k), v.anyAvoided()
 	var i *Instance
 	if v.opts.Policy == LeastPending {
-		i = part.freer(k, anyAvoided)
+		s := part.freer(k, anyAvoided)
+		if i = s.Instance; !anyAvoided && usable == nil {
+			s.load.pending.Add(1) // without a look at the Instance, which takes twice as long
+			return i, nil
+		}
 	} else {
 		i = part.at(k)
 	}
@@ -109,21 +113,21 @@ type seat struct {
 	weight int64
 }
 
-// freer draws two instances and returns the one with fewer requests under way, for its weight.
-func (a *alias) freer(k uint64, anyAvoided bool) *Instance {
+// freer draws two instances and returns the seat of the one with fewer requests under way, for its weight.
+func (a *alias) freer(k uint64, anyAvoided bool) *seat {
 	one, other := &a.seats[a.place(k)], &a.seats[a.place(mix(k))]
 	if anyAvoided {
 		if avoided := one.load.avoided(); avoided != other.load.avoided() {
 			if avoided {
-				return other.Instance
+				return other
 			}
-			return one.Instance
+			return one
 		}
 	}
 	if int64(other.load.pending.Load())*one.weight < int64(one.load.pending.Load())*other.weight {
-		return other.Instance
+		return other
 	}
-	return one.Instance
+	return one
 }
 
 func seats(of []*Instance) []seat {
