@@ -24,8 +24,8 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf(format+"; with "+RequireEnv+"=1 that is a failure", args...)
 }
 
-// defaultPortWait bounds the wait for tests of other packages, which hold the port for some seconds each.
-const defaultPortWait = 2 * time.Minute
+// defaultPortWait bounds the wait for other tests, which have the port for up to a minute each.
+const defaultPortWait = 5 * time.Minute
 
 // DefaultPort gives a test etcd's default client port, localhost:2379, until it ends: tests of other
 // packages that use it run at another time. The test lacks its means where a process listens there.
