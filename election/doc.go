@@ -1,4 +1,5 @@
-// Package election elects a leader among processes, and says in time when it is one no longer.
+// Package election elects one of several processes as the leader, and tells it in time when it is the
+// leader no longer.
 //
 //	e := election.New(cli, "jobs/scheduler", nil)
 //	defer e.Close()
@@ -19,15 +20,15 @@
 //
 // # Guarantees
 //
-//   - At most one term at a time, as etcd sees it: a term is a key that is the oldest of the
-//     election's, and Proclaim, Txn and Guard write only while it is there.
+//   - In etcd at most one term exists at a time. A term is the oldest key of the election, and Proclaim,
+//     Txn and Guard write only while that key exists.
 //   - Candidates are elected in the order in which they came.
-//   - A term is never won by a candidate whose lease has ended while it waited.
-//   - Done is closed before the lease can expire and etcd elect another candidate, as long as this
-//     process runs and clocks tick alike. A client that revokes the lease or deletes the key is quicker
-//     than that: a leader that has led for a second is told within one event of a watch on its key; one
-//     that has not is told then, or by what it writes.
-//   - When the etcd client is closed, terms are lost and calls return with ErrClosed, at once.
+//   - A candidate whose lease ended while it waited is never elected.
+//   - Done is closed before the lease can expire and etcd can elect another candidate, as long as this
+//     process runs and clocks tick alike. If a client revokes the lease or deletes the key, the next
+//     candidate is elected at once. A leader that has led for a second learns of this within one event
+//     of a watch on its key; another one learns of it after its first second, or by what it writes.
+//   - When the etcd client is closed, terms are lost and calls return ErrClosed, at once.
 //   - Tokens increase with each term. The receiver of what a leader writes can refuse an older one.
 //   - Observe never shows an older leader after a newer one, whatever it missed: a compaction, a
 //     disconnection, a slow reader. (A restored backup is another history.)
@@ -37,7 +38,7 @@
 //
 // # Limits
 //
-// As with any lease, a process that was paused and goes on may act for one step as the leader that
-// it was: what it writes to etcd is safe with Txn or Guard, what it writes elsewhere where the
-// receiver compares tokens, as package lock/fence does.
+// As with any lease, a process that was paused and goes on can act for one step as if it still led. What
+// it writes to etcd is safe with Txn or Guard. What it writes elsewhere is safe where the receiver
+// compares tokens, as package lock/fence does.
 package election

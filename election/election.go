@@ -16,8 +16,8 @@ import (
 
 // Sentinels for errors.Is.
 var (
-	// ErrLost: the term is over, or must be taken for over: its lease ended, or another client deleted
-	// its key. A candidate can lose its place in the same way.
+	// ErrLost: the term has ended, or cannot be relied on: its lease ended, or another client deleted
+	// its key. A candidate that waits can lose its place in the same way.
 	ErrLost = errors.New("election: term lost")
 	// ErrResigned: the term was ended by Resign.
 	ErrResigned = errors.New("election: resigned")
@@ -31,13 +31,13 @@ var (
 
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
-	// TTL is how long a term outlives a process that died or stands still. Default 10 s; etcd's
-	// minimum is 2 s. A Keeper has a TTL of its own: both are ErrInvalid.
+	// TTL is how long a term lasts after its process died or was paused. Default 10 s; etcd's minimum
+	// is 2 s. A Keeper has its own TTL: with both the error is ErrInvalid.
 	TTL time.Duration
-	// Keeper is a shared one; it stays open. Default one of the Election's own.
+	// Keeper is shared with other handles, and stays open. Default: one of the Election's own.
 	Keeper *lease.Keeper
-	// Logger gets one line when a candidate has waited for 1.5 s, with the leader, and one when that has
-	// changed; and one for each term that begins or is lost. nil is silent.
+	// Logger gets one line when a candidate has waited for 1.5 s, with the leader, one when the leader
+	// has changed, and one for each term that begins or is lost. nil is silent.
 	Logger *slog.Logger
 }
 

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(leaderEnv); endpoints != "" {
 		os.Exit(lead(strings.Split(endpoints, ",")))
 	}
-	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
+	_ = flag.Set("test.parallel", "8") // unless -parallel is given: they wait for most of the time
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

@@ -23,22 +23,22 @@ const (
 	Waits Status = "waits"
 )
 
-// Candidate is one place in an election, as etcd has it: the leader's, or that of one that waits.
-// Only its value says which process it is.
+// Candidate is an entry in an election, as etcd has it: the leader, or a candidate that waits. Only its
+// value says which process it is.
 type Candidate struct {
 	Name     string `json:"name"` // of the election
 	Key      string `json:"key"`
 	Status   Status `json:"status"`
 	Position int    `json:"position"` // 0 is the oldest, which leads
-	// Value is what it campaigned with, or proclaimed since: the first 8,192 bytes, of ValueSize. It
-	// may contain anything: print it with %q, or use String.
+	// Value is what the candidate campaigned with, or proclaimed since: the first 8,192 of ValueSize
+	// bytes. It may contain anything: print it with %q, or use String.
 	Value     string `json:"value"`
 	ValueSize int    `json:"value_size"`
 	Token     int64  `json:"token"`
-	// Lease ends the candidacy; 0 says that none does, and that it stays until its key is deleted.
+	// Lease ends the entry; 0 says that none does, and that it stays until its key is deleted.
 	Lease clientv3.LeaseID `json:"-"` // in JSON "lease", in hexadecimal digits, as etcdctl prints it
-	// Foreign says that it is not a candidate of this package, but clientv3's, etcdctl's, or that
-	// of another client that put a key there.
+	// Foreign says that the entry is not of this package, but of clientv3, of etcdctl, or of another
+	// client that put a key there.
 	Foreign bool `json:"foreign,omitempty"`
 }
 
@@ -56,11 +56,11 @@ func (c Candidate) String() string {
 	return fmt.Sprintf("%s (key %s, token %d)", quote.Text(c.Value), quote.Text(c.Key), c.Token)
 }
 
-// Queue are the leader and the other candidates of one election, at a revision.
+// Queue is one election at a revision: the leader and the other candidates.
 type Queue struct {
 	Name       string      `json:"name"`
 	Candidates []Candidate `json:"candidates"` // the leader, and the others in the order in which they come
-	Count      int         `json:"count"`      // of all there are, also beyond ListOptions.Limit
+	Count      int         `json:"count"`      // of all candidates, also beyond ListOptions.Limit
 	Revision   int64       `json:"revision"`
 }
 
@@ -78,8 +78,8 @@ func (o *ListOptions) limit() int {
 }
 
 // Candidates asks etcd for the leader and the waiting candidates of the election of a name, with one
-// request, linearizably. Every key below the name is a candidate: also those of clientv3's Election and
-// "etcdctl elect". An election without candidates has none.
+// linearizable request, and waits for the answer until ctx is done, or for 15 s. Every key below the name
+// is a candidate: also those of clientv3's Election and "etcdctl elect".
 func Candidates(ctx context.Context, cli *clientv3.Client, name string, opts *ListOptions) (*Queue, error) {
 	l, err := ofElections.Read(ctx, cli, name, opts.limit())
 	if err != nil {
@@ -88,23 +88,23 @@ func Candidates(ctx context.Context, cli *clientv3.Client, name string, opts *Li
 	return newQueue(l), nil
 }
 
-// List yields the elections below a prefix that have a leader, with all their candidates, in the
-// order of their names, but for those whose names begin with another one's and a slash, which come
-// before it. It reads all keys below the prefix in pages of about a megabyte: give a prefix where few
-// other keys are. The elections are as they were at one revision, unless that is compacted away
-// meanwhile.
+// List yields the elections below a prefix that have a leader, with all their candidates, in the order
+// of their names; but an election whose name begins with another one's and a slash comes before that one.
+// List reads all keys below the prefix in pages of about a megabyte: give a prefix with few other keys.
+// The elections are as they were at one revision, unless that revision is compacted meanwhile.
 //
-// Our candidates are known by their keys; one of clientv3's Election or "etcdctl elect" by its last
-// segment, the id of its own lease, and a value: one with an empty value is a lock's. An election of
-// whose candidates none can be known is not listed; Candidates shows it.
+// List recognises the candidates of this package by their keys. It recognises one of clientv3's Election
+// or "etcdctl elect" by its last segment, which is the id of its lease, and by having a value: one with an
+// empty value is a lock's. An election without a candidate that is recognised is not listed; Candidates
+// shows it.
 //
 // It ends by break, or with one final error.
 func List(ctx context.Context, cli *clientv3.Client, prefix string, opts *ListOptions) iter.Seq2[*Queue, error] {
 	return queue.WalkOf(ctx, ofElections, cli, prefix, opts.limit(), newQueue)
 }
 
-// Parse is List for keys that were read already, in whatever way and order: with their values and
-// leases, and all keys below each election's name. It sends nothing.
+// Parse is List for keys that were read already, in any order. They must have their values and leases,
+// and be all keys below each election's name. It sends nothing.
 func Parse(kvs []*mvccpb.KeyValue, opts *ListOptions) []*Queue {
 	return queue.SortedOf(ofElections, kvs, opts.limit(), newQueue)
 }
@@ -124,7 +124,7 @@ func newQueue(l *queue.List) *Queue {
 	return q
 }
 
-// leaderAttrs is what the log says of a leader.
+// leaderAttrs are the attributes of a leader in the log.
 func leaderAttrs(_ string, f queue.Found) []any {
 	return []any{"leader", quote.Word(f.Value), "key", quote.Word(f.Key), "token", f.Revision}
 }

@@ -13,22 +13,22 @@ import (
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
-// currentTimeout bounds Current where ctx does not.
+// currentTimeout bounds a Current whose context has no deadline.
 const currentTimeout = 15 * time.Second
 
 // Leader is the leader at one moment.
 type Leader struct {
 	Key      string
-	Value    string // as campaigned with, or proclaimed since
+	Value    string // that it campaigned with, or proclaimed since
 	Token    int64  // of its term; 0: there is no leader
-	Revision int64  // of etcd, at which the value was written, or the place became vacant
+	Revision int64  // of etcd, at which the value was written, or the last term ended
 }
 
 // Vacant tells whether there is no leader.
 func (l Leader) Vacant() bool { return l.Token == 0 }
 
-// Current asks etcd for the leader, linearizably, and waits for the answer until ctx is done, or for
-// 15 s. The error is ErrVacant if there is none.
+// Current asks etcd for the leader with one linearizable request, and waits for the answer until ctx is
+// done, or for 15 s. The error is ErrVacant if there is no leader.
 func (e *Election) Current(ctx context.Context) (Leader, error) {
 	if e.handle.Invalid != nil {
 		return Leader{}, e.handle.Invalid
@@ -48,10 +48,10 @@ func (e *Election) Current(ctx context.Context) (Leader, error) {
 	return Leader{string(kv.Key), string(kv.Value), kv.CreateRevision, kv.ModRevision}, nil
 }
 
-// Observe yields the present leader, and again at each change of the leader or its value, a vacancy
-// included; a slow reader gets the newest. While etcd is away it yields nothing, and then the new
-// state. It ends by break, or with one final error: ctx's, ErrClosed if the
-// client was closed, or that of mirror.Open.
+// Observe yields the leader, and again at each change of the leader or its value, also when there is
+// none any longer. A slow reader gets the newest. While etcd cannot be reached, Observe yields nothing,
+// and then the new state. It ends by break, or with one final error: ctx's, ErrClosed if the client was
+// closed, or that of mirror.Open.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 	return func(yield func(Leader, error) bool) {
 		if e.handle.Invalid != nil {
@@ -97,7 +97,7 @@ func (e *Election) readError(verb string, err error) error {
 	return e.handle.Errorf(verb, "%w", err)
 }
 
-// leader is the oldest entry.
+// leader returns the oldest entry.
 func leader(s *mirror.Snapshot) Leader {
 	l := Leader{Revision: s.Revision()}
 	for kv := range s.All() {

@@ -16,40 +16,40 @@
 //		return run(ctx, h.Token()) // ctx ends when the lock is lost
 //	})
 //
-// RWMutex and Semaphore are the same for readers and writers, and for so many at a time.
+// An RWMutex is for readers and writers, and a Semaphore lets up to N holders in at a time.
 //
 // # Guarantees
 //
-//   - At most one hold of a name at a time, as etcd sees it: a hold is a key that is the oldest
-//     of the name's, and Commit, Txn and Guard write only while it is there.
-//   - In the order in which they came; of one process's goroutines, one at a time waits in etcd,
-//     and the others behind it, in their order.
-//   - Done is closed before the lease can expire and etcd give the lock to another client, as long
-//     as this process runs and clocks tick alike: the deadline is counted from the sending of the
-//     last answered keepalive. A client that revokes the lease or deletes the key is quicker:
-//     the next one has the lock at once. A hold that has lasted for a second watches its key, and is
-//     told within one event of that watch; a shorter one is told then, or by what it writes.
-//   - When the etcd client is closed, holds are lost and calls return with ErrClosed, at once.
-//   - A lock is never taken anew for a caller that believes it has it, or waits for it.
+//   - In etcd at most one hold of a name exists at a time. A hold is the oldest key of the name's queue,
+//     and Commit, Txn and Guard write only while that key exists.
+//   - Holders come in the order of their entries in etcd. Of the calls of one Mutex one waits in etcd, and
+//     the others wait behind it in this process, in their order.
+//   - Done is closed before the lease can expire and etcd can give the lock to another client, as long
+//     as this process runs and clocks tick alike: the deadline counts from the moment at which the last
+//     answered keepalive was sent. If a client revokes the lease or deletes the key, the next holder has
+//     the lock at once. A hold that has lasted for a second watches its key, and learns of this within
+//     one event of that watch; a shorter one learns of it after its first second, or by what it writes.
+//   - When the etcd client is closed, holds are lost and calls return ErrClosed, at once.
+//   - A lock is never acquired again for a caller that believes that it holds it, or waits for it.
 //   - Tokens increase with each hold of a name.
 //   - An entry that no call needs any longer is removed in the background for as long as etcd may
 //     have its lease, also after Close.
-//   - Close takes 2 s at most when etcd cannot be reached, for all handles of a client together;
-//     Shutdown has a bound of the caller's.
+//   - Close takes 2 s at most when etcd cannot be reached, for all handles of a client together.
+//     Shutdown has the caller's bound.
 //
 // Entries and List show holders and waiters, Stats counts, and Options.Logger says which holder a
 // call waits for and why a hold was lost.
 //
-// The keys are those of clientv3/concurrency's Mutex and of "etcdctl lock": the three exclude one
-// another on the same name. Do not use a name that begins with another one and a slash.
+// The keys are those of clientv3/concurrency's Mutex and of "etcdctl lock": all three exclude one
+// another on the same name. Do not use a name that begins with another name and a slash.
 //
-// Holders and waiters of a RWMutex or a Semaphore are in the same queue: in the order in which they
-// came, readers together, a semaphore's as long as they fit.
+// The holders and waiters of an RWMutex or a Semaphore are in the same queue, in the order in which they
+// came. Readers hold the lock together, and holders of a semaphore as long as they fit.
 //
 // # Limits
 //
-// No lock can stop a process that was paused, and goes on, from doing what it was about to do: it
-// is told as soon as it runs, which can be too late for one step. What such a step writes to etcd
-// is safe with Commit or Guard; what it writes elsewhere is safe where the receiver compares
-// tokens, which package lock/fence does for SQL databases and HTTP services.
+// No lock can stop a process that was paused and goes on from taking its next step. The process learns
+// of the loss as soon as it runs, which can be too late for one step. What such a step writes to etcd
+// is safe with Commit or Guard. What it writes elsewhere is safe where the receiver compares tokens:
+// package lock/fence does that for SQL databases and HTTP services.
 package lock

@@ -24,19 +24,19 @@ const (
 	Waits Status = "waits"
 )
 
-// Mode tells what an entry shares its lock with.
+// Mode tells which other entries an entry shares its lock with.
 type Mode string
 
 // Modes of an entry.
 const (
-	Exclusive Mode = "exclusive" // with nobody: a Mutex, a writer, and every entry that is not ours
+	Exclusive Mode = "exclusive" // with no other entry: a Mutex, a writer, and every entry that is Foreign
 	Shared    Mode = "shared"    // with other readers of an RWMutex
 	Counted   Mode = "counted"   // with others of a Semaphore, as long as they fit
 )
 
-// Entry is one place in the queue of a lock, as etcd has it: a hold, or one that waits.
+// Entry is an entry in the queue of a lock, as etcd has it: a hold, or a call that waits.
 //
-// Texts are what other processes wrote, of at most 256 bytes (Data: 1,024) each. They may contain
+// Its texts are what other processes wrote, of at most 256 bytes (Data: 1,024) each. They may contain
 // anything: print them with %q, or use String.
 type Entry struct {
 	Name     string `json:"name"` // of the lock
@@ -49,14 +49,14 @@ type Entry struct {
 	Token    int64  `json:"token"`
 	// Lease ends the entry; 0 says that none does, and that it stays until it is deleted.
 	Lease clientv3.LeaseID `json:"-"` // in JSON "lease", in hexadecimal digits, as etcdctl prints it
-	// Foreign says that it is not an entry of this package, but clientv3's, etcdctl's, or that of
-	// another client that put a key there. What follows is then empty.
+	// Foreign says that the entry is not of this package, but of clientv3, of etcdctl, or of another
+	// client that put a key there. All fields below are then empty.
 	Foreign bool   `json:"foreign,omitempty"`
 	Host    string `json:"host,omitempty"`
 	PID     int    `json:"pid,omitempty"`
 	Command string `json:"command,omitempty"`
-	// Since is when it came into the queue. Acquired is since when it holds the lock; zero where it
-	// waits, or holds it for less than a second. Both are by its host's clock.
+	// Since is when the entry came into the queue. Acquired is since when it holds the lock; zero if it
+	// waits, or has held the lock for less than a second. Both are by the clock of its host.
 	Since    time.Time `json:"since,omitzero"`
 	Acquired time.Time `json:"acquired,omitzero"`
 	Data     string    `json:"data,omitempty"` // Options.Data
@@ -71,8 +71,8 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	}{plain(e), queue.LeaseText(e.Lease)})
 }
 
-// Holder is what the entry says of its process, for people: "worker (pid 7 on host vm)". What others wrote is
-// quoted unless it is one harmless word.
+// Holder is what the entry says of its process, for people: "worker (pid 7 on host vm)". What another
+// process wrote is quoted, unless it is one harmless word.
 func (e Entry) Holder() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("a client that does not identify itself, with the key %s", quote.Text(e.Key))
@@ -92,11 +92,11 @@ func (e Entry) String() string {
 	return e.Holder() + " since " + stamp(since)
 }
 
-// Queue has the holders and waiters of one lock, at a revision.
+// Queue is the queue of one lock at a revision: its holders and waiters.
 type Queue struct {
 	Name     string  `json:"name"`
 	Entries  []Entry `json:"entries"` // the oldest first
-	Count    int     `json:"count"`   // of all there are, also beyond ListOptions.Limit
+	Count    int     `json:"count"`   // of all entries, also beyond ListOptions.Limit
 	Revision int64   `json:"revision"`
 }
 
@@ -114,9 +114,9 @@ func (o *ListOptions) limit() int {
 }
 
 // Entries asks etcd for the holders and waiters of the lock of a name, of whatever kind, with one
-// request, linearizably, and waits for the answer until ctx is done, or for 15 s. Every key below the
-// name is an entry, as it is in the way of others: also those of clientv3's Mutex and "etcdctl lock",
-// and one that another client put there. A lock without a holder has none.
+// linearizable request, and waits for the answer until ctx is done, or for 15 s. Every key below the
+// name is an entry, as others wait for it: also the keys of clientv3's Mutex and "etcdctl lock", and one
+// that another client put there. A lock without a holder has no entries.
 func Entries(ctx context.Context, cli *clientv3.Client, name string, opts *ListOptions) (*Queue, error) {
 	l, err := ofLocks.Read(ctx, cli, name, opts.limit())
 	if err != nil {
@@ -125,22 +125,22 @@ func Entries(ctx context.Context, cli *clientv3.Client, name string, opts *ListO
 	return newQueue(l), nil
 }
 
-// List yields the locks below a prefix that are held, with holders and waiters, in the order of
-// their names, but for those whose names begin with another one's and a slash, which come before
-// it. It reads all keys below the prefix in pages of about a megabyte: give a prefix where few other
-// keys are. The locks are as they were at one revision, unless that is compacted away meanwhile.
+// List yields the locks below a prefix that are held, with their holders and waiters, in the order of
+// their names; but a lock whose name begins with another one's and a slash comes before that one. List
+// reads all keys below the prefix in pages of about a megabyte: give a prefix with few other keys. The
+// locks are as they were at one revision, unless that revision is compacted meanwhile.
 //
-// Our locks are known by their entries. An entry of clientv3's Mutex or "etcdctl lock" is known by its
-// last segment, the id of its own lease, and an empty value: one with a value is an election's. A
-// lock of whose entries none can be known is not listed; Entries shows it.
+// List recognises the locks of this package by their entries. It recognises an entry of clientv3's Mutex
+// or "etcdctl lock" by its last segment, which is the id of its lease, and its empty value: one with a
+// value is an election's. A lock without an entry that is recognised is not listed; Entries shows it.
 //
 // It ends by break, or with one final error.
 func List(ctx context.Context, cli *clientv3.Client, prefix string, opts *ListOptions) iter.Seq2[*Queue, error] {
 	return queue.WalkOf(ctx, ofLocks, cli, prefix, opts.limit(), newQueue)
 }
 
-// Parse is List for keys that were read already, in whatever way and order: with their values and
-// leases, and all keys below each lock's name. It sends nothing.
+// Parse is List for keys that were read already, in any order. They must have their values and leases,
+// and be all keys below each lock's name. It sends nothing.
 func Parse(kvs []*mvccpb.KeyValue, opts *ListOptions) []*Queue {
 	return queue.SortedOf(ofLocks, kvs, opts.limit(), newQueue)
 }
@@ -153,7 +153,7 @@ func newQueue(l *queue.List) *Queue {
 	return q
 }
 
-// newEntry makes an entry of what was found.
+// newEntry makes an Entry of a key in etcd.
 func newEntry(name string, position int, f queue.Found) Entry {
 	e := Entry{
 		Name: name, Key: f.Key, Status: Waits, Position: position, Mode: Exclusive, Token: f.Revision, Lease: f.Lease,
@@ -189,12 +189,12 @@ func bounded(s string, most int) string {
 	return strings.ToValidUTF8(quote.Head(s, most), "�")
 }
 
-// describe names the process that has a key: of the lock of this name.
+// describe names the process of an entry in the lock's queue.
 func describe(name string, kv *queue.KeyValue) string {
 	return newEntry(name, 0, queue.Parse(kv)).String()
 }
 
-// holderAttrs is what the log says of a holder.
+// holderAttrs are the attributes of a holder in the log.
 func holderAttrs(name string, f queue.Found) []any {
 	e := newEntry(name, 0, f)
 	if e.PID == 0 {

@@ -22,20 +22,20 @@ import (
 
 // Sentinels for errors.Is.
 var (
-	// ErrLost: the lock is not held any longer, or must be taken for lost: its lease ended, or
-	// another client deleted its key. What a Commit was to write was not written.
+	// ErrLost: the lock is not held any longer, or cannot be relied on: its lease ended, or another
+	// client deleted its key. A Commit with this error wrote nothing.
 	ErrLost = errors.New("lock: ownership lost")
 	// ErrTaken: TryAcquire found the lock held or waited for. The error names the holder.
 	ErrTaken = errors.New("lock: taken")
 	// ErrReleased: the hold was released, by Release or Commit.
 	ErrReleased = errors.New("lock: released")
-	// ErrUnknown: a Commit was not answered, and whether it was carried out could not be found
-	// out. The hold is over.
+	// ErrUnknown: a Commit was not answered, and etcd's history does not show whether it was applied.
+	// The hold has ended.
 	ErrUnknown = errors.New("lock: outcome unknown")
 	// ErrInvalid: the caller's mistake: the name, an option, the size of a Semaphore, an operation that
 	// is not a Get, or a text that is no resume token of this lock. Nothing was sent.
 	ErrInvalid = errors.New("lock: invalid argument")
-	// ErrNested: the lock was asked for within Do or DoRead of the same lock, with its context: it
+	// ErrNested: Acquire was called within Do or DoRead of the same lock, with its context: the call
 	// would wait for itself.
 	ErrNested = errors.New("lock: held by the caller already")
 	// ErrClosed: the lock was closed.
@@ -44,24 +44,24 @@ var (
 
 // Options of New. nil and the zero value are the defaults.
 type Options struct {
-	// TTL is how long the lock outlives a process that died or stands still. Default 10 s; etcd's
-	// minimum is 2 s. A Keeper has a TTL of its own: both are ErrInvalid.
+	// TTL is how long the lock stays with a process that died or was paused. Default 10 s; etcd's
+	// minimum is 2 s. A Keeper has its own TTL: with both the error is ErrInvalid.
 	TTL time.Duration
-	// Keeper is a shared one; it stays open. Default one of the lock's own.
+	// Keeper is shared with other handles, and stays open. Default: one of the lock's own.
 	Keeper *lease.Keeper
-	// Local has goroutines of this process hand a Mutex on without a word to etcd. Default off.
+	// Local lets goroutines of this process pass a Mutex on without a request to etcd. Default off.
 	Local Local
-	// Linger is for how long a Mutex keeps its entry in etcd after a Release, if nobody waits: the
-	// next Acquire of this process has the lock at once, without a request, and with the same token.
-	// As soon as another process waits the entry is given up; to hear of that the queue is watched
-	// meanwhile. (A TryAcquire does not wait, and finds the lock taken.) Commit releases it as ever.
-	// Default off.
+	// Linger is how long a Mutex keeps its entry in etcd after a Release, if no call waits. The next
+	// Acquire of this process then has the lock at once, without a request, and with the same token.
+	// Meanwhile the queue is watched, and the entry is removed as soon as another process waits. (A
+	// TryAcquire of another process does not wait, and finds the lock taken.) Commit always releases
+	// in etcd. Default off.
 	Linger time.Duration
-	// Logger gets one line when a call has waited for 1.5 s, with the holder's name, and one when that
-	// has changed or the call has the lock; and one for each hold that is lost. nil is silent.
+	// Logger gets one line when a call has waited for 1.5 s, with the holder's name, one when the
+	// holder has changed or the call has the lock, and one for each hold that is lost. nil is silent.
 	Logger *slog.Logger
-	// Data is a text of the caller's in the entry, which Entries and List show to others: a job's id,
-	// say. At most 1,024 bytes of UTF-8, else every call is ErrInvalid.
+	// Data is a text for the entry, which Entries and List show to others: a job's id, say. It has at
+	// most 1,024 bytes of UTF-8; otherwise each call returns ErrInvalid.
 	Data string
 }
 
@@ -172,23 +172,19 @@ func (l *lock) prepare(on *lease.Lease, kind queue.Kind, wanted []clientv3.Op) *
 	return l.handle.Queue.Prepare(on, kind, l.owner.newValue(), wanted)
 }
 
-// Close ends the lock. Calls that wait are ErrClosed, and leave the queue. Release holds before: one
-// that is not released is lost, and its entry is removed. While etcd cannot be reached Close takes 2 s
-// at most, together with the Close of all other handles of the client, and what is left in etcd ends
-// with its lease. It is idempotent.
+// Close is as [Mutex.Close].
 func (l *lock) Close() error { return l.handle.Queue.Close() }
 
-// Shutdown is Close with a bound of the caller's: until ctx ends, and no longer than etcd's answers
-// take. What it does not leave time for ends with its lease. Of Close and Shutdown the first one counts.
+// Shutdown is as [Mutex.Shutdown].
 func (l *lock) Shutdown(ctx context.Context) error { return l.handle.Queue.Shutdown(ctx) }
 
-// owner is what people can read of a holder or waiter.
+// owner is what the value of an entry says of its process, for people.
 type owner struct {
 	Host     string `json:"host"`
 	PID      int    `json:"pid"`
 	Command  string `json:"command"`
-	Since    string `json:"since"`              // in the queue
-	Acquired string `json:"acquired,omitempty"` // of a hold that has lasted for long
+	Since    string `json:"since"`              // when it came into the queue
+	Acquired string `json:"acquired,omitempty"` // of a hold that has lasted for a second
 	Data     string `json:"data,omitempty"`     // Options.Data
 	Nonce    string `json:"nonce"`
 }
@@ -211,7 +207,7 @@ func (o owner) newValue() string {
 func heldValue(value string, since time.Time) string {
 	var o owner
 	if err := json.Unmarshal([]byte(value), &o); err != nil {
-		panic(err) // of this process
+		panic(err) // this process wrote it
 	}
 	o.Acquired = stamp(since)
 	return o.text()
@@ -222,7 +218,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (o owner) text() string {
 	b, err := json.Marshal(o)
 	if err != nil {
-		panic(err) // strings and a number
+		panic(err) // it has only strings and a number
 	}
 	return string(b)
 }

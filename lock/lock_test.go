@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if job := os.Getenv(workerEnv); job != "" {
 		os.Exit(work(job))
 	}
-	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
+	_ = flag.Set("test.parallel", "8") // unless -parallel is given: they wait for most of the time
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

@@ -10,34 +10,34 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// resumeToken is what another process needs to know a hold.
+// resumeToken is what another process needs to find a hold and to prove that it knows it.
 type resumeToken struct {
 	Key      string `json:"key"`
 	Revision int64  `json:"revision"`
 	Nonce    string `json:"nonce"`
 }
 
-// resumeTimeout bounds a Resume whose context has no end.
+// resumeTimeout bounds a Resume whose context has no deadline.
 const resumeTimeout = 10 * time.Second
 
-// ResumeToken is a text by which a process that is started again, within the TTL, can take this hold of
-// a Mutex back: see Mutex.Resume. Save it where the next process finds it and nobody else does.
+// ResumeToken is a text with which a process that is started again within the TTL can take this hold of
+// a Mutex back: see Mutex.Resume. Save it where only the next process finds it.
 func (h *Hold) ResumeToken() string {
 	var o owner
-	_ = json.Unmarshal([]byte(h.held.Entry().Value), &o) // of this process
+	_ = json.Unmarshal([]byte(h.held.Entry().Value), &o) // this process wrote it
 	b, err := json.Marshal(resumeToken{h.Key(), h.Token(), o.Nonce})
 	if err != nil {
-		panic(err) // strings and a number
+		panic(err) // it has only strings and a number
 	}
 	return string(b)
 }
 
-// Resume takes a hold back that an earlier process had, by its ResumeToken, with the same token; or not
-// at all: when its lease has ended or it was released, and when another process has resumed it
-// before, it is ErrLost, and the way is Acquire.
+// Resume takes back the hold of an earlier process, by its ResumeToken. The fencing token stays the same.
+// If the hold's lease has ended, if it was released, or if another process has resumed it, the error is
+// ErrLost: use Acquire.
 //
-// The earlier process must be gone. One that was paused, and goes on, believes to have the lock as
-// well, and has the same token: nothing can tell the two apart.
+// The earlier process must have ended. A process that was paused, and goes on, believes that it holds
+// the lock as well, and has the same fencing token: nothing can tell the two apart.
 func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	ctx, done, err := m.begin(ctx, "resume", nil)
 	if err != nil {

@@ -14,19 +14,19 @@ var ErrUpgrade = errors.New("lock: a read hold cannot become a write hold")
 
 // RWMutex is a lock that one writer or any number of readers hold. The first to come is the first
 // to hold: a reader that comes after a writer waits behind it, so neither starves. Its methods may be
-// called from any goroutine, and each hold has an entry of its own in etcd.
+// called from any goroutine, and each hold has its own entry in etcd.
 //
 // A Mutex of the same name, clientv3's and etcdctl's too, is a writer.
 type RWMutex struct{ lock }
 
-// NewRW returns the read-write lock of a name. It sends nothing. A name that is not one is ErrInvalid
-// from the first call.
+// NewRW returns the read-write lock of a name. It sends nothing. With an invalid name or option each call
+// returns ErrInvalid.
 func NewRW(cli *clientv3.Client, name string, opts *SharedOptions) *RWMutex {
 	return &RWMutex{newLock(cli, name, opts)}
 }
 
-// Acquire waits until nobody else holds the lock. It is otherwise as [Mutex.Acquire]. Within DoRead
-// of this lock, with its context, it is ErrUpgrade.
+// Acquire waits until the caller alone holds the lock, to write. Otherwise it is as [Mutex.Acquire].
+// Within DoRead of this lock, with its context, the error is ErrUpgrade.
 func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
 	if call := m.doCallOf(ctx); call != nil && call.to == toRead {
 		return nil, m.handle.Errorf("acquire", "%w: release it and acquire to write, and read again: another process may have written in between", ErrUpgrade)
@@ -37,12 +37,11 @@ func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, err
 	return m.acquire(ctx, queue.Kind{}, reads)
 }
 
-// AcquireRead waits until no writer holds the lock or has come before. It is otherwise as
-// [Mutex.Acquire]; within DoRead it is ErrNested, too, as a writer may stand between the two.
+// AcquireRead waits until no writer holds the lock or came earlier. Otherwise it is as [Mutex.Acquire].
+// Within DoRead the error is ErrNested, too, as a writer may wait between the two.
 //
-// A write hold cannot become a read hold either: its place in the queue is its own, and writers may
-// wait right behind it. Within Do it is ErrNested. By hand, release the write hold first: a call to
-// read before that waits for it.
+// A write hold cannot become a read hold, as writers may wait right behind it: within Do the error is
+// ErrNested. Outside Do, release the write hold first: AcquireRead waits for it.
 func (m *RWMutex) AcquireRead(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
 	if call := m.doCallOf(ctx); call != nil && call.to == toWrite {
 		return nil, m.handle.Errorf("acquire", "%w: a write hold cannot become a read hold: release it and acquire to read, and read again: another process may have written in between", ErrNested)
@@ -53,20 +52,20 @@ func (m *RWMutex) AcquireRead(ctx context.Context, reads ...clientv3.Op) (*Hold,
 	return m.acquire(ctx, queue.Kind{Shared: true}, reads)
 }
 
-// TryAcquire takes the lock to write if no other client holds it or waits for it, and is ErrTaken
-// otherwise, having written nothing. Its bounds are those of [Mutex.TryAcquire]: 2 s for the
-// transaction when etcd does not answer, and 2 s for a lease before.
+// TryAcquire takes the lock to write if no other client holds it or waits for it. Otherwise the error is
+// ErrTaken, and nothing was written. Its bounds are those of [Mutex.TryAcquire]: 2 s for the transaction
+// when etcd does not answer, and 2 s for a lease before.
 func (m *RWMutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	return m.try(ctx, queue.Kind{})
 }
 
-// TryAcquireRead takes the lock to read if no other client holds it to write or waits to, and is
-// ErrTaken otherwise. Its bounds are those of [Mutex.TryAcquire].
+// TryAcquireRead takes the lock to read if no writer holds it or waits for it. Otherwise the error is
+// ErrTaken. Its bounds are those of [Mutex.TryAcquire].
 func (m *RWMutex) TryAcquireRead(ctx context.Context) (*Hold, error) {
 	return m.try(ctx, queue.Kind{Shared: true})
 }
 
-// Do is [Mutex.Do], to write.
+// Do is as [Mutex.Do], to write.
 func (m *RWMutex) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
 	h, err := m.Acquire(ctx)
 	if err != nil {
@@ -75,7 +74,7 @@ func (m *RWMutex) Do(ctx context.Context, f func(context.Context, *Hold) error) 
 	return h.do(ctx, toWrite, f)
 }
 
-// DoRead is [Mutex.Do], to read.
+// DoRead is as [Mutex.Do], to read.
 func (m *RWMutex) DoRead(ctx context.Context, f func(context.Context, *Hold) error) error {
 	h, err := m.AcquireRead(ctx)
 	if err != nil {

@@ -9,24 +9,23 @@ import (
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
-// Semaphore is a lock that so many hold at a time. The first to come is the first to hold: one
-// that takes much is not overtaken by those that take little. Its methods may be called from any
-// goroutine, and each hold has an entry of its own in etcd.
+// Semaphore is a lock with up to size holders at a time. The first to come is the first to hold: a call
+// that takes much is not overtaken by calls that take little. Its methods may be called from any
+// goroutine, and each hold has its own entry in etcd.
 //
-// The size of a name can be changed by deploying clients with another one. While entries of several
-// sizes are in the queue, each waits until those ahead of it and itself fit into the smallest of their
-// sizes: a smaller size counts from when the first client that has it comes, a larger one once the
-// entries with the smaller one are gone. No holder is put out, and no client lets in more than
-// the size that it was given.
+// To change the size of a name, deploy clients with another size. While the queue has entries of several
+// sizes, each entry waits until it and those ahead of it fit into the smallest of their sizes. So a
+// smaller size counts from the first client that has it, and a larger one once the entries with the
+// smaller one are gone. No holder loses its hold, and no client lets in more than its own size.
 //
-// A Mutex of the same name, clientv3's and etcdctl's too, takes all of it, and so does any other key
+// A Mutex of the same name, also of clientv3 or etcdctl, takes the whole semaphore. So does any other key
 // below the name that is not a Semaphore's.
 type Semaphore struct {
 	lock
 	size int
 }
 
-// maxSize is how much a Semaphore may count to: each that waits knows all who are ahead.
+// maxSize limits the size of a Semaphore, as each waiter knows all entries ahead of it.
 const maxSize = 10_000
 
 // NewSemaphore returns the semaphore of a name. It sends nothing. An invalid name, or a size that is
@@ -39,13 +38,13 @@ func NewSemaphore(cli *clientv3.Client, name string, size int, opts *SharedOptio
 	return s
 }
 
-// Acquire waits until there is room for one. It is otherwise as [Mutex.Acquire].
+// Acquire waits until there is room for one. Otherwise it is as [Mutex.Acquire].
 func (s *Semaphore) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
 	return s.AcquireN(ctx, 1, reads...)
 }
 
-// AcquireN waits until there is room for n, which one Release gives back. An n that is not 1 to the
-// semaphore's size is ErrInvalid.
+// AcquireN waits until there is room for n. One Release gives all of them back. If n is not between 1 and
+// the semaphore's size, the error is ErrInvalid.
 func (s *Semaphore) AcquireN(ctx context.Context, n int, reads ...clientv3.Op) (*Hold, error) {
 	kind, err := s.kind(n)
 	if err != nil {
@@ -54,12 +53,12 @@ func (s *Semaphore) AcquireN(ctx context.Context, n int, reads ...clientv3.Op) (
 	return s.acquire(ctx, kind, reads)
 }
 
-// TryAcquire takes one if there is room and no other call waits, and is ErrTaken otherwise. It is a
-// read and a transaction, which take 2 s at most together when etcd does not answer, and 2 s for a
-// lease before; see [Mutex.TryAcquire].
+// TryAcquire takes one if there is room and no other call waits. Otherwise the error is ErrTaken. It
+// costs a read and a transaction, which take 2 s at most together when etcd does not answer, and 2 s for
+// a lease before; see [Mutex.TryAcquire].
 func (s *Semaphore) TryAcquire(ctx context.Context) (*Hold, error) { return s.TryAcquireN(ctx, 1) }
 
-// TryAcquireN takes n if there is room and no other call waits, and is ErrTaken otherwise.
+// TryAcquireN takes n if there is room and no other call waits. Otherwise the error is ErrTaken.
 func (s *Semaphore) TryAcquireN(ctx context.Context, n int) (*Hold, error) {
 	kind, err := s.kind(n)
 	if err != nil {
@@ -75,7 +74,7 @@ func (s *Semaphore) kind(n int) (queue.Kind, error) {
 	return queue.Kind{Weight: n, Size: s.size}, nil
 }
 
-// Do is [Mutex.Do].
+// Do is as [Mutex.Do].
 func (s *Semaphore) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
 	h, err := s.Acquire(ctx)
 	if err != nil {

@@ -50,5 +50,5 @@ func ExampleHandler() {
 	// Output:
 	// 200 stored "by the first holder"
 	// 200 stored "by the second one"
-	// 412 fence: stale token: lock "files/vm7" has been passed on from 33 to 34: acquire it anew
+	// 412 fence: stale token: lock "files/vm7" has been passed on from 33 to 34: acquire it again
 }

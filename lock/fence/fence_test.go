@@ -37,7 +37,7 @@ func TestAStaleTokenSaysWhoseAndWhatIsNewer(t *testing.T) {
 	if !errors.Is(err, fence.ErrStale) || !ok || *stale != (fence.StaleError{Name: "jobs/nightly", Token: 33, Seen: 34}) {
 		t.Fatalf("33 after 34: got %#v, want a StaleError of jobs/nightly with 33 and 34", err)
 	}
-	want := `fence: stale token: lock "jobs/nightly" has been passed on from 33 to 34: acquire it anew`
+	want := `fence: stale token: lock "jobs/nightly" has been passed on from 33 to 34: acquire it again`
 	if err.Error() != want {
 		t.Errorf("got  %s\nwant %s", err, want)
 	}

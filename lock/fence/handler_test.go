@@ -63,12 +63,12 @@ func TestARefusalSaysWhatIsNewerAndWhatToDo(t *testing.T) {
 	h := fence.Handler(accepts, &fence.Options{Name: func(*http.Request) string { return "report" }})
 	serve(h, request(t.Context(), http.MethodPut, 34))
 	w := serve(h, request(t.Context(), http.MethodPut, 33))
-	want := "fence: stale token: lock \"report\" has been passed on from 33 to 34: acquire it anew\n"
+	want := "fence: stale token: lock \"report\" has been passed on from 33 to 34: acquire it again\n"
 	if got := w.Body.String(); got != want || w.Header().Get(fence.TokenHeader) != "34" {
 		t.Errorf("got  %q with %v\nwant %q with 34", got, w.Header(), want)
 	}
 	w = serve(h, request(t.Context(), http.MethodPut, 0))
-	want = "fence: invalid argument: PUT /report has no header Fencing-Token: send the token of the hold that it is made under\n"
+	want = "fence: invalid argument: PUT /report has no header Fencing-Token: send the token of the hold under which it is made\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
