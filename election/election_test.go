@@ -221,7 +221,7 @@ func TestObserveYieldsEachLeaderAndVacancies(t *testing.T) {
 }
 
 // The lease of a waiting candidate is revoked, and then the leader resigns.
-func TestACandidateWhoseLeaseDiedIsNeverElected(t *testing.T) {
+func TestACandidateWhoseLeaseEndedIsNeverElected(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs"
 	leader, other := newElection(t, cli, name), newElection(t, cli, name)
@@ -242,7 +242,7 @@ func TestACandidateWhoseLeaseDiedIsNeverElected(t *testing.T) {
 	candidates(t, cli, name, 0)
 }
 
-func TestALeaderWhoseLeaseIsRevokedIsTold(t *testing.T) {
+func TestALeaderWhoseLeaseIsRevokedHasLostItsTerm(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	e := newElection(t, cli, prefix+"jobs")
@@ -267,7 +267,7 @@ func TestALeaderWhoseLeaseIsRevokedIsTold(t *testing.T) {
 	}
 }
 
-func TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites(t *testing.T) {
+func TestALeaderWhoseKeyIsDeletedLearnsOfItWhenItWrites(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	e := newElection(t, cli, prefix+"jobs")
 	term := campaign(t, e, "a")
@@ -281,7 +281,7 @@ func TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites(t *testing.T) {
 	candidates(t, cli, prefix+"jobs", 0)
 }
 
-func TestWhoGivesUpWaitingIsNoCandidate(t *testing.T) {
+func TestACandidateThatGivesUpIsRemoved(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs"
 	e := newElection(t, cli, name)

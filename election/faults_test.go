@@ -187,7 +187,7 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 }
 
 // The observer is cut off, the leader changes twice, and history is compacted away.
-func TestAnObserverThatMissedEverythingShowsTheNewLeaderAndNoOldOne(t *testing.T) {
+func TestAnObserverThatMissedEverythingShowsTheNewLeaderOnly(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	gate := etcdtest.NewGate(t, c.Endpoints()[0])

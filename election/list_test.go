@@ -15,7 +15,7 @@ import (
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
 
-func TestCandidatesSayWhoLeadsAndWhoWaits(t *testing.T) {
+func TestCandidatesShowTheLeaderAndTheWaiters(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs"
 	e := newElection(t, cli, name)

@@ -11,7 +11,7 @@ import (
 	"github.com/etcdkit/etcdkit/internal/queuetest"
 )
 
-func TestACandidateSaysForWhomItWaitsAndWhatBecomesOfIt(t *testing.T) {
+func TestACandidateLogsTheLeaderAndItsOwnTerm(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs"

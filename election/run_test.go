@@ -67,7 +67,7 @@ func TestRunCampaignsAgainAndNeverCallsTwiceAtOnce(t *testing.T) {
 	candidates(t, cli, prefix+"jobs", 0)
 }
 
-func TestACallbackThatHangsSeesItsContextEndAndNobodyIsCalledBesideIt(t *testing.T) {
+func TestACallbackThatHangsSeesItsContextEndAndIsNotCalledAgainMeanwhile(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	e, other := newElection(t, cli, prefix+"jobs"), newElection(t, cli, prefix+"jobs")

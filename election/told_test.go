@@ -30,7 +30,7 @@ var ways = map[string]func(ctx context.Context, cli *clientv3.Client, key string
 	},
 }
 
-func TestATermThatSomebodyEndsIsToldAtOnce(t *testing.T) {
+func TestATermThatAnotherClientEndsIsLostAtOnce(t *testing.T) {
 	t.Parallel()
 	for way, end := range ways {
 		for _, age := range []time.Duration{0, 1500 * time.Millisecond} { // before and after its key is watched
@@ -58,7 +58,7 @@ func TestATermThatSomebodyEndsIsToldAtOnce(t *testing.T) {
 	}
 }
 
-func TestALossIsToldWithinTwoPuts(t *testing.T) {
+func TestALossIsKnownWithinTwoPuts(t *testing.T) {
 	if race {
 		t.Skip("a figure")
 	}
@@ -81,7 +81,7 @@ func TestALossIsToldWithinTwoPuts(t *testing.T) {
 	}
 }
 
-func TestRunIsToldOfADeletion(t *testing.T) {
+func TestRunEndsItsContextWhenTheKeyIsDeleted(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	e := election.New(cli, prefix+"election", nil)

@@ -203,7 +203,7 @@ func (deaf) Watch(ctx context.Context, _ string, _ ...clientv3.OpOption) clientv
 	return none
 }
 
-func TestACommitWhoseFateCannotBeFoundOutIsUnknown(t *testing.T) {
+func TestACommitWhoseOutcomeCannotBeFoundIsUnknown(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	r := rig(cli)
@@ -232,7 +232,7 @@ func TestAReleaseThatWasRefusedAtFirstIsOne(t *testing.T) {
 }
 
 // The one that waits in this process enters the queue with the transaction of the one before.
-func TestACommitIsNotRefusedForWhoWaits(t *testing.T) {
+func TestACommitIsNotRefusedBecauseOfAWaiter(t *testing.T) {
 	for name, test := range map[string]struct {
 		puts int
 		read clientv3.Op
@@ -380,7 +380,7 @@ func (l lagging) Watch(_ context.Context, key string, _ ...clientv3.OpOption) cl
 
 // Keys are used again: a member that lags behind still tells of the end of an entry before, and
 // does not have those of now.
-func TestWhatAMemberSaysThatLagsBehindEndsNoWait(t *testing.T) {
+func TestAnAnswerOfAMemberThatLagsBehindEndsNoWait(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"

@@ -23,7 +23,7 @@ func shared(t *testing.T, cli *clientv3.Client, name string) *lock.Mutex {
 	return m
 }
 
-func TestCloseEndsWhoWaits(t *testing.T) {
+func TestCloseEndsTheCallsThatWait(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	h := acquire(t, mutex(t, cli, prefix+"lock"))
 	m := shared(t, cli, prefix+"lock")

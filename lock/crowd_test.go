@@ -341,7 +341,7 @@ func TestAShortHoldCostsTwoRequests(t *testing.T) {
 }
 
 // Each cancels while all wait: those behind it go on to wait for the one before it.
-func TestACrowdOfWhichEveryOtherOneGivesUpGoesOn(t *testing.T) {
+func TestACrowdGoesOnThoughEverySecondWaiterGivesUp(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	keeper := lease.NewKeeper(cli, nil)
@@ -384,7 +384,7 @@ func TestACrowdOfWhichEveryOtherOneGivesUpGoesOn(t *testing.T) {
 }
 
 // A writer reads who is ahead, and while the answer is under way the watch tells that all of them are gone.
-func TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten(t *testing.T) {
+func TestADeletionDuringAReadIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	other := another(t, cli)

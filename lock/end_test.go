@@ -99,7 +99,7 @@ func TestACallWithAContextThatHasEndedSendsNothing(t *testing.T) {
 	}
 }
 
-func TestWhoHoldsTheLockIsToldBeforeItWaitsForItself(t *testing.T) {
+func TestACallThatWouldWaitForItselfIsAnError(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	m, rw := mutex(t, cli, prefix+"lock"), rwmutex(t, cli, prefix+"rw")
 	err := m.Do(bounded(t), func(ctx context.Context, _ *lock.Hold) error {
@@ -258,7 +258,7 @@ func TestAnUnknownOutcomeWithinDoIsNoLoss(t *testing.T) {
 }
 
 // A hold that is lost is its owner's until it is released: the Mutex waits for that.
-func TestALostHoldThatWasNotReleasedIsSaidToBeInTheWay(t *testing.T) {
+func TestAnErrorNamesALostHoldThatWasNotReleased(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	m := mutex(t, cli, prefix+"lock")

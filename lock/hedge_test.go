@@ -65,7 +65,7 @@ func freeSoon(t *testing.T, cli *clientv3.Client, name string) {
 }
 
 // A try fails without an answer, one that was sent beside it gets in, and the first arrives when the hold is over.
-func TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut(t *testing.T) {
+func TestALateHedgedTryThatFailedLeavesTheLockFree(t *testing.T) {
 	t.Parallel()
 	for what, try := range tries {
 		t.Run(what, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut(t *testing.T) {
 }
 
 // A try is carried out, and fails without an answer; one that was sent beside it is refused.
-func TestATryThatIsCarriedOutBesideARefusedOneKeepsNobodyOut(t *testing.T) {
+func TestAHedgedTryThatIsAppliedBesideARefusedOneLeavesTheLockFree(t *testing.T) {
 	t.Parallel()
 	for what, try := range tries {
 		t.Run(what, func(t *testing.T) {

@@ -294,7 +294,7 @@ func TestReadersAndWritersOfManyClientsExcludeOneAnother(t *testing.T) {
 	}
 }
 
-func TestWhoGivesUpWaitingLeavesTheOthersTheirTurn(t *testing.T) {
+func TestAWaiterThatGivesUpLeavesTheOthersTheirTurn(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	for kind, acquire := range map[string][2]func(context.Context) (*lock.Hold, error){
 		"rw": {write(rwmutex(t, cli, prefix+"rw")), read(rwmutex(t, cli, prefix+"rw"))},

@@ -77,7 +77,7 @@ func sameTexts(t testing.TB, got, want []string) {
 	}
 }
 
-func TestEntriesSayWhoHoldsAndWhoWaits(t *testing.T) {
+func TestEntriesShowHoldersAndWaiters(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs/nightly"
@@ -362,7 +362,7 @@ func harmless(t testing.TB, what, text string) {
 	}
 }
 
-func TestWhatOthersWroteIsPrintedHarmlesslyAndShort(t *testing.T) {
+func TestWhatOthersWroteIsPrintedSafelyAndShort(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	s := session(t, cli)
 	n := 0

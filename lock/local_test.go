@@ -155,7 +155,7 @@ func TestAnEntryLingersForTheNextAcquire(t *testing.T) {
 	}
 }
 
-func TestALingeringEntryIsGivenUpWhenSomebodyComes(t *testing.T) {
+func TestALingeringEntryIsRemovedWhenAnotherProcessWaits(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	m, other := withOptions(t, cli, prefix+"lock", lock.Options{Linger: time.Hour}), mutex(t, cli, prefix+"lock")
 	h := acquire(t, m)

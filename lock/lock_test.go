@@ -242,7 +242,7 @@ func TestTryAcquireWritesNothingWhereItIsTaken(t *testing.T) {
 	release(t, h)
 }
 
-func TestAHoldThatLastsTellsSinceWhen(t *testing.T) {
+func TestAHoldThatLastsRecordsSinceWhen(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	m := mutex(t, cli, prefix+"lock")

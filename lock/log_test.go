@@ -15,7 +15,7 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-func TestALongWaitSaysForWhomAndAgainWhenThatChanges(t *testing.T) {
+func TestALongWaitLogsTheHolderAndEachChange(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
@@ -66,7 +66,7 @@ func TestALossIsLogged(t *testing.T) {
 	}
 }
 
-func TestWhatOthersWroteIsLoggedHarmlessly(t *testing.T) {
+func TestWhatOthersWroteIsLoggedSafely(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	s := session(t, cli)

@@ -74,7 +74,7 @@ func TestALateTryOfACancelledWaitIsRemoved(t *testing.T) {
 	empty(t, cli, name)
 }
 
-func TestAResumeWithoutAnAnswerKeepsNobodyOut(t *testing.T) {
+func TestAResumeWithoutAnAnswerLeavesTheLockFree(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	elsewhere, _ := etcdtest.New(t)

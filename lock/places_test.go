@@ -287,7 +287,7 @@ func TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing(t *testing.T) 
 }
 
 // The one before a waiter is deleted, and then it is heard that one ahead of both was deleted earlier.
-func TestAWaiterThatTakesOverAPlaceHearsOfEarlierDeletions(t *testing.T) {
+func TestAWaiterThatTakesOverAPlaceLearnsOfEarlierDeletions(t *testing.T) {
 	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	name := prefix + "lock"
@@ -307,7 +307,7 @@ func TestAWaiterThatTakesOverAPlaceHearsOfEarlierDeletions(t *testing.T) {
 
 // While a waiter reads whether the one before it is there, that is deleted. What was read is not of the
 // one that is before it then.
-func TestAWaiterThatTakesOverAPlaceWhileItReadsHearsOfEarlierDeletions(t *testing.T) {
+func TestAWaiterThatTakesOverAPlaceWhileItReadsLearnsOfEarlierDeletions(t *testing.T) {
 	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	name := prefix + "lock"

@@ -14,7 +14,7 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-func TestWhereConnectionsAreRefusedEachErrorSaysSoAndWhere(t *testing.T) {
+func TestWithRefusedConnectionsEachErrorNamesTheEndpointAndTheCause(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli := etcdtest.Client(t, c)

@@ -57,7 +57,7 @@ func TestSizesThatCannotBeAreRefused(t *testing.T) {
 }
 
 // The smallest size among those who are in, and who comes, counts.
-func TestASizeIsChangedByThoseWhoComeWithAnotherOne(t *testing.T) {
+func TestASizeIsChangedByCallsWithAnotherSize(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	for what, sizes := range map[string]struct{ old, now int }{"larger": {2, 4}, "smaller": {4, 2}} {
@@ -95,7 +95,7 @@ func TestASizeIsChangedByThoseWhoComeWithAnotherOne(t *testing.T) {
 }
 
 // It asks for more than others let anybody have: it waits until they are gone, and not for ever.
-func TestWhoTakesMoreThanASmallerSizeWaitsForThoseAhead(t *testing.T) {
+func TestACallThatTakesMoreThanASmallerSizeWaitsForThoseAhead(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
 	small := must(t)(semaphore(t, cli, name, 2).Acquire(bounded(t)))
@@ -107,7 +107,7 @@ func TestWhoTakesMoreThanASmallerSizeWaitsForThoseAhead(t *testing.T) {
 }
 
 // A client that keeps trying with a wrong size keeps none of the right size from getting in.
-func TestAWrongSizeHasNobodyRefused(t *testing.T) {
+func TestAWrongSizeBlocksNoOtherCall(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
 	right := semaphore(t, cli, name, 10)
@@ -223,7 +223,7 @@ func TestASemaphoreIsNeverOverfull(t *testing.T) {
 	}
 }
 
-func TestManyPassThroughASemaphoreBesideOneThatStays(t *testing.T) {
+func TestManyPassThroughASemaphoreWhileOneHolderStays(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
 	stays := must(t)(semaphore(t, cli, name, 2).Acquire(bounded(t)))

@@ -35,7 +35,7 @@ func follower(t testing.TB, c *cluster.Cluster) (name, endpoint string, others [
 
 // The watch is open, on a member that then says nothing any more, or is cut off from the others and still
 // answers what it is asked.
-func TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing(t *testing.T) {
+func TestAWaiterHasItsTurnThoughItsOpenWatchIsSilent(t *testing.T) {
 	t.Parallel()
 	for what, fault := range map[string]func(*cluster.Cluster, context.Context, string) (*cluster.Change, error){
 		"paused": (*cluster.Cluster).Pause, "blackholed": (*cluster.Cluster).Blackhole, "isolated": (*cluster.Cluster).Isolate,
@@ -207,7 +207,7 @@ func TestAClosedClientEndsHoldsWaitersAndCalls(t *testing.T) {
 	}
 }
 
-func TestCloseBesideASharedKeeperReleasesWhatIsHeld(t *testing.T) {
+func TestCloseReleasesHoldsOnASharedKeeper(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	keeper := lease.NewKeeper(cli, nil)
 	defer keeper.Close()

@@ -106,7 +106,7 @@ func TestWhatIsReadIsAsNewAsAllThatWasAhead(t *testing.T) {
 }
 
 // A Release brings the next one in, unheard, and then etcd refuses it.
-func TestAnEntryThatNobodyWantsAnyMoreIsRemoved(t *testing.T) {
+func TestAnEntryThatNoCallNeedsIsRemoved(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	r := rig(cli)
 	m := mutex(t, cli, prefix+"lock")
@@ -132,7 +132,7 @@ func TestAnEntryThatNobodyWantsAnyMoreIsRemoved(t *testing.T) {
 }
 
 // A try of entering that was given up comes when its Acquire, and its hold, are over.
-func TestATryThatComesLateKeepsNobodyOut(t *testing.T) {
+func TestATryThatComesLateLeavesTheLockFree(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	kv := cli.KV
 	r := rig(cli)
@@ -179,7 +179,7 @@ func (d *unheeding) Watch(ctx context.Context, key string, opts ...clientv3.OpOp
 	return none
 }
 
-func TestALingeringEntryIsGivenUpThoughItsWatchIsSilent(t *testing.T) {
+func TestALingeringEntryIsRemovedThoughItsWatchIsSilent(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	other, err := clientv3.New(clientv3.Config{Endpoints: cli.Endpoints(), Logger: zap.NewNop()})

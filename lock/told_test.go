@@ -95,7 +95,7 @@ var ways = map[string]func(t testing.TB, cli *clientv3.Client, key string){
 	},
 }
 
-func TestAHoldThatSomebodyEndsIsToldAtOnce(t *testing.T) {
+func TestAHoldThatAnotherClientEndsIsLostAtOnce(t *testing.T) {
 	t.Parallel()
 	for way, end := range ways {
 		for _, kind := range kindsOfHolds {
@@ -139,7 +139,7 @@ func another(t testing.TB, cli *clientv3.Client) *clientv3.Client {
 }
 
 // The first second needs no request; what happened in it is found out when it is over.
-func TestAHoldThatWasDeletedInItsFirstSecondIsToldAfterIt(t *testing.T) {
+func TestAHoldThatIsDeletedInItsFirstSecondIsLostAfterIt(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	h := acquire(t, mutex(t, cli, prefix+"lock"))
@@ -164,7 +164,7 @@ func isOver(t *testing.T, h *lock.Hold) {
 }
 
 // After a second etcd is asked to write since when it is held, and with that whether it is there.
-func TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld(t *testing.T) {
+func TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld(t *testing.T) {
 	t.Parallel()
 	for what, test := range map[string]struct {
 		says  error
@@ -202,7 +202,7 @@ func TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld(t *test
 	}
 }
 
-func TestDoIsToldOfADeletion(t *testing.T) {
+func TestDoEndsItsContextWhenTheKeyIsDeleted(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	err := mutex(t, cli, prefix+"lock").Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
@@ -258,7 +258,7 @@ func TestAReleaseIsNotTakenForALoss(t *testing.T) {
 	}
 }
 
-func TestAWaiterWhoseEntryIsDeletedIsToldAtOnce(t *testing.T) {
+func TestAWaiterWhoseEntryIsDeletedIsLostAtOnce(t *testing.T) {
 	t.Parallel()
 	for what, ahead := range map[string]int{"next": 1, "far from its turn": 6} {
 		t.Run(what, func(t *testing.T) {
@@ -292,7 +292,7 @@ func TestAWaiterWhoseEntryIsDeletedIsToldAtOnce(t *testing.T) {
 	}
 }
 
-func TestALossIsToldWithinTwoPuts(t *testing.T) {
+func TestALossIsKnownWithinTwoPuts(t *testing.T) {
 	if race {
 		t.Skip("a figure")
 	}

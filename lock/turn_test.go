@@ -49,7 +49,7 @@ func TestATokenIsTheRevisionAtWhichItsEntryCame(t *testing.T) {
 	}
 }
 
-func TestASemaphoreKnowsAllWhoAreAhead(t *testing.T) {
+func TestASemaphoreKnowsAllEntriesAhead(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
 	const size = 10

@@ -20,7 +20,7 @@ import (
 )
 
 // No member answers.
-func TestAcquireEndsWithItsContextAndSaysWhere(t *testing.T) {
+func TestAcquireEndsWithItsContextAndNamesTheEndpoints(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
@@ -64,7 +64,7 @@ func TestAcquireEndsWithItsContextAndSaysWhere(t *testing.T) {
 }
 
 // No member answers a holder and a waiter: both are told before etcd can give the lock to another client.
-func TestWhoIsCutOffIsToldBeforeTheLeaseEnds(t *testing.T) {
+func TestAHolderThatIsCutOffKnowsItBeforeTheLeaseEnds(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	waits := make(chan struct{})

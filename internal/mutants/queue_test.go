@@ -13,7 +13,7 @@ var queueMutants = []mutant{
 	}, "lock", "TestADeletionBeforeTheWatchOpensIsNotMissed"},
 	{"a member that lags behind ends a wait", "internal/queue/deletions.go", []string{
 		"ok && !e.guarded && revision > a.at {", "ok && !e.guarded && revision > 0 {",
-	}, "lock", "TestWhatAMemberSaysThatLagsBehindEndsNoWait"},
+	}, "lock", "TestAnAnswerOfAMemberThatLagsBehindEndsNoWait"},
 	{"readers do not wait for writers", "internal/queue/ahead.go", []string{
 		"	return len(a.entries) == 0 || ", "	return len(a.entries) == 0 || k.Shared || ",
 	}, "lock", "TestReadersShareAndAWriterIsNotStarved"},
@@ -25,7 +25,7 @@ var queueMutants = []mutant{
 	}, "lock", "TestASemaphoreLetsSoManyIn"},
 	{"a semaphore knows only the newest who are ahead", "internal/queue/kind.go", []string{
 		"	if k.Size == 0 {\n		opts = append(opts, clientv3.WithSort(", "	if k.Size >= 0 {\n		opts = append(opts, clientv3.WithSort(",
-	}, "lock", "TestASemaphoreKnowsAllWhoAreAhead"},
+	}, "lock", "TestASemaphoreKnowsAllEntriesAhead"},
 	{"the newest who are ahead are taken for all", "internal/queue/kind.go", []string{
 		"clientv3.WithLimit(knownAhead+2))", "clientv3.WithLimit(knownAhead+1))",
 	}, "lock", "TestManyReadersAreWaitedForByOneWriter"},
@@ -46,7 +46,7 @@ var queueMutants = []mutant{
 	}, "lock", "TestAHandleOfAnotherKindIsRefused"},
 	{"a leader proclaims without its guard", "internal/queue/hold.go", []string{
 		"	resp, err := h.Txn(ctx).Then(", "	resp, err := h.q.cli.Txn(ctx).Then(",
-	}, "election", "TestALeaderWhoseKeyIsDeletedIsToldByWhatItWrites"},
+	}, "election", "TestALeaderWhoseKeyIsDeletedLearnsOfItWhenItWrites"},
 	{"an entry that was deleted with the one ahead has its turn", "internal/queue/deletions.go", []string{
 		"	e.deleted = e.deleted || key == e.Key && revision > e.Revision\n", "	e.deleted = e.deleted || key == e.Key && revision > e.ahead.at\n",
 	}, "lock", "TestAWaiterThatIsDeletedWithTheOneAheadIsLost"},
@@ -58,10 +58,10 @@ var queueMutants = []mutant{
 	}, "lock", "TestWhatIsReadIsAsNewAsAllThatWasAhead"},
 	{"an entry that was not answered, and is not wanted, stays", "internal/queue/leave.go", []string{
 		"		next.late.mayExist = true\n", "",
-	}, "lock", "TestAnEntryThatNobodyWantsAnyMoreIsRemoved"},
+	}, "lock", "TestAnEntryThatNoCallNeedsIsRemoved"},
 	{"a try that comes late stays", "internal/queue/leave.go", []string{
 		"	q.finish(e)\n	if next != nil {", "	q.releaseKey(e)\n	if next != nil {",
-	}, "lock", "TestATryThatComesLateKeepsNobodyOut"},
+	}, "lock", "TestATryThatComesLateLeavesTheLockFree"},
 	{"an entry that was not answered is put once more", "internal/queue/enter.go", []string{
 		`		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).`, `		If(clientv3.Compare(clientv3.CreateRevision(e.Key), ">", -1)).`,
 	}, "lock", "TestAnEntryWhoseAnswerGotLostKeepsItsPlace"},
@@ -80,16 +80,16 @@ var queueMutants = []mutant{
 	}, "lock", "TestReadersWaitForKeysThatAreNotReaders"},
 	{"a larger size counts while a smaller one stands", "internal/queue/ahead.go", []string{
 		"		limit = min(limit, size)\n", "		limit = max(limit, size)\n",
-	}, "lock", "TestASizeIsChangedByThoseWhoComeWithAnotherOne"},
+	}, "lock", "TestASizeIsChangedByCallsWithAnotherSize"},
 	{"a holder is not told of a deletion", "internal/queue/guard.go", []string{
 		"			h.deleted()\n", "			_ = h\n",
-	}, "lock", "TestAHoldThatSomebodyEndsIsToldAtOnce"},
+	}, "lock", "TestAHoldThatAnotherClientEndsIsLostAtOnce"},
 	{"a holder looks once and does not watch", "internal/queue/deletions.go", []string{
 		"	e.deleted = e.deleted || key == e.Key && revision > e.Revision\n", "	e.deleted = e.deleted || !e.guarded && key == e.Key && revision > e.Revision\n",
-	}, "lock", "TestAHoldThatSomebodyEndsIsToldAtOnce"},
+	}, "lock", "TestAHoldThatAnotherClientEndsIsLostAtOnce"},
 	{"a holder watches and does not look", "internal/queue/guard.go", []string{
 		"		e.deleted = e.deleted || !exists\n", "		_ = exists\n",
-	}, "lock", "TestAHoldThatWasDeletedInItsFirstSecondIsToldAfterIt"},
+	}, "lock", "TestAHoldThatIsDeletedInItsFirstSecondIsLostAfterIt"},
 	{"a release is taken for a loss", "internal/queue/hold.go", []string{
 		"	if !ending {\n", "	if ending || !ending {\n",
 	}, "lock", "TestAReleaseIsNotTakenForALoss"},
@@ -98,25 +98,25 @@ var queueMutants = []mutant{
 	}, "lock", "TestAnEntryIsNotRemovedByItsName"},
 	{"nobody asks whether the watches are alive", "internal/queue/watches.go", []string{
 		"		time.AfterFunc(wait, func() { ws.closeSilent(asked) })\n", "		_ = asked\n",
-	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing"},
+	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchIsSilent"},
 	{"silent watches are opened on the same stream", "internal/queue/watches.go", []string{
 		"		ws.stream++\n", "",
 	}, "lock", "TestASilentWatchIsOpenedOnAnotherStream"},
 	{"watches without a leader go on", "internal/queue/watches.go", []string{
 		"clientv3.WithRequireLeader(ctx)", "ctx",
-	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchTellsNothing"},
+	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchIsSilent"},
 	{"a watch that does not open is waited for", "internal/queue/watches.go", []string{
 		"	time.AfterFunc(ws.silence, func() { ws.closeUnopened(w) })\n", "",
-	}, "lock", "TestALingeringEntryIsGivenUpThoughItsWatchIsSilent"},
+	}, "lock", "TestALingeringEntryIsRemovedThoughItsWatchIsSilent"},
 	{"a request without an answer is not sent again", "internal/queue/client.go", []string{
 		"	hedgeAfter = 400 * time.Millisecond //", "	hedgeAfter = time.Minute //",
-	}, "lock", "TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut"},
+	}, "lock", "TestALateHedgedTryThatFailedLeavesTheLockFree"},
 	{"a read that comes after events forgets them", "internal/queue/entry.go", []string{
 		"	e.caughtUp = false // deletions that were reported already may be later\n", "",
-	}, "lock", "TestWhatIsHeardWhileAReadIsUnderWayIsNotForgotten"},
+	}, "lock", "TestADeletionDuringAReadIsNotForgotten"},
 	{"a request goes on when its caller's context has ended", "internal/queue/client.go", []string{
 		"	return h.Run(ctx)\n", "	return h.Run(context.WithoutCancel(ctx))\n",
-	}, "lock", "TestAcquireEndsWithItsContextAndSaysWhere"},
+	}, "lock", "TestAcquireEndsWithItsContextAndNamesTheEndpoints"},
 	{"a hold is watched from its first moment on", "internal/queue/guard.go", []string{
 		"const guardAfter = time.Second\n", "const guardAfter = time.Nanosecond\n",
 	}, "lock", "TestAShortHoldCostsTwoRequests"},
@@ -128,25 +128,25 @@ var queueMutants = []mutant{
 	}, "internal/matrix", "TestAProcessLeavesWithinTwoSeconds"},
 	{"Close leaves what is held", "internal/queue/lifetime.go", []string{
 		"		q.loseHolds()\n", "",
-	}, "lock", "TestCloseBesideASharedKeeperReleasesWhatIsHeld"},
+	}, "lock", "TestCloseReleasesHoldsOnASharedKeeper"},
 	{"a waiter that was placed anew waits for the watches that it had", "internal/queue/wait.go", []string{
 		"		if !slices.Equal(e.watches, watches) {", "		if slices.Equal(e.watches, nil) {",
 	}, "lock", "TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing"},
 	{"a waiter that takes over a place takes what it heard for all", "internal/queue/deletions.go", []string{
 		"		a.at, e.readsCurrent = p.ahead.at, false //", "		a.at, e.readsCurrent = a.lastDeletion-1, false //",
-	}, "lock", "TestAWaiterThatTakesOverAPlaceHearsOfEarlierDeletions"},
+	}, "lock", "TestAWaiterThatTakesOverAPlaceLearnsOfEarlierDeletions"},
 	{"what was read of the one before is taken for the next one's", "internal/queue/read.go", []string{
 		"	case e.ahead.last == last:", "	case last.key != \"\":",
-	}, "lock", "TestAWaiterThatTakesOverAPlaceWhileItReadsHearsOfEarlierDeletions"},
+	}, "lock", "TestAWaiterThatTakesOverAPlaceWhileItReadsLearnsOfEarlierDeletions"},
 	{"a read forgets that the entry was deleted", "internal/queue/read.go", []string{
 		"	e.deleted = e.deleted || !has(", "	e.deleted = !has(",
 	}, "lock", "TestAWaiterThatHearsOfItsDeletionWhileItReadsIsLost"},
 	{"a try that failed beside another one is forgotten", "internal/ask/hedge.go", []string{
 		"	r.open = r.open || !NotApplied(res.err)", "	r.open = r.open && !NotApplied(res.err)",
-	}, "lock", "TestATryThatFailsBesideAnotherOneAndComesLateKeepsNobodyOut"},
+	}, "lock", "TestALateHedgedTryThatFailedLeavesTheLockFree"},
 	{"a try that failed beside a refused one is forgotten", "internal/ask/hedge.go", []string{
 		"	r.open = r.open || !NotApplied(res.err)", "	r.open = r.open && !NotApplied(res.err)",
-	}, "lock", "TestATryThatIsCarriedOutBesideARefusedOneKeepsNobodyOut"},
+	}, "lock", "TestAHedgedTryThatIsAppliedBesideARefusedOneLeavesTheLockFree"},
 	{"a key is given back twice", "internal/queue/slots.go", []string{
 		"	e.unclaim = nil\n	return late\n", "	return late\n",
 	}, "lock", "TestAKeyIsGivenBackOnceThoughATryMayComeLate"},
@@ -158,8 +158,8 @@ var queueMutants = []mutant{
 	}, "lock", "TestShutdownWaitsForNoAnswerToARelease"},
 	{"a refused note is written again and again", "internal/queue/guard.go", []string{
 		"				first = nil //", "				_ = first //",
-	}, "lock", "TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
+	}, "lock", "TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
 	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/guard.go", []string{
 		"			if err != nil && !q.Deleted(e) {", "			if err != nil {",
-	}, "lock", "TestAHoldIsToldOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
+	}, "lock", "TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
 }

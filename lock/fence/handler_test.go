@@ -146,7 +146,7 @@ func put(ctx context.Context, t *testing.T, s *httptest.Server, token int64, bod
 	return resp.StatusCode, string(got)
 }
 
-func TestASenderThatStandsStillHoldsUpNobody(t *testing.T) {
+func TestASenderThatIsPausedHoldsUpNoOtherRequest(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP1": false, "HTTP2": true} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), within)

@@ -112,7 +112,7 @@ func TestOfThoseThatWaitTheNewestIsServed(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsForTooLongIsNotServed(t *testing.T) {
+func TestARequestThatWaitsForTooLongIsNotServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlow()
 		h := fence.Handler(s, nil)
@@ -173,7 +173,7 @@ func TestARequestThatIsOvertakenRightAfterItsCheckIsNotServed(t *testing.T) {
 	})
 }
 
-func TestAHandlerThatPanicsHoldsUpNobody(t *testing.T) {
+func TestAHandlerThatPanicsHoldsUpNoOtherRequest(t *testing.T) {
 	h := fence.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if token, _ := fence.Token(r); token == 33 {
 			panic("of the handler")

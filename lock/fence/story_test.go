@@ -143,7 +143,7 @@ func TestALateWriteOfAHolderThatStoodStillIsRefused(t *testing.T) {
 }
 
 // A fence knows of a holder when it passes for the first time: one who reads passes it, too.
-func TestWhoReadsWithATokenShutsOlderWritesOut(t *testing.T) {
+func TestAReadWithATokenKeepsOutOlderWrites(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		reads, writes int64 // tokens of the second one's
