@@ -111,7 +111,7 @@ func TestAWrongWriteIsFound(t *testing.T) {
 			e.events = slices.Insert(e.events, 3, *e.at(12))
 		}, []string{byAnswers}},
 		{"a refused write that happened", func(e *evidence) { e.of("w1", 7).Outcome = fail }, []string{byAnswers, byCount}},
-		{"a write that nobody asked for", func(e *evidence) { e.at(12).Value = "0 w9.3 10" }, []string{byAnswers, byHolder}},
+		{"a write that no worker asked for", func(e *evidence) { e.at(12).Value = "0 w9.3 10" }, []string{byAnswers, byHolder}},
 		{"an increment that is lost", func(e *evidence) {
 			e.at(16).Value, e.of("w1", 7).Value = "1 w1.7 15", "1 w1.7 15"
 		}, []string{byCount}},
@@ -178,7 +178,7 @@ func TestARunThatProvesNothingIsVoid(t *testing.T) {
 		"on etcd1 had no effect", "began while it was stopped", "there was no SIGKILL worker", `mutex: only 1 operations "write"`,
 		`mutex: only 1 operations "increment"`, `rwmutex: only 4 operations "read"`, `semaphore: only 1 operations "commit"`,
 		`election: only 2 operations "proclaim"`, "semaphore: etcd never had to refuse", "election: no write came late",
-		"nobody was stopped while it waited", byAccepted + ": mutex: without the guard nothing is wrong", byCount + ": ", byReads + ": ", bySize + ": ",
+		"no worker was paused while it waited", byAccepted + ": mutex: without the guard nothing is wrong", byCount + ": ", byReads + ": ", bySize + ": ",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("want %q among the reasons:\n%s", want, got)

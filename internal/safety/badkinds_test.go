@@ -161,10 +161,10 @@ func TestAWrongElectionIsFound(t *testing.T) {
 		{"two leaders for a token", func(e *evidence) {
 			e.ops = append(e.ops, op{Worker: "w4", N: 40, Op: acquire, Key: e.of("w1", 40).Key, Token: 40, Call: 3000, Return: 3010, Outcome: ok})
 		}, []string{byTokens, byHolder}},
-		{"a value that nobody proclaimed", func(e *evidence) { e.of("w3", 41).Value = "0 w1.49 40" }, []string{byLeader}},
+		{"a value that no leader proclaimed", func(e *evidence) { e.of("w3", 41).Value = "0 w1.49 40" }, []string{byLeader}},
 		{"a refused proclamation that happened", func(e *evidence) { e.of("w1", 41).Outcome = fail }, []string{byAnswers}},
 		{"a candidate that is shown as the leader", func(e *evidence) { e.at(45).Revision = 44 }, []string{byLeader}},
-		{"a vacancy while somebody leads", func(e *evidence) { e.of("w3", 43).Revision = 45 }, []string{byLeader}},
+		{"a vacancy while there is a leader", func(e *evidence) { e.of("w3", 43).Revision = 45 }, []string{byLeader}},
 		{"an observer that goes back", func(e *evidence) { *e.of("w3", 42), *e.of("w3", 41) = *e.of("w3", 41), *e.of("w3", 42) }, []string{byObserver}},
 		{"an observer that goes back to an older value", func(e *evidence) { *e.of("w3", 40), *e.of("w3", 41) = *e.of("w3", 41), *e.of("w3", 40) }, []string{byObserver}},
 		{"an observer that shows a term that is over", func(e *evidence) {

@@ -25,14 +25,14 @@ type check struct {
 const (
 	byTokens   = "tokens increase"
 	byTurn     = "hand-over follows create revision"
-	byOrder    = "nobody overtakes"
+	byOrder    = "no entry overtakes"
 	byAccepted = "what etcd accepted lies in its token's turn"
 	byHolder   = "a token is one holder's"
 	byAnswers  = "acknowledged writes happened, refused ones did not"
 	byCount    = "the counter counts"
-	byReads    = "what one who shares reads does not change"
+	byReads    = "what is read under a shared token does not change"
 	bySize     = "no more than the size is taken"
-	byLeader   = "who is said to lead does"
+	byLeader   = "a leader that was reported led"
 	byObserver = "no observer goes back"
 	byCurrent  = "the current leader is not an old one"
 	byRegister = "the register is linearizable"
@@ -119,7 +119,7 @@ func holds(ops []op, s subject) []op {
 	return all
 }
 
-// tokensIncrease: a token is the create revision of the hold's entry, nobody else's, and larger
+// tokensIncrease: a token is the create revision of the hold's entry and of no other hold, and larger
 // than every one that was returned before it was asked for.
 func tokensIncrease(e *evidence, s subject) error {
 	var found findings
@@ -182,7 +182,7 @@ type acceptance struct {
 // and reads, which it has not.
 func accepted(e *evidence, s subject) (all []acceptance) {
 	for _, ev := range protectedWrites(e.events, s) {
-		m, _ := parseMark(ev.Value) // token 0 is nobody's
+		m, _ := parseMark(ev.Value) // token 0 is no holder's
 		what := fmt.Sprintf("%s = %q", ev.Key, ev.Value)
 		all = append(all, acceptance{what, m.token, m.worker, ev.Revision, ev.Key == s.counter() && !s.isOpen()})
 	}
@@ -241,7 +241,7 @@ func protectedWrites(events []event, s subject) []event {
 }
 
 // writesAsSaid: an acknowledged write is in the data's history once, at its revision if that is
-// told; a refused one is not; and there is none that nobody asked for.
+// told; a refused one is not; and there is none that no worker asked for.
 func writesAsSaid(e *evidence, s subject) error {
 	var found findings
 	happened := make(map[string][]event)
@@ -264,7 +264,7 @@ func writesAsSaid(e *evidence, s subject) error {
 		}
 	}
 	for _, is := range happened {
-		found.addf("nobody asked for %v", is[0])
+		found.addf("no worker asked for %v", is[0])
 	}
 	return found.err()
 }

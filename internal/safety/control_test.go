@@ -111,7 +111,7 @@ func (c *control) holdUp(ctx context.Context, p readyOne) (done bool, err error)
 	if err := c.history.until(ended, func() bool { return c.turns(p) > before.turns }); err != nil {
 		return false, fmt.Errorf("void: a worker without a guard does not get to its end within %v: %w", wait, err)
 	}
-	late := c.progress(p).written - before.written // nobody else writes meanwhile
+	late := c.progress(p).written - before.written // no other worker writes meanwhile
 	c.ready <- holder
 	return late == len(subjects) || p.reads && late == len(subjects)-1, nil
 }

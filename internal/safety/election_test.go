@@ -108,7 +108,7 @@ func (h *hand) ask(e *election.Election) {
 	})
 }
 
-// show takes note of who is said to lead.
+// show records a leader that was reported.
 func (o *op) show(l election.Leader) {
 	o.Token, o.Revision, o.Value = l.Token, l.Revision, l.Value
 	if !l.Vacant() {

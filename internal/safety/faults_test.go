@@ -108,7 +108,7 @@ func (n *nemesis) pauseHolder(of subject) func(context.Context, *rand.Rand) erro
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-late.C:
-				return fmt.Errorf("void: within %v nobody could be stopped while it held the %s", wait, of)
+				return fmt.Errorf("void: within %v no worker could be paused while it held the %s", wait, of)
 			}
 			p := n.workers.take(at.Worker, nil)
 			if p == nil {

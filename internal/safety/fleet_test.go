@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// process is a worker as the driver has it.
+// process is a worker, as the driver sees it.
 type process struct {
 	id     string
 	cmd    *exec.Cmd

@@ -147,7 +147,7 @@ func (h *hand) release(held hold, f func(context.Context) error) {
 // holds, until etcd refuses something.
 func (h *hand) visit(held hold, key string, writes bool) {
 	if h.rand.IntN(2) == 0 {
-		h.resend() // which this hold, with the same key, must not help
+		h.resend() // which this hold, though its key is the same, must not let through
 	}
 	var err error
 	for n := 4 + h.rand.IntN(5); n > 0 && !errors.Is(err, errRefused); n-- {
@@ -159,7 +159,7 @@ func (h *hand) visit(held hold, key string, writes bool) {
 	}
 }
 
-// register is the one that is in use. Two workers need not agree: each register is one by itself.
+// register returns the register that is in use. Two workers may use different ones: each is checked by itself.
 func (h *hand) register() string { return fmt.Sprint(h.on.registers(), h.seen/span) }
 
 func (h *hand) write(held hold, key string) error {
@@ -204,7 +204,7 @@ func (h *hand) peek() {
 	})
 }
 
-// remember is told of all requests, and keeps guarded writes.
+// remember sees all requests, and keeps guarded writes.
 func (w *worker) remember(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, send grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if txn, is := req.(*pb.TxnRequest); is && len(txn.Success) > 0 {
 		key := string(txn.Success[0].GetRequestPut().GetKey())
@@ -217,7 +217,7 @@ func (w *worker) remember(ctx context.Context, method string, req, reply any, cc
 	return send(ctx, method, req, reply, cc, opts...)
 }
 
-// keep is told how giving a hold up has ended. If that was acknowledged, the entry is gone, and
+// keep records how the end of a hold went. If that was acknowledged, the entry is gone, and
 // what was written last under its guard may come once more.
 func (h *hand) keep(err error) {
 	h.mu.Lock()

@@ -30,8 +30,8 @@ const (
 	increment = "increment" // of a counter; of a guarded one with a release
 	commit    = "commit"    // a write with a release
 	proclaim  = "proclaim"
-	current   = "current" // who leads, asked
-	observe   = "observe" // who leads, told
+	current   = "current" // the leader, by a call of Current
+	observe   = "observe" // the leader, by Observe
 	ready     = "ready"   // not an operation: a worker of the unfenced arm has read
 )
 

@@ -14,8 +14,8 @@ func leaders(ops []op, also func(op) bool) []op {
 
 func anyLeader(op) bool { return true }
 
-// leadersAreReal: who was said to lead was the oldest in the queue, with the value that it had
-// campaigned with or proclaimed, at the revision at which that was written; and where nobody was
+// leadersAreReal: a leader that was reported was the oldest in the queue, with the value that it had
+// campaigned with or proclaimed, at the revision at which that was written; and where none was
 // said to lead, the queue was empty.
 func leadersAreReal(e *evidence) error {
 	var found findings
@@ -39,7 +39,7 @@ func leadersAreReal(e *evidence) error {
 		end, written := ends[event{o.Revision, o.Key, o.Value, o.Token}]
 		switch q := queue[o.Token]; {
 		case !written || q == nil:
-			found.addf("%v: nobody wrote that", o)
+			found.addf("%v: no leader wrote that", o)
 		case max(q.since, o.Revision) >= end:
 			found.addf("%v: its turn came at revision %d, and this was its value until %d", o, q.since, end)
 		}

@@ -41,7 +41,7 @@ func fencedRegister() porcupine.Model {
 			s, o := state.(registerState), input.(registerOp)
 			if o.Token != 0 {
 				if o.Token < s.writer || o.Token < s.newest && !o.shared {
-					return o.Outcome == info, s // refused: right, unless somebody was told that it was not
+					return o.Outcome == info, s // refused: right, unless a worker was told that it was not
 				}
 				s.newest = max(s.newest, o.Token)
 				if !o.shared {
@@ -63,7 +63,7 @@ func fencedRegister() porcupine.Model {
 }
 
 // linearizable: each register's history is one of its model. thinking bounds the search in each.
-// Pictures of those that are not go to the directory, if there is one. (Those who hold a Semaphore
+// Pictures of those that are not go to the directory, if there is one. (The holders of a Semaphore
 // together write as they like.)
 func linearizable(e *evidence, thinking time.Duration, pictures string) error {
 	var found findings

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// report logs what a run was. Nothing of it is asserted.
+// report logs what happened in a run. It asserts nothing.
 func report(t *testing.T, e *evidence) {
 	t.Helper()
 	count := make(map[string]int)
@@ -23,7 +23,7 @@ func report(t *testing.T, e *evidence) {
 		}
 		t.Logf("%s: %s", s, figures(count))
 		b := believers(e, s)
-		t.Logf("%s: of %d who got it, so many while others believed that they held, by how much it was too much: %v; for %v at the longest", s, b.holders, b.excess, b.longest.Round(time.Millisecond))
+		t.Logf("%s: %d holders; how many began while others believed that they held, by how much that was too much: %v; for %v at the longest", s, b.holders, b.excess, b.longest.Round(time.Millisecond))
 	}
 	clear(count)
 	for _, f := range e.faults {
@@ -106,10 +106,10 @@ func beliefs(e *evidence, s subject) []belief {
 	return all
 }
 
-// mistaken tells of those who believed to hold what others had got after them.
+// mistaken counts the holders that believed that they held what others had got after them.
 type mistaken struct {
 	holders int
-	excess  map[int]int // how often somebody got it, by how much was held too much then
+	excess  map[int]int // how often it was acquired while too much was held, by how much
 	longest time.Duration
 }
 
@@ -145,8 +145,8 @@ func excess(b belief, others []belief) int {
 	return taken - b.entry.size
 }
 
-// told is the longest time from the end of a pause to the closing of Done, for those who held when
-// they were stopped.
+// told is the longest time from the end of a pause to the closing of Done, for workers that held when
+// they were paused.
 func told(e *evidence) (latest time.Duration) {
 	held := make(map[int64]op) // revisions differ between subjects, too
 	for _, s := range subjects {

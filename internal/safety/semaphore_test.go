@@ -26,7 +26,7 @@ func (h *hand) semaphoreTurn(s *lock.Semaphore) {
 	}
 }
 
-// notOverfull: whenever etcd accepted something under a token, its holder and those who had been
+// notOverfull: whenever etcd accepted something under a token, its holder and those that had been
 // told that they hold, and whose entries were still there, had no more than the size together.
 func notOverfull(e *evidence, s subject) error {
 	var found findings
@@ -52,7 +52,7 @@ func notOverfull(e *evidence, s subject) error {
 	return found.err()
 }
 
-// inOrder: when somebody was told that it holds, everybody who had come before and was still there
+// inOrder: when a worker was told that it holds, each entry that had come before and was still there
 // had its turn as well. Strictly first in, first out: one that would fit does not overtake one that
 // waits because it takes more.
 func inOrder(e *evidence, s subject) error {

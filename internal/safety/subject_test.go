@@ -5,7 +5,7 @@ import "strings"
 // prefix is what all keys begin with.
 const prefix = "safety/"
 
-// subject is one of the things that are put to the test: a name that workers contend for, and what
+// subject is one of the things that are tested: a name that workers contend for, and what
 // they read and write under its guard, or in the unfenced arm without.
 type subject string
 
@@ -17,7 +17,7 @@ const (
 	leadership subject = "election"
 )
 
-// size is what the Semaphore counts to, and most how much one worker takes.
+// size is the size of the Semaphore, and most how much one worker takes at most.
 const size, most = 4, 3
 
 // subjects are those of the fenced arm. exclusive are those whose writers are alone.

@@ -58,8 +58,7 @@ func (w *truth) follow(watch clientv3.WatchChan) error {
 	return fmt.Errorf("the watch of %s ended", prefix)
 }
 
-// finish returns all events, and sees to it that none is missing: a key's version counts its
-// writes.
+// finish returns all events, and checks that none is missing: a key's version counts its writes.
 func (w *truth) finish(ctx context.Context) ([]event, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

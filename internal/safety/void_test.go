@@ -75,10 +75,10 @@ func idle(e *evidence) (reasons []string) {
 		}
 	}
 	if done[leadership][observe] == 0 {
-		reasons = append(reasons, "nobody observed a leader")
+		reasons = append(reasons, "no worker observed a leader")
 	}
 	if waitedStopped(e) == 0 {
-		reasons = append(reasons, "nobody was stopped while it waited")
+		reasons = append(reasons, "no worker was paused while it waited")
 	}
 	return reasons
 }

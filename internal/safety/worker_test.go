@@ -153,7 +153,7 @@ func (w *worker) say(o op) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.out.Encode(o); err != nil {
-		os.Exit(3) // nobody listens
+		os.Exit(3) // the driver has gone
 	}
 }
 
