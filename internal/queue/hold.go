@@ -8,6 +8,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // Errors are what the package above says of a hold: its errors, and the name of what is held.
@@ -133,8 +135,8 @@ func (h *Hold) Err() error {
 func (h *Hold) Deadline() time.Time { return h.entry.Lease.Deadline() }
 
 // lose ends the hold as lost, and returns how it ended.
-func (h *Hold) lose(cause error) error {
-	return h.end(fmt.Errorf("%w: %s: %w", h.errs.Lost, h.errs.Name, cause))
+func (h *Hold) lose(why error) error {
+	return h.end(cause.Errorf("%w: %s: %w", h.errs.Lost, h.errs.Name, why))
 }
 
 // deleted ends the hold as lost, as its key was deleted, unless the holder is giving it up: that
