@@ -57,7 +57,7 @@ func TestCallsIntoSilenceEndWithTheirDeadline(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) && !strings.Contains(err.Error(), "DeadlineExceeded") {
 				t.Errorf("%s: %v, want it to be a deadline that was exceeded", c.name, err)
 			}
-			because := slices.ContainsFunc([]string{"no answer", "no complete copy from", "is not there yet"}, func(s string) bool { return strings.Contains(err.Error(), s) })
+			because := slices.ContainsFunc([]string{"no answer", "no complete copy from", "is not open yet"}, func(s string) bool { return strings.Contains(err.Error(), s) })
 			if !strings.Contains(err.Error(), gates[w].Addr()) || !because {
 				t.Errorf("%s: %q does not name the endpoint and the cause", c.name, err)
 			}

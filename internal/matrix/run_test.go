@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -315,6 +316,18 @@ func (w *watched) endsAfter(t tester, since time.Time) {
 	} else {
 		t.Logf("error: %v", err)
 	}
+	namesOnePackage(t, "its error", w.err())
+}
+
+// packageName is the name of one of etcdkit's packages, as an error begins with it.
+var packageName = regexp.MustCompile(`(^|[:;,(\n] ?)(client|cluster|discovery|election|fence|grpcresolver|health|httptransport|lease|lock|mirror|queue|registry): `)
+
+// namesOnePackage asserts that an error does not say of each layer in which package it is.
+func namesOnePackage(t tester, what string, err error) {
+	t.Helper()
+	if err != nil && len(packageName.FindAllString(err.Error(), -1)) > 1 {
+		t.Errorf("%s: %q names more than one package", what, err)
+	}
 }
 
 // staysAlive asserts that the handle has not ended, and does its work.
@@ -385,6 +398,7 @@ func (w *watched) callAll(t tester, deadline time.Duration, tell func(c call, to
 				began := time.Now()
 				err := c.do(ctx)
 				tell(c, time.Since(began), err)
+				namesOnePackage(t, c.name, err)
 			})
 		}
 		wg.Wait()
