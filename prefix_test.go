@@ -12,7 +12,10 @@ import (
 )
 
 // onePrefix are the packages whose errors name one package each, as internal/cause makes them.
-var onePrefix = []string{"lease", "mirror", "internal/ask"}
+var onePrefix = []string{
+	"lease", "mirror", "internal/ask", "client", "cluster", "health", "registry", "internal/queue", "lock",
+	"lock/fence", "election", "discovery", "discovery/grpcresolver", "discovery/httptransport", "etcdtest",
+}
 
 // TestAnErrorNamesOnePackage holds two rules. What wraps an error, except in its first place, is made by
 // cause.Errorf, which takes the name of the other package away. And a text that begins with the name of a

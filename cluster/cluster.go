@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/version"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 const (
@@ -128,7 +130,7 @@ func (c *Cluster) openToClients(m *member) {
 func (c *Cluster) openDirs() error {
 	var err error
 	if c.run, err = os.MkdirTemp(shortTemp(), "etcdkit-"); err != nil {
-		return fmt.Errorf("%w: temporary directory: %w", ErrDataDir, err)
+		return cause.Errorf("%w: temporary directory: %w", ErrDataDir, err)
 	}
 	if c.reaper, err = startReaper(c.run); err != nil {
 		return err

@@ -335,7 +335,7 @@ func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 				return "", err
 			}
 			if err := awaitStopped(ctx, pid); err != nil {
-				return "", fmt.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
+				return "", cause.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
 			}
 		}
 		return joinNames(ms) + " paused", nil
@@ -370,7 +370,7 @@ func (c *Cluster) signal(m *member, to Status) (pid int, err error) {
 		send = resume
 	}
 	if err := send(p.cmd.Process); err != nil {
-		return 0, fmt.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
+		return 0, cause.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
 	}
 	m.status = to
 	c.broadcast()

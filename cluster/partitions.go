@@ -98,7 +98,7 @@ func (c *Cluster) groupNumbers(groups [][]string) (map[string]int, error) {
 			}
 			for _, m := range ms {
 				if side[m.name] != 0 {
-					return nil, fmt.Errorf("%w: %s is in two groups; %w", ErrInvalid, m.name, errPartition)
+					return nil, cause.Errorf("%w: %s is in two groups; %w", ErrInvalid, m.name, errPartition)
 				}
 				side[m.name] = i + 1
 			}
@@ -109,7 +109,7 @@ func (c *Cluster) groupNumbers(groups [][]string) (map[string]int, error) {
 		different[side[name]] = true
 	}
 	if len(different) < 2 {
-		return nil, fmt.Errorf("%w: these groups leave all members together; %w", ErrInvalid, errPartition)
+		return nil, cause.Errorf("%w: these groups leave all members together; %w", ErrInvalid, errPartition)
 	}
 	return side, nil
 }
@@ -181,7 +181,7 @@ func (c *Cluster) linkTargets(name string) ([]*member, error) {
 		return nil, fmt.Errorf("%w: cut or delay the links of %s; start the cluster without Direct", ErrDirect, joinNames(ms))
 	}
 	if err := checkDialerLookup(); err != nil {
-		return nil, fmt.Errorf("cluster: cut or delay the links of %s: %w", joinNames(ms), err)
+		return nil, cause.Errorf("cluster: cut or delay the links of %s: %w", joinNames(ms), err)
 	}
 	return ms, nil
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // maxMembers is the largest cluster that Options can ask for.
@@ -122,7 +124,7 @@ func (e *PortTakenError) Holder() string {
 // portError names the process that holds a taken port.
 func (c *Cluster) portError(addr string, err error) error {
 	if !errors.Is(err, errAddrInUse) {
-		return fmt.Errorf("cluster: listen on %s: %w", addr, err)
+		return cause.Errorf("cluster: listen on %s: %w", addr, err)
 	}
 	e := &PortTakenError{Addr: addr, Kept: c.data.reused}
 	e.PID, e.Program = listenerOf(portOf(addr))

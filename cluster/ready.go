@@ -100,7 +100,7 @@ func (c *Cluster) put(ctx context.Context, m *member) error {
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w; its last answer: %w", context.Cause(ctx), err)
+			return cause.Errorf("%w; its last answer: %w", context.Cause(ctx), err)
 		}
 	}
 }

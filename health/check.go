@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 var (
@@ -78,7 +80,7 @@ func Validate(checks ...Check) error {
 	seen := make(map[string]bool)
 	for _, c := range checks {
 		if err := c.withDefaults().validate(); err != nil {
-			return fmt.Errorf("%w: check %.*q: %w", ErrInvalid, maxName, c.Name, err)
+			return cause.Errorf("%w: check %.*q: %w", ErrInvalid, maxName, c.Name, err)
 		}
 		if seen[c.Name] {
 			return fmt.Errorf("%w: check %q is given twice: set the Name of one", ErrInvalid, c.Name)

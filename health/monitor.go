@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 const (
@@ -69,7 +71,7 @@ func Open(ctx context.Context, addr string, checks ...Check) (*Monitor, error) {
 	}
 	if err := m.complete(ctx); err != nil {
 		_ = m.Close() // its error is about a probe that ignores its context
-		return nil, fmt.Errorf("health: open %s: %w", addr, err)
+		return nil, cause.Errorf("health: open %s: %w", addr, err)
 	}
 	return m, nil
 }
@@ -85,7 +87,7 @@ func (m *Monitor) complete(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%s has no result yet: %w", results[n].Name, context.Cause(ctx))
+			return cause.Errorf("%s has no result yet: %w", results[n].Name, context.Cause(ctx))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/queue"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
@@ -48,7 +49,7 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	defer cancel()
 	var was resumeToken
 	if err := json.Unmarshal([]byte(saved), &was); err != nil {
-		return nil, fmt.Errorf("%w: resume %q with %.60q: %w", ErrInvalid, m.handle.Name, saved, err)
+		return nil, cause.Errorf("%w: resume %q with %.60q: %w", ErrInvalid, m.handle.Name, saved, err)
 	}
 	if !m.handle.Queue.Excludes(was.Key) || was.Nonce == "" { // a reader, or a holder of a semaphore, does not keep others out
 		return nil, fmt.Errorf("%w: resume %q: the token is of the key %s: want the ResumeToken of a Mutex of this name", ErrInvalid, m.handle.Name, quote.Text(was.Key))

@@ -90,7 +90,7 @@ func waitServing(ctx context.Context, m *health.Monitor) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("its checks do not let it serve: %s: %w", reasonOf(health.Worst(m.Results())), context.Cause(ctx))
+			return cause.Errorf("its checks do not let it serve: %s: %w", reasonOf(health.Worst(m.Results())), context.Cause(ctx))
 		}
 	}
 }

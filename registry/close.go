@@ -161,6 +161,6 @@ func (f *firstCall) do(ctx context.Context, what string, work func() error) erro
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return fmt.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
+		return cause.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
 	}
 }

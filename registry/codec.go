@@ -11,6 +11,7 @@ import (
 	"unique"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -57,7 +58,7 @@ func (i *Instance) Encode() (string, error) {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
+		return "", cause.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if len(b) > maxValue {
 		return "", fmt.Errorf("%w: the value of %s/%s has %d bytes: want at most %d", ErrInvalid, i.Service, i.ID, len(b), maxValue)
@@ -81,7 +82,7 @@ func Decode(prefix, key, val string) (Instance, error) {
 		err = i.Validate()
 	}
 	if err != nil {
-		return Instance{}, fmt.Errorf("%w: value of %s: %w", ErrValue, quote.Text(key), err)
+		return Instance{}, cause.Errorf("%w: value of %s: %w", ErrValue, quote.Text(key), err)
 	}
 	for _, often := range []*string{&i.Version, &i.Zone, &i.Host, (*string)(&i.Status)} {
 		*often = unique.Make(*often).Value() // one copy for all instances that have it

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -211,7 +212,7 @@ func validPrefix(prefix string) error {
 	}
 	for _, segment := range strings.Split(strings.TrimPrefix(body, "/"), "/") {
 		if err := validName("prefix segment", segment); err != nil {
-			return fmt.Errorf("prefix %q: %w", prefix, err)
+			return cause.Errorf("prefix %q: %w", prefix, err)
 		}
 	}
 	return nil

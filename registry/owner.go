@@ -38,7 +38,7 @@ func (c *ownerCheck) inspect(ctx context.Context, o owner) {
 		return
 	}
 	if err != nil {
-		e.failed(fmt.Errorf("ask for the lease of its owner: %w", err), rand.N(ownerPause))
+		e.failed(cause.Errorf("ask for the lease of its owner: %w", err), rand.N(ownerPause))
 		return
 	}
 	lives, established := kv.Lease == 0 || e.ownerLease.renewed(look), e.revision > 0

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -13,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -68,7 +68,7 @@ func (w *writer) write(ctx context.Context, batch []*entry) error {
 		return nil // with this known the next round goes on another one, at once
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %v: %w", rpcTimeout, err)
+		return cause.Errorf("no answer within %v: %w", rpcTimeout, err)
 	}
 	if err != nil {
 		return err

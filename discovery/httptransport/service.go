@@ -3,7 +3,6 @@ package httptransport
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -62,7 +61,7 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	case <-s.opened:
 		return s, s.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("httptransport: the list of %s is not open yet, from %q: %w", quote.Text(name), t.cli.Endpoints(), ctx.Err())
+		return nil, cause.Errorf("httptransport: the list of %s is not open yet, from %q: %w", quote.Text(name), t.cli.Endpoints(), ctx.Err())
 	}
 }
 

@@ -69,7 +69,7 @@ var queueMutants = []mutant{
 		"	if e.Kind.Unique || string(found.Value) == e.Value {", "	if e.Kind.Unique {",
 	}, "lock", "TestAnEntryWhoseAnswerGotLostKeepsItsPlace"},
 	{"a Commit that was not answered did not happen", "internal/queue/leave.go", []string{
-		"	unknown := !ask.NotApplied(cause) //", "	unknown := false //",
+		"	unknown := !ask.NotApplied(why) //", "	unknown := false //",
 	}, "lock", "TestWhatACommitSaysIsTrueWhateverBecomesOfItsTries"},
 	{"a key that takes less than nothing turns a semaphore off", "internal/queue/kind.go", []string{
 		"	if s == \"\" || len(s) > 5 || s[0] == '0' {\n", "	if n, err := strconv.Atoi(s); err == nil {\n		return n, true\n	}\n	if s == \"\" || len(s) > 5 || s[0] == '0' {\n",

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -75,7 +76,7 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (err error) {
 	p := q.client.backoff()
 	for {
 		if err := e.Lease.Err(); err != nil {
-			return fmt.Errorf("%w: %w", ErrLost, err)
+			return cause.Errorf("%w: %w", ErrLost, err)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -92,9 +93,9 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (err error) {
 			return err
 		}
 		if end := p.Wait(ctx); end != nil && ask.TimeIsUp(err) {
-			return fmt.Errorf("no answer: %w", end)
+			return cause.Errorf("no answer: %w", end)
 		} else if end != nil {
-			return fmt.Errorf("%w; last: %w", end, err)
+			return cause.Errorf("%w; last: %w", end, err)
 		}
 	}
 }

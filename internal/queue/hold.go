@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -225,7 +224,7 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 	}
 	h.EndHere()
 	if errors.Is(err, ErrUnknown) {
-		return nil, fmt.Errorf("%w (read what it was to write before you repeat it): %w", h.errs.Unknown, err)
+		return nil, cause.Errorf("%w (read what it was to write before you repeat it): %w", h.errs.Unknown, err)
 	}
 	return resp, err
 }

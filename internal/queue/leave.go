@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // leaveTimeout bounds a Leave whose context has no end.
@@ -59,7 +60,7 @@ func (q *Queue) resolveRepeat(ctx context.Context, e *Entry, ops []clientv3.Op) 
 	case known:
 		return resp, err
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+		return nil, cause.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return nil, ErrLost
 }
@@ -68,19 +69,19 @@ func (q *Queue) resolveRepeat(ctx context.Context, e *Entry, ops []clientv3.Op) 
 // is known when done, with ErrLost where the entry was gone before. A cause that says that ops
 // cannot be applied is returned when the entry was deleted without them. When ctx ends before,
 // the error is ErrUnknown if ops may have been applied.
-func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, cause error) (resp *clientv3.TxnResponse, done bool, err error) {
+func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, why error) (resp *clientv3.TxnResponse, done bool, err error) {
 	ctx, cancel := q.client.etcd.While(ctx)
 	defer cancel()
-	unknown := !ask.NotApplied(cause) // whether ops may have been applied
-	var bad error                     // why they cannot be
+	unknown := !ask.NotApplied(why) // whether ops may have been applied
+	var bad error                   // why they cannot be
 	giveUp := func(err error) (*clientv3.TxnResponse, bool, error) {
 		if unknown && len(ops) > 0 {
-			err = fmt.Errorf("%w: %w", ErrUnknown, err)
+			err = cause.Errorf("%w: %w", ErrUnknown, err)
 		}
 		return nil, false, err
 	}
-	if ask.Permanent(cause) {
-		bad = cause
+	if ask.Permanent(why) {
+		bad = why
 	}
 	for p := q.client.backoff(); ; _ = p.Wait(ctx) {
 		if err := context.Cause(ctx); err != nil {
@@ -88,10 +89,10 @@ func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, c
 			if !errors.Is(end, err) { // What ended ctx is told, but not as what this error is: it may be another lock's loss.
 				end = fmt.Errorf("%w (%v)", end, err)
 			}
-			if ask.TimeIsUp(cause) {
-				return giveUp(fmt.Errorf("no answer: %w", end))
+			if ask.TimeIsUp(why) {
+				return giveUp(cause.Errorf("no answer: %w", end))
 			}
-			return giveUp(fmt.Errorf("%w; last: %w", end, cause))
+			return giveUp(cause.Errorf("%w; last: %w", end, why))
 		}
 		try := ops
 		if bad != nil {
@@ -114,15 +115,15 @@ func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, c
 				return resp, true, err
 			}
 			if err == nil {
-				return giveUp(cause)
+				return giveUp(why)
 			}
-			cause = err
+			why = err
 		default:
 			unknown = unknown || len(try) > 0 && !ask.NotApplied(err)
 			if ask.Permanent(err) {
 				bad = err
 			}
-			cause = err
+			why = err
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"math"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -300,7 +300,7 @@ func keys(ctx context.Context, cli *clientv3.Client, prefix string, revision *in
 				continue
 			}
 			if err != nil {
-				yield(nil, fmt.Errorf("read keys from %s: %w", quote.Text(from), err))
+				yield(nil, cause.Errorf("read keys from %s: %w", quote.Text(from), err))
 				return
 			}
 			if *revision == 0 {

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -107,7 +108,7 @@ func Where(cli *clientv3.Client, err error) error {
 		return err // by the lease
 	}
 	if away := ask.Of(cli).Outage(); away != nil && !ask.Answer(err) {
-		return fmt.Errorf("%w (%w)", away, err)
+		return cause.Errorf("%w (%w)", away, err)
 	}
 	return fmt.Errorf("%w (endpoints %q)", err, cli.Endpoints())
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // longWait is after how long a wait has its own key watched as well, where only the one before it is.
@@ -28,7 +29,7 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 	v.mu.Unlock()
 	if lost := e.Lease.Err(); lost != nil {
 		q.Remove(e)
-		return fmt.Errorf("%w: %w", ErrLost, lost)
+		return cause.Errorf("%w: %w", ErrLost, lost)
 	}
 	if err == nil {
 		return nil
