@@ -59,6 +59,26 @@ func main() {
 	}
 }
 
+// serve starts the store behind a fence, which remembers the largest token that it has seen and lets no
+// smaller one pass.
+func serve() (url string, stop func() error, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	protected := fence.Handler(new(store), &fence.Options{Name: func(*http.Request) string { return "jobs/report" }})
+	server := &http.Server{Handler: protected, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }() // ends with stop
+	stop = func() error {
+		err := server.Close()
+		<-served
+		return err
+	}
+	return "http://" + l.Addr().String() + "/report", stop, nil
+}
+
+// show lets two holders write, the first of which is paused.
 func show(ctx context.Context, endpoints []string) (err error) {
 	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints})
 	if err != nil {
@@ -68,16 +88,11 @@ func show(ctx context.Context, endpoints []string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 
-	// The fence remembers the largest token that it has seen, and lets no smaller one pass.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	url, stop, err := serve()
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: fence.Handler(new(store), &fence.Options{Name: func(*http.Request) string { return "jobs/report" }}), ReadHeaderTimeout: 5 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }() // ends with Close
-	defer func() { err = errors.Join(err, server.Close()); <-served }()
-	url := "http://" + l.Addr().String() + "/report"
+	defer func() { err = errors.Join(err, stop()) }()
 
 	// A and B are two processes, in one here. A lock's token grows with each hold.
 	keeper := lease.NewKeeper(cli, nil) // of A, to get at its lease below

@@ -43,7 +43,7 @@ func lease(ctx context.Context, endpoints []string) error {
 		return fmt.Errorf("grant a lease: %w", err)
 	}
 	fmt.Printf("lease %x granted, TTL %d s\n", resp.ID, resp.TTL)
-	defer func() { // revoking deletes the key at once; an interrupt has ended ctx, so this does not use its end
+	defer func() { // revoking deletes the key at once; ctx may have ended by then
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		cli.Revoke(ctx, resp.ID)
@@ -74,5 +74,5 @@ func lease(ctx context.Context, endpoints []string) error {
 			}
 		}
 	}
-	return fmt.Errorf("wait for the end of fooForLease: %v", context.Cause(ctx))
+	return fmt.Errorf("wait for the end of fooForLease: %w", context.Cause(ctx))
 }

@@ -28,7 +28,11 @@ func buy(ctx context.Context, cli *clientv3.Client) error {
 	}
 	if changed := fronts.Changed(); len(fronts.Instances()) == 0 {
 		fmt.Println("waiting for a front")
-		<-changed
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	var asking sync.WaitGroup
 	var mu sync.Mutex

@@ -53,8 +53,19 @@ func watch(ctx context.Context, endpoints []string, key string, rev int64, ops .
 		getCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		now, err := watcherClient.Get(getCtx, key, append(ops, clientv3.WithCountOnly())...)
 		cancel()
-		if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && rev == 0 {
 			return err
+		}
+		if err != nil { // while it watched: the next try goes to another member
+			log.Printf("get %q: %v; trying again", key, err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		if rev == 0 {
 			rev = now.Header.Revision + 1
