@@ -176,6 +176,11 @@ func TestEtcdctlNamesTheDevClustersIfThereAreSeveral(t *testing.T) {
 			t.Errorf("got %q, exit code %d, want both named", stderr, code)
 		}
 	}
+	for _, args := range [][]string{nil, {"--help"}, {"get", "-h"}, {"help", "get"}, {"version"}, {"completion", "bash"}} {
+		if stdout, stderr, code := a.ctl(t, nil, args...); code != 0 || stdout == "" {
+			t.Errorf("%v, which needs no cluster: %q, exit code %d", args, stdout+stderr, code)
+		}
+	}
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -90,10 +90,25 @@ func shadowed(args []string) []string {
 	return variables
 }
 
+// needsCluster tells whether etcdctl is asked for more than for help, its version or a completion script.
+func needsCluster(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+		return false
+	}
+	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+	return command >= 0 && !slices.Contains([]string{"help", "version", "completion", "__complete"}, args[command])
+}
+
 // findForEtcdctl puts into the environment which cluster etcdctl is to use, when neither a flag nor a variable of
 // its own says so: the one of etcdkit's variables, or the dev cluster that runs. Otherwise it would know
 // localhost:2379 only, and wait for it when that is the member that was stopped.
 func findForEtcdctl(args []string) error {
+	if !needsCluster(args) {
+		return nil
+	}
 	named := slices.ContainsFunc([]string{"ETCDCTL_ENDPOINTS", "ETCDCTL_DISCOVERY_SRV"}, func(v string) bool {
 		return os.Getenv(v) != "" || slices.Contains(shadowed(args), v)
 	})

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"os"
@@ -176,6 +177,27 @@ func TestNoLineOfTheHelpIsWiderThan80Columns(t *testing.T) {
 			if n := out.Width(strings.TrimSuffix(line, "\n")); n > helpWidth {
 				t.Errorf("%v --help: %d columns: %s", call, n, line)
 			}
+		}
+	}
+}
+
+func TestAnExitCodeDoesNotHideWhatElseWentWrong(t *testing.T) {
+	other := errors.New("cluster: remove the data: disk full")
+	for _, tc := range []struct {
+		err  error
+		code int
+		want string
+	}{
+		{exitError(7), 7, ""},
+		{errors.Join(exitError(7), nil), 7, ""},
+		{errors.Join(exitError(7), other), 7, "etcdkit: remove the data: disk full\n"},
+		{errors.Join(errors.Join(exitError(7), other), errors.New("client: close")), 7, "etcdkit: remove the data: disk full; close\n"},
+		{errors.Join(errors.New("lock: lost"), other), 1, "etcdkit: lost; remove the data: disk full\n"},
+	} {
+		var said bytes.Buffer
+		e := &env{out: out.New(io.Discard, &said)}
+		if code := e.exitCode(t.Context(), newRoot(e), tc.err); code != tc.code || said.String() != tc.want {
+			t.Errorf("%v: got %q and %d, want %q and %d", tc.err, said.String(), code, tc.want, tc.code)
 		}
 	}
 }

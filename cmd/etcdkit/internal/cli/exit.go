@@ -8,6 +8,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
+	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // Exit codes: 0 done; dev run has its command's own.
@@ -37,6 +38,23 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// withoutExitCode is what else went wrong, next to an exitError.
+func withoutExitCode(err error) error {
+	var code exitError
+	if !errors.As(err, &code) {
+		return err
+	}
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return nil
+	}
+	var rest []error
+	for _, e := range several.Unwrap() {
+		rest = append(rest, withoutExitCode(e))
+	}
+	return errors.Join(rest...)
+}
+
 // interrupted makes an error that a signal caused the signal's exit code, without words.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -55,18 +73,19 @@ func oneLine(err error) string {
 	for _, e := range several.Unwrap() {
 		texts = append(texts, describe(e))
 	}
-	if text := err.Error(); text != errors.Join(several.Unwrap()...).Error() {
-		return text
+	if err.Error() != errors.Join(several.Unwrap()...).Error() {
+		return cause.Text(err)
 	}
 	return strings.Join(texts, "; ")
 }
 
-// describe adds the nearest name to an unknown one.
+// describe is the text of an error for a person: without the names of packages at its beginning, and with the
+// nearest name to an unknown one.
 func describe(err error) string {
 	var unknown *cluster.UnknownMemberError
 	if errors.As(err, &unknown) {
 		if near := nearest(unknown.Name, unknown.Known); near != "" {
-			return fmt.Sprintf("%v; did you mean %s?", err, near)
+			return fmt.Sprintf("%s; did you mean %s?", cause.Text(err), near)
 		}
 	}
 	var taken *cluster.PortTakenError
@@ -77,5 +96,5 @@ func describe(err error) string {
 		}
 		return fmt.Sprintf("port %s is held by %s (%s); --any-port takes free ports", taken.Addr, taken.Holder(), look)
 	}
-	return err.Error()
+	return cause.Text(err)
 }

@@ -36,10 +36,12 @@ func (r *remote) find(ctx context.Context) (*devctl.Client, error) {
 }
 
 // findDev finds the dev cluster that a command means: by its port, or with the endpoints of the environment.
-func findDev(ctx context.Context, port int) (*devctl.Client, error) {
+func findDev(ctx context.Context, port int) (_ *devctl.Client, err error) {
 	var endpoints []string
-	if place.Variable() != "" {
-		endpoints, _ = client.Endpoints(nil) // wrong ones point at no cluster
+	if port == 0 && place.Variable() != "" {
+		if endpoints, err = client.Endpoints(nil); err != nil {
+			return nil, err
+		}
 	}
 	return devctl.Find(ctx, port, endpoints)
 }
@@ -61,7 +63,7 @@ func (e *env) fault(ctx context.Context, r remote, verb string, args []string) e
 	if err != nil {
 		return err
 	}
-	waits := time.AfterFunc(2*time.Second, func() { e.out.Talkf("… waiting until the members agree on a leader") })
+	waits := time.AfterFunc(2*time.Second, func() { e.out.Talkf("… still working: a graceful stop, or waiting for a leader") })
 	change, err := k.Fault(ctx, verb, args)
 	waits.Stop()
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,9 +47,12 @@ func (e *env) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
 	}
 	var code exitError
 	if errors.As(err, &code) {
+		if err := withoutExitCode(err); err != nil {
+			e.out.Talkf("etcdkit: %s", oneLine(err))
+		}
 		return int(code)
 	}
-	e.out.Talkf("etcdkit: %s", strings.TrimPrefix(oneLine(err), "cluster: "))
+	e.out.Talkf("etcdkit: %s", oneLine(err))
 	if isUsage(err) {
 		line := cmd.UseLine()
 		if cmd == cmd.Root() {
@@ -90,6 +92,6 @@ func newRoot(e *env) *cobra.Command {
 func upstreamCommands() []*cobra.Command {
 	return []*cobra.Command{
 		{Use: "etcd [flags]", Short: "upstream's etcd server, unchanged", GroupID: groupUpstream, Run: func(*cobra.Command, []string) {}},
-		{Use: "ctl COMMAND [flags]", Short: "upstream's etcdctl, unchanged", GroupID: groupUpstream, Run: func(*cobra.Command, []string) {}},
+		{Use: "ctl COMMAND [flags]", Short: "upstream's etcdctl, which also finds a running dev cluster", GroupID: groupUpstream, Run: func(*cobra.Command, []string) {}},
 	}
 }

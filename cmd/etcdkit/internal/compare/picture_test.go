@@ -75,6 +75,13 @@ func TestThePictureOfARaceLooksLikeItsGoldenFiles(t *testing.T) {
 	}
 }
 
+func TestALockThatHasLostNothingIsSafeWhileItsCounterIsNot0(t *testing.T) {
+	s := halfway().Standing()
+	if s.Arms[1].Counter == 0 || !s.OK || s.Unsafe() != nil {
+		t.Errorf("OK: %v, %v, with the counter at %d; want true", s.OK, s.Unsafe(), s.Arms[1].Counter)
+	}
+}
+
 func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
 	c := halfway()
 	for _, a := range c.arms {

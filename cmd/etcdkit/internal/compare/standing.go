@@ -127,8 +127,8 @@ func (s *Standing) Now() string {
 	return now
 }
 
-// safe tells whether the counter is what the updates have made of it.
-func (a *ArmStanding) safe() bool { return a.Counter == 0 && a.Lost == 0 }
+// safe tells whether no update is lost. Until the end the counter need not be 0.
+func (a *ArmStanding) safe() bool { return a.Lost == 0 && (!a.over || a.Counter == 0) }
 
 // chart is the counter after each update.
 func (a *ArmStanding) chart(s *Standing, axis Axis) plot.Chart {

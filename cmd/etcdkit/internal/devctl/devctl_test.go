@@ -106,6 +106,56 @@ func TestTheControlSocketHangsUpOnIdleClients(t *testing.T) {
 	}
 }
 
+// silentAt puts a control socket that gives no answer into the directory of control sockets.
+func silentAt(t *testing.T, port string) {
+	t.Helper()
+	ln, err := net.Listen("unix", filepath.Join(devdir.Path(), port+devdir.SocketExt))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { // ends with the test
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	})
+	t.Cleanup(func() { ln.Close(); serving.Wait() })
+}
+
+func TestEndpointsMeanTheirOwnDevClusterAndNoOther(t *testing.T) {
+	socket, c := controlled(t)
+	silentAt(t, "1")
+	if err := os.WriteFile(filepath.Join(devdir.Path(), "1"+devdir.EndpointsExt), []byte("127.0.0.1:1,127.0.0.1:2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, endpoints := range [][]string{nil, c.Endpoints(), {"http://" + c.Endpoints()[0]}} {
+		if k, err := Find(t.Context(), 0, endpoints); err != nil || k.socket != socket {
+			t.Errorf("%v: %v, %v, want the cluster that answers", endpoints, k, err)
+		}
+	}
+	for endpoint, want := range map[string]string{
+		"127.0.0.1:1": "the dev cluster on port 1 does not answer", "localhost:2": "the dev cluster on port 1 does not answer",
+		"10.0.0.1:3": "no dev cluster is at 10.0.0.1:3, which the environment names; choose one with --cluster PORT",
+	} {
+		if _, err := Find(t.Context(), 0, []string{endpoint}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v, want that %s", endpoint, err, want)
+		}
+	}
+}
+
+// A cluster of dev run is for its command alone: it has written no file with its endpoints.
+func TestAStoppedDevRunOnTheUsualPortIsNotFound(t *testing.T) {
+	controlled(t)
+	silentAt(t, usualPort)
+	if found, err := FindEndpoints(); err != nil || found != nil {
+		t.Errorf("got %v, %v, want none", found, err)
+	}
+}
+
 // The directory of the control sockets is removed by a cluster that leaves it empty, also when another
 // one has just made it.
 func TestControlSocketsThatComeAndGoAtOnceDoNotDisturbOneAnother(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -79,8 +80,9 @@ func ask(ctx context.Context, socket string) (cluster.State, error) {
 	return st, nil
 }
 
-// Find finds the running dev cluster: the one whose first member has the given client port, the only
-// one there is, or the one that the endpoints point at. 0 and nil say nothing.
+// Find finds the running dev cluster: the one whose first member has the given client port, or the one
+// that the endpoints belong to, or else, with 0 and nil, the only one there is. Endpoints of the environment that
+// belong to no dev cluster are an error: another one must not get a fault that was meant for theirs.
 func Find(ctx context.Context, port int, endpoints []string) (*Client, error) {
 	dir := devdir.Path()
 	if err := trustControlDir(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -98,6 +100,13 @@ func Find(ctx context.Context, port int, endpoints []string) (*Client, error) {
 		}
 		return at(p), nil
 	}
+	if len(endpoints) > 0 && len(live)+len(silent) > 0 {
+		p := belongTo(endpoints, live, silent, dir)
+		if p == "" {
+			return nil, &UsageError{fmt.Errorf("no dev cluster is at %s, which the environment names; choose one with --cluster PORT: %s", strings.Join(endpoints, ","), ports(live))}
+		}
+		return at(p), silent[p]
+	}
 	switch len(live) {
 	case 0:
 		for _, err := range silent {
@@ -109,17 +118,22 @@ func Find(ctx context.Context, port int, endpoints []string) (*Client, error) {
 			return at(p), nil
 		}
 	}
-	if p := pointedAt(endpoints, live); p != "" {
-		return at(p), nil
-	}
 	return nil, &UsageError{fmt.Errorf("several dev clusters are running; choose one with --cluster PORT: %s", ports(live))}
 }
 
-// pointedAt is the port of the cluster that the endpoints belong to, or "".
-func pointedAt(endpoints []string, live map[string]cluster.State) string {
+// belongTo is the port of the cluster that the endpoints belong to, or "".
+func belongTo(endpoints []string, live map[string]cluster.State, silent map[string]error, dir string) string {
+	serves := make(map[string][]string)
 	for p, s := range live {
+		serves[p] = s.Endpoints
+	}
+	for p := range silent {
+		file, _ := os.ReadFile(filepath.Join(dir, p+devdir.EndpointsExt)) // dev run has none
+		serves[p] = append(strings.Split(strings.TrimSpace(string(file)), ","), "127.0.0.1:"+p)
+	}
+	for p, own := range serves {
 		for _, e := range endpoints {
-			if slices.ContainsFunc(s.Endpoints, func(own string) bool { return hostPort(e) == hostPort(own) }) {
+			if slices.ContainsFunc(own, func(own string) bool { return hostPort(e) == hostPort(own) }) {
 				return p
 			}
 		}
@@ -163,11 +177,12 @@ func FindEndpoints() (endpoints []string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()
 	live, silent := running(ctx, dir)
-	for port := range live {
-		if _, err := os.Lstat(filepath.Join(dir, port+devdir.EndpointsExt)); err != nil {
-			delete(live, port)
-		}
+	forItsCommand := func(port string) bool {
+		_, err := os.Lstat(filepath.Join(dir, port+devdir.EndpointsExt))
+		return err != nil
 	}
+	maps.DeleteFunc(live, func(port string, _ cluster.State) bool { return forItsCommand(port) })
+	maps.DeleteFunc(silent, func(port string, _ error) bool { return forItsCommand(port) })
 	if s, ok := live[usualPort]; ok {
 		return s.Endpoints, nil
 	}

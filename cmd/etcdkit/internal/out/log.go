@@ -2,18 +2,15 @@ package out
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 )
 
 // Logger logs to stderr for people, from a level on: the time, a member's name if the record has one, and the
 // message. On a terminal long lines are wrapped.
 func (p *Printer) Logger(least slog.Level) *slog.Logger {
-	l := &lines{to: p.stderr, mu: new(sync.Mutex), least: least}
+	l := &lines{to: p, least: least}
 	if f := terminal(p.stderr); f != nil {
 		columns, _ := size(f)
 		l.width, l.palette = min(columns, widest), palette()
@@ -23,8 +20,7 @@ func (p *Printer) Logger(least slog.Level) *slog.Logger {
 
 // lines is a slog.Handler.
 type lines struct {
-	mu      *sync.Mutex // guards to
-	to      io.Writer
+	to      *Printer
 	width   int // 0: as long as they are
 	palette Palette
 	least   slog.Level
@@ -61,10 +57,8 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	} else {
 		text = l.palette.Paint(at, Faint) + Alarm(l.palette, strings.TrimPrefix(text, at))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, err := fmt.Fprintln(l.to, text)
-	return err
+	l.to.Talkf("%s", text)
+	return nil
 }
 
 func paintLines(p Palette, text string, how Colour) string {

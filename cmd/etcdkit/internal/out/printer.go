@@ -26,7 +26,7 @@ type Printer struct {
 	width          int
 	rewrites       bool // a line of stdout may be taken back
 
-	mu      sync.Mutex // guards stdout and pending
+	mu      sync.Mutex // guards stdout, stderr and pending
 	pending bool       // the last line is Waiting's and will be taken back
 }
 
@@ -81,6 +81,9 @@ func (p *Printer) Resultf(format string, args ...any) error {
 
 // Talkf prints a line to stderr.
 func (p *Printer) Talkf(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.takeBack()
 	fmt.Fprintf(p.stderr, format+"\n", args...)
 }
 
