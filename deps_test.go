@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"internal/wholefile": {},
 
 	"cmd/etcdkit":                  {"cluster", "cmd/etcdkit/internal/cli", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/place", "cmd/etcdkit/internal/devctl"},
-	"cmd/etcdkit/internal/cli":     {"client", "cluster", "internal/wholefile", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/place", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/devctl", "cmd/etcdkit/internal/tour", "cmd/etcdkit/internal/compare"},
+	"cmd/etcdkit/internal/cli":     {"client", "cluster", "internal/cause", "internal/wholefile", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/place", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/devctl", "cmd/etcdkit/internal/tour", "cmd/etcdkit/internal/compare"},
 	"cmd/etcdkit/internal/out":     {},
 	"cmd/etcdkit/internal/place":   {"client", "cluster"},
 	"cmd/etcdkit/internal/child":   {"internal/procgroup"},
