@@ -117,7 +117,7 @@ func (v *View) keep() {
 		kept++
 	}
 	if kept > 0 {
-		v.book.Add(slog.LevelWarn, "most instances vanished at the same time, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
+		v.logs.Add(slog.LevelWarn, "most instances vanished at the same time, and are kept", "service", v.service, "instances", kept, "for", v.opts.KeepExpired)
 	}
 }
 

@@ -122,13 +122,13 @@ func (v *View) carryLoad(i, old *Instance) {
 func (v *View) endPause(i *Instance) {
 	if i.load.succeeded() {
 		v.allAvoided.Store(false)
-		v.book.Add(slog.LevelInfo, "the instance is registered again, and used again", v.about(i)...)
+		v.logs.Add(slog.LevelInfo, "the instance is registered again, and used again", v.about(i)...)
 	}
 }
 
 // change makes a list under v.mu, and writes the log without it: a handler may ask the view.
 func (v *View) change(f func()) {
-	defer v.book.Flush()
+	defer v.logs.Flush()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	f()
@@ -217,10 +217,10 @@ func (v *View) logBadValues(was, now *list) {
 			continue
 		}
 		if bad++; bad <= few {
-			v.book.Add(slog.LevelWarn, "the value is not an instance", "key", quote.Word(key), "error", err)
+			v.logs.Add(slog.LevelWarn, "the value is not an instance", "key", quote.Word(key), "error", err)
 		}
 	}
 	if bad > few {
-		v.book.Add(slog.LevelWarn, "more values are not instances", "service", v.service, "values", bad-few)
+		v.logs.Add(slog.LevelWarn, "more values are not instances", "service", v.service, "values", bad-few)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/cause"
-	"github.com/etcdkit/etcdkit/internal/logbook"
+	"github.com/etcdkit/etcdkit/internal/logbuffer"
 	"github.com/etcdkit/etcdkit/mirror"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -30,7 +30,7 @@ type View struct {
 	keys    string // prefix of the service's keys
 	opts    Options
 	log     *slog.Logger
-	book    *logbook.Book // of what is logged under mu
+	logs    *logbuffer.Buffer // of what is logged under mu
 
 	now          atomic.Pointer[list]
 	table        atomic.Pointer[maglev] // of PickFor, once it was called
@@ -113,7 +113,7 @@ func newView(service string, opts *Options) (*View, error) {
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
-	v.book = logbook.New(v.log)
+	v.logs = logbuffer.New(v.log)
 	v.life, v.stop = context.WithCancel(context.Background())
 	v.release = time.AfterFunc(time.Hour, v.releaseKept)
 	v.release.Stop()

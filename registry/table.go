@@ -16,7 +16,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/internal/cause"
-	"github.com/etcdkit/etcdkit/internal/logbook"
+	"github.com/etcdkit/etcdkit/internal/logbuffer"
 	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/lease"
 )
@@ -24,12 +24,12 @@ import (
 // table has the entries of a Registrar. The parts of the Registrar meet only here: callers change what is
 // wanted and wait, the worker writes, and the watcher reports what other clients did.
 //
-// Lock order: entry.updating, table.mu, then the watcher's, the logbook's and the Keeper's.
+// Lock order: entry.updating, table.mu, then the watcher's, the log buffer's and the Keeper's.
 type table struct {
 	cli     *clientv3.Client
 	etcd    *ask.Client
 	keeper  *lease.Keeper
-	log     *logbook.Book
+	log     *logbuffer.Buffer
 	watcher *watcher
 	wake    chan struct{} // there is work for the worker
 	closing chan struct{} // closed when nothing may be added any more
@@ -46,7 +46,7 @@ type table struct {
 
 func newTable(cli *clientv3.Client, keeper *lease.Keeper, log *slog.Logger) *table {
 	return &table{
-		cli: cli, etcd: ask.Of(cli), keeper: keeper, log: logbook.New(log),
+		cli: cli, etcd: ask.Of(cli), keeper: keeper, log: logbuffer.New(log),
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
 		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool), losses: make(map[Loss]uint64),
 	}

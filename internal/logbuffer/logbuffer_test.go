@@ -1,4 +1,4 @@
-package logbook_test
+package logbuffer_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/etcdkit/etcdkit/internal/logbook"
+	"github.com/etcdkit/etcdkit/internal/logbuffer"
 )
 
 // asking is a handler that takes the lock of the handle that logs.
@@ -31,7 +31,7 @@ func TestLinesAreWrittenInOrderOnceNoLockIsHeld(t *testing.T) {
 		}
 		return a
 	}})
-	b := logbook.New(slog.New(asking{text, &mu}))
+	b := logbuffer.New(slog.New(asking{text, &mu}))
 	mu.Lock()
 	b.Add(slog.LevelInfo, "first", "key", "a")
 	b.Add(slog.LevelWarn, "second")
@@ -47,7 +47,7 @@ func TestLinesAreWrittenInOrderOnceNoLockIsHeld(t *testing.T) {
 }
 
 func TestWithoutALoggerItIsSilent(t *testing.T) {
-	b := logbook.New(nil)
-	b.Add(slog.LevelError, "nobody reads this")
+	b := logbuffer.New(nil)
+	b.Add(slog.LevelError, "this is not written")
 	b.Flush()
 }
