@@ -285,10 +285,10 @@ func (p *picker) whyUnusable(i *discovery.Instance) error {
 		}
 		return explain.ErrUnused
 	}
-	switch c.state.Load() {
-	case suspected:
+	switch {
+	case c.suspected():
 		return explain.ErrUnused
-	case silent:
+	case c.silent():
 		if now := registrationIn(i); now != (registration{}) && c.of != (registration{}) && now.anotherProcess(c.of) {
 			return explain.ErrUnused // the View knows of another process, and gRPC will hear of it soon
 		}

@@ -14,9 +14,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/grpcresolver"
@@ -49,6 +51,7 @@ type server struct {
 	calls atomic.Int64
 	conns atomic.Int64 // accepted
 	list  atomic.Bool  // List hangs until its caller goes away
+	none  atomic.Bool  // methods that the server does not have hang, too
 
 	mu     sync.Mutex
 	answer func(context.Context) error // nil: it serves
@@ -74,6 +77,13 @@ func (s *server) List(ctx context.Context, _ *healthpb.HealthListRequest) (*heal
 		<-time.After(100 * time.Millisecond) // the caller's own clock comes first
 	}
 	return &healthpb.HealthListResponse{}, nil
+}
+
+func (s *server) unknown(_ any, stream grpc.ServerStream) error {
+	if s.none.Load() {
+		<-stream.Context().Done()
+	}
+	return status.Error(codes.Unimplemented, "unknown method")
 }
 
 // listener counts the connections that a server accepts, and can lose them.
@@ -143,7 +153,8 @@ func serve(t testing.TB, addr string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{grpc: grpc.NewServer(), addr: l.Addr().String(), lost: make(chan struct{})}
+	s := &server{addr: l.Addr().String(), lost: make(chan struct{})}
+	s.grpc = grpc.NewServer(grpc.UnknownServiceHandler(s.unknown))
 	healthpb.RegisterHealthServer(s.grpc, s)
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.grpc.Serve(listener{l, s}) }) // it ends with Stop

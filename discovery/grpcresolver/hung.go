@@ -23,7 +23,7 @@ type server struct {
 	addr     string
 	answers  atomic.Int64 // RPCs that were answered
 	timeouts atomic.Int32 // deadlines in a row during which nothing was answered
-	state    atomic.Int32 // well, suspected or silent
+	state    atomic.Int64 // well, or the number of the probe that decides: see suspected and silent
 
 	life context.Context // ends when the address leaves the list
 	left context.CancelFunc
@@ -32,14 +32,18 @@ type server struct {
 	ready        bool
 	down         error // why there is no connection
 	registration registration
-	generation   int // of its connection: see updateServers
+	generation   int   // of its connection: see updateServers
+	lastProbe    int64 // its number
 }
 
-const (
-	well      int32 = iota
-	suspected       // a deadline was exceeded, and a probe asks whether the server answers at all
-	silent          // the server does not answer
-)
+// well is the state of a server that no probe is about.
+const well = 0
+
+// suspected reports whether a deadline was exceeded, and a probe asks whether the server answers at all.
+func (s *server) suspected() bool { return s.state.Load() > well } // the probe's number
+
+// silent reports whether the server has not answered the probe in time.
+func (s *server) silent() bool { return s.state.Load() < well } // the probe's number, negative
 
 const (
 	// silentAfter is how long a probe waits for an answer before the server counts as silent.
@@ -98,27 +102,29 @@ func (b *serviceBalancer) outcome(i *discovery.Instance, s *server, sc balancer.
 func (b *serviceBalancer) startProbe(i *discovery.Instance, s *server, sc balancer.SubConn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.life.Err() == nil && s.state.CompareAndSwap(well, suspected) {
-		view := b.view
-		b.probes.Go(func() { b.probe(view, i, s, sc) }) // ends with the answer, the connection, or s.life
+	if s.life.Err() == nil && s.state.CompareAndSwap(well, s.lastProbe+1) {
+		s.lastProbe++
+		view, number := b.view, s.lastProbe
+		b.probes.Go(func() { b.probe(view, i, s, sc, number) }) // ends with the answer, the connection, or s.life
 	}
 }
 
 // probe waits for the answer, however long that takes: a process that runs again answers immediately.
-// Until then the server gets no RPC.
-func (b *serviceBalancer) probe(view *discovery.View, i *discovery.Instance, s *server, sc balancer.SubConn) {
+// Until then the server gets no RPC. When an RPC was answered meanwhile, the server is well, and the next
+// exceeded deadline starts another probe: so a probe changes the state only while that has its number.
+func (b *serviceBalancer) probe(view *discovery.View, i *discovery.Instance, s *server, sc balancer.SubConn, number int64) {
 	producer, release := sc.GetOrBuildProducer(probes{})
 	defer release()
 	late := time.AfterFunc(silentAfter, func() {
-		if s.life.Err() == nil && s.state.CompareAndSwap(suspected, silent) {
+		if s.life.Err() == nil && s.state.CompareAndSwap(number, -number) {
 			view.Failed(i, errSilent)
 		}
 	})
 	defer late.Stop()
 	err := ask(s.life, producer.(grpc.ClientConnInterface))
-	was := s.state.Swap(well)
+	wasSilent := !s.state.CompareAndSwap(number, well) && s.state.CompareAndSwap(-number, well)
 	// Servers without the health service, and those that require a password, say so: that is an answer.
-	if code := status.Code(err); was == silent && code != codes.Unavailable && code != codes.Canceled {
+	if code := status.Code(err); wasSilent && code != codes.Unavailable && code != codes.Canceled {
 		view.Recovered(i)
 	}
 }

@@ -209,6 +209,49 @@ func TestAServerWhoseHealthCheckBlocksIsNotTakenForHung(t *testing.T) {
 	}
 }
 
+// An RPC is answered while a probe waits, and the next deadline starts another probe. That has its own second:
+// the end of the first one's says nothing.
+func TestAProbeDoesNotShortenTheNextOne(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	r := registrar(t, cli, prefix)
+	s := serve(t, "")
+	register(t, r, registry.Instance{ID: "s", Addr: s.addr})
+	var log lines
+	conn := dial(t, cli, discovery.Options{Prefix: prefix, Logger: log.logger()}, balanced(grpcresolver.Name))
+	until(t, conn, s)
+	s.none.Store(true)
+	s.will(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	exceed := func() {
+		s.list.Store(true)
+		ctx, cancel := context.WithTimeout(bounded(t), 50*time.Millisecond)
+		defer cancel()
+		if _, err := list(ctx, conn); status.Code(err) != codes.DeadlineExceeded {
+			t.Fatalf("void: got %v, want the deadline", err)
+		}
+	}
+	exceed()
+	<-time.After(500 * time.Millisecond)
+	s.list.Store(false)
+	if _, err := list(bounded(t), conn); err != nil {
+		t.Fatal(err)
+	}
+	if log.count("avoided") > 0 {
+		t.Skip("void: this machine took a second for half of one")
+	}
+	began := time.Now()
+	exceed()
+	for all := bounded(t); log.count("avoided") == 0; {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-all.Done():
+			t.Fatal("the server answers nothing, and is not avoided")
+		}
+	}
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("it is avoided %v after it was last known to be well, want a second or more", took)
+	}
+}
+
 // A machine is gone, and resets nothing. Another process is at its address soon after: it is not taken for the
 // one that hung, and RPCs do not go to the connection of that.
 func TestAProcessAtTheAddressOfOneThatHungIsUsed(t *testing.T) {
