@@ -37,8 +37,11 @@ var balanceMutants = []mutant{
 		"		return errSilent\n", "		return nil\n",
 	}, "discovery/grpcresolver", "TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn"},
 	{"a hung server that goes on is not used again", "discovery/grpcresolver/hung.go", []string{
-		"	was := s.state.Swap(well)\n", "	was := s.state.Load()\n",
+		"s.state.CompareAndSwap(-number, well)", "s.state.Load() == -number",
 	}, "discovery/grpcresolver", "TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn"},
+	{"a probe ends the wait of the next one", "discovery/grpcresolver/hung.go", []string{
+		"s.state.CompareAndSwap(number, -number)", "s.state.CompareAndSwap(s.state.Load(), -number)",
+	}, "discovery/grpcresolver", "TestAProbeDoesNotShortenTheNextOne"},
 	{"a deadline alone has a server avoided", "discovery/grpcresolver/hung.go", []string{
 		"	maxTimeouts = 3\n", "	maxTimeouts = 1\n",
 	}, "discovery/grpcresolver", "TestADeadlineThatIsTooShortIsNotHeldAgainstAServer"},
