@@ -43,7 +43,7 @@ func (t *idleTimer) renew() {
 	}
 }
 
-// stop ends the timer, and reports whether it has given the try ut.
+// stop ends the timer, and reports whether the try was given up.
 func (t *idleTimer) stop() bool {
 	if t == nil {
 		return false

@@ -37,13 +37,9 @@ type service struct {
 // try to open the list, and the next request tries again.
 func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	t.mu.Lock()
-	if t.closed {
+	if err := t.closedError(name); err != nil {
 		t.mu.Unlock()
-		return nil, ErrClosed
-	}
-	if t.cli.Ctx().Err() != nil {
-		t.mu.Unlock()
-		return nil, t.clientClosed()
+		return nil, err
 	}
 	s := t.services[name]
 	if s == nil {
@@ -71,13 +67,9 @@ func (s *service) run() {
 	s.view, s.err = discovery.Open(ctx, s.t.cli, s.name, &s.t.opts.View)
 	cancel()
 	if s.err != nil {
-		switch {
-		case s.t.life.Err() != nil:
-			s.err = ErrClosed
-		case s.t.cli.Ctx().Err() != nil:
-			s.err = s.t.clientClosed()
-		default:
-			s.err = cause.Errorf("httptransport: %w", s.err)
+		s.err = cause.Errorf("httptransport: %w", s.err)
+		if closed := s.t.closedError(s.name); closed != nil {
+			s.err = closed
 		}
 		s.t.mu.Lock()
 		delete(s.t.services, s.name) // the next request opens it again

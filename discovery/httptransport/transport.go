@@ -3,7 +3,6 @@ package httptransport
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,9 +40,10 @@ type Options struct {
 	// then what https verifies, and decides itself how long it keeps idle connections to an instance
 	// that left.
 	Base http.RoundTripper
-	// Logger is the default of View.Logger. nil is silent.
+	// Logger is used if View.Logger is nil. If both are nil, the Transport is silent.
 	Logger *slog.Logger
-	// Attempts is at how many instances a request is tried. Default 3; with 1 it is not tried again.
+	// Attempts is at how many instances a request is tried. Default 3, also for a negative
+	// number; with 1 it is not tried again.
 	Attempts int
 	// AnswerTimeout is how long an instance may take to accept a connection, and to begin its answer
 	// once the request is sent, before a request that can be sent twice goes to another instance, if
@@ -68,7 +68,6 @@ type Transport struct {
 
 	mu       sync.Mutex
 	services map[string]*service
-	closed   bool
 }
 
 // New returns a Transport. It sends nothing; Close it before cli.
@@ -171,18 +170,26 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// clientClosed returns the error of a Transport whose etcd client was closed.
-func (t *Transport) clientClosed() error {
-	return fmt.Errorf("%w: %s", ErrClosed, explain.ClientClosed("the Transport"))
+// closedError returns why a service has no list any more; nil: neither the Transport nor its etcd client is closed.
+func (t *Transport) closedError(service string) error {
+	var why string
+	switch {
+	case t.life.Err() != nil:
+		why = "the Transport was closed"
+	case t.cli.Ctx().Err() != nil:
+		why = explain.ClientClosed("the Transport")
+	default:
+		return nil
+	}
+	return cause.Errorf("httptransport: service %s: %w: %s", quote.Text(service), ErrClosed, why)
 }
 
 // Close closes the services' lists and idle connections. Requests under way continue, others get
 // ErrClosed. Close is idempotent. Closing the etcd client has the same effect.
 func (t *Transport) Close() error {
 	t.mu.Lock()
-	t.closed = true
+	t.stop() // under mu, so that no service is added to wg afterwards
 	t.mu.Unlock()
-	t.stop()
 	t.wg.Wait()
 	return nil
 }
