@@ -16,7 +16,7 @@ const listTimeout = 15 * time.Second
 
 // List asks etcd once for the service's instances, linearizably, in the order of their ids, and
 // waits for the answer until ctx is done, or for 15 s. Values that are not instances are left
-// out and logged.
+// out and logged. Of opts, Prefix, Decode and Logger count; a Policy that is not valid is ErrInvalid.
 func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]*Instance, error) {
 	v, err := newView(service, opts)
 	if err != nil {

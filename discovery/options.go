@@ -11,7 +11,8 @@ import (
 // ErrInvalid: a name or an option is not valid. Nothing was sent. It is registry.ErrInvalid.
 var ErrInvalid = registry.ErrInvalid
 
-// Options of Open, List and Watch. nil and the zero value are the defaults.
+// Options of Open, List, Watch and Services. nil and the zero value are the defaults. List and Services
+// use some of them, as they say.
 type Options struct {
 	// Prefix is where services are. Default registry.DefaultPrefix, "/services/".
 	Prefix string

@@ -24,7 +24,8 @@ const servicesPage = 10_000
 // Services lists the services below Options.Prefix that have instances, by name, with how many they
 // have. It reads keys only, linearizably, and all at one revision; one request is enough for 10,000
 // instances. Keys that are not PREFIX/SERVICE/ID, with a name that can be registered, are left out.
-// It waits for the answers until ctx is done, or for 15 s.
+// It waits for the answers until ctx is done, or for 15 s. Of opts only Prefix counts; a Policy that
+// is not valid is ErrInvalid.
 func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Service, error) {
 	o, err := opts.withDefaults()
 	if err != nil {

@@ -19,14 +19,15 @@ var (
 	ErrInvalid = errors.New("health: invalid")
 )
 
-// Probe checks an instance once; addr is its host:port. nil is a pass, an error that is ErrWarning a
-// warning, any other error a failure. The text for people is output, or if that is empty, the text of
-// err. A Probe must return soon after ctx is done.
+// Probe checks an instance once; addr is its host:port. If err is nil, the check passes. An error that
+// is ErrWarning is a warning, and any other error a failure. The result's text is output, or the text
+// of err if output is empty. A Probe must return soon after ctx is done.
 type Probe func(ctx context.Context, addr string) (output string, err error)
 
 // Check is a Probe, and the rules for its results.
 //
-// A warning makes a critical check warning, and a passing check warning, but never critical.
+// Results that are warnings can make a check warning, whether it was passing or critical, but never
+// critical.
 type Check struct {
 	// Name identifies the check for people and in the instance's record in etcd: at most 100 bytes,
 	// and different from those of the instance's other checks.

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// GRPC is a check by the standard protocol grpc.health.v1: the instance says SERVING of the
-// service, or of itself as a whole if that is "". The connection is plaintext unless opts say
+// GRPC is a check by the standard protocol grpc.health.v1. It passes if the instance answers SERVING
+// for the service; "" is the instance as a whole. The connection is plaintext unless opts say
 // otherwise, as in
 //
 //	health.GRPC("", grpc.WithTransportCredentials(creds))

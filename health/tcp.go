@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// TCP is a check by a connection to addr, host:port, or to the instance if that is "".
+// TCP is a check that connects to addr, host:port. "" is the instance's own address.
 func TCP(addr string) Check {
 	return Check{
 		Name: strings.TrimSpace("tcp " + addr),
 		Probe: func(ctx context.Context, instance string) (string, error) {
-			to := addr
-			if to == "" {
-				to = instance
+			target := addr
+			if target == "" {
+				target = instance
 			}
 			var d net.Dialer
-			conn, err := d.DialContext(ctx, "tcp", to)
+			conn, err := d.DialContext(ctx, "tcp", target)
 			if err != nil {
 				return "", err
 			}

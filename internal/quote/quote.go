@@ -30,8 +30,8 @@ func Cut(s string, most int) string {
 	return fmt.Sprintf("%s… (%d bytes)", strconv.Quote(kept), len(s))
 }
 
-// Word is Text without quotes if s is a single word of letters, digits and a few marks, as a host or
-// a command has as a rule. Nothing else can look like a word.
+// Word is s without quotes if it is a single word of letters, digits and a few other characters, as
+// hosts and commands usually are. Otherwise it is Text. So text with spaces or quotes is always quoted.
 func Word(s string) string {
 	if s == "" || len(s) > Most || strings.ContainsFunc(s, notOfWord) {
 		return Text(s)
