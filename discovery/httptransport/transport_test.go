@@ -211,7 +211,7 @@ func TestClosedIsClosedButForRequestsUnderWay(t *testing.T) {
 	close(goOn)
 	all.Wait()
 	eventually(t, "no connection stays", func() bool { n, _, _ := lines.of(b); return n == 0 })
-	if _, _, err := s.get(); !errors.Is(err, httptransport.ErrClosed) || !strings.Contains(fmt.Sprint(err), `service "web"`) {
+	if _, _, err := s.get(); !errors.Is(err, httptransport.ErrClosed) || !strings.Contains(err.Error(), `service "web"`) {
 		t.Errorf("after Close: %v, want ErrClosed, and the service", err)
 	}
 	if v, err := s.View(bounded(t), "web"); v != nil || !errors.Is(err, httptransport.ErrClosed) {
