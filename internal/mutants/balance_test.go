@@ -95,10 +95,10 @@ var balanceMutants = []mutant{
 		"	now, errNow := http.ParseTime(h.Get(\"Date\"))\n", "	now, errNow := time.Now(), error(nil)\n",
 	}, "discovery/httptransport", "TestAnInstanceIsAvoidedForAsLongAsItAsks"},
 	{"with a closed client requests go on to the last list", "discovery/httptransport/service.go", []string{
-		"	if t.cli.Ctx().Err() != nil {\n		t.mu.Unlock()\n", "	if t.closed {\n		t.mu.Unlock()\n",
+		"err := t.closedError(name); err != nil", "err := t.closedError(name); err != nil && t.life.Err() != nil",
 	}, "discovery/httptransport", "TestARequestSaysAtOnceThatTheEtcdClientWasClosed"},
 	{"a request does not say that its list cannot come from a closed client", "discovery/httptransport/service.go", []string{
-		"		case s.t.cli.Ctx().Err() != nil:\n", "		case s.t.life.Err() != nil:\n",
+		"closed != nil", "closed != nil && s.t.life.Err() != nil",
 	}, "discovery/httptransport", "TestARequestThatWaitsForItsListEndsWithTheEtcdClient"},
 	{"it is not said that those listed are only kept", "discovery/httptransport/failure.go", []string{
 		"	if text, ok := explain.AllExpired(r.s.view); ok {", "	if text, ok := explain.AllExpired(r.s.view); ok && false {",
