@@ -3,6 +3,8 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -105,4 +107,80 @@ func TestAcquireEndsWithItsContextWhileTheReleaseBeforeItIsUnderWay(t *testing.T
 	}
 	gate.SetTarget(cli.Endpoints()[0])
 	<-released
+}
+
+// A Commit is carried out, its answer is lost, and the client is closed before it can be looked for.
+func TestACommitThatAClosedClientEndsIsUnknown(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	gate, through := gated(t, cli)
+	h := acquire(t, mutex(t, through, prefix+"lock"))
+	gate.DropAnswers()
+	ended := make(chan error, 1)
+	go func() { // waited for below
+		_, err := h.Commit(bounded(t), clientv3.OpPut(prefix+"written", "1"))
+		ended <- err
+	}()
+	for count(t, cli, prefix+"written") == 0 {
+	}
+	through.Close()
+	if err := <-ended; !errors.Is(err, lock.ErrUnknown) || !errors.Is(err, lock.ErrClosed) {
+		t.Errorf("it was written, and the error is %v, want ErrUnknown and ErrClosed", err)
+	}
+}
+
+// An Acquire takes the entry that lingers while Close runs, on a lease that goes on.
+func TestNoHoldOutlivesClose(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	keeper := lease.NewKeeper(cli, nil)
+	t.Cleanup(func() { keeper.Close() })
+	for range 300 {
+		m := withOptions(t, cli, prefix+"lock", lock.Options{Keeper: keeper, Linger: time.Minute})
+		release(t, acquire(t, m))
+		got := make(chan *lock.Hold, 1)
+		go func() { // waited for below
+			h, _ := m.Acquire(bounded(t))
+			got <- h
+		}()
+		m.Close()
+		if h := <-got; h != nil && h.Err() == nil {
+			t.Fatal("a hold is live after Close")
+		}
+	}
+}
+
+// callingLog is a log handler that uses what it logs of.
+type callingLog struct {
+	slog.Handler
+	call func()
+}
+
+func (c callingLog) Handle(context.Context, slog.Record) error { c.call(); return nil }
+
+func TestALogMayUseTheMutexWhoseLossItIsTold(t *testing.T) {
+	shared, prefix := etcdtest.New(t)
+	cli := another(t, shared)
+	var m *lock.Mutex
+	log := slog.New(callingLog{slog.NewTextHandler(io.Discard, nil), func() {
+		if _, err := m.TryAcquire(t.Context()); !errors.Is(err, lock.ErrClosed) {
+			t.Errorf("TryAcquire: %v, want ErrClosed", err)
+		}
+		if _, err := m.Acquire(t.Context()); !errors.Is(err, lock.ErrClosed) {
+			t.Errorf("Acquire: %v, want ErrClosed", err)
+		}
+		m.Close()
+	}})
+	m = withOptions(t, cli, prefix+"lock", lock.Options{Linger: time.Minute, Logger: log})
+	h := acquire(t, m)
+	cli.Close()
+	released := make(chan error, 1)
+	go func() { released <- h.Release(bounded(t)) }() // waited for below
+	select {
+	case err := <-released:
+		if !errors.Is(err, lock.ErrLost) {
+			t.Errorf("got %v, want ErrLost", err)
+		}
+	case <-time.After(within):
+		t.Fatal("the release waits for its log, and the log for the release")
+	}
 }

@@ -52,6 +52,11 @@ func (m *Mutex) acquireKept(ctx context.Context, reads []clientv3.Op) *Hold {
 	if m.linger <= 0 || len(reads) > 0 || ctx.Err() != nil {
 		return nil
 	}
+	done, ok := m.handle.Queue.BeginShort() // so that Close ends the hold
+	if !ok {
+		return nil
+	}
+	defer done()
 	m.mu.Lock()
 	if m.busy {
 		m.mu.Unlock()
@@ -90,10 +95,13 @@ func (m *Mutex) releaseLocally(h *Hold) bool {
 	if m.local.For <= 0 && m.linger <= 0 {
 		return false
 	}
+	if h.held.Err() != nil { // before m.mu is taken: a loss is logged, by code that may use this Mutex
+		return false
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := &m.kept
-	if k.entry != h.held.Entry() || h.held.Err() != nil {
+	if k.entry != h.held.Entry() {
 		return false
 	}
 	if len(m.waiters) > 0 {

@@ -153,9 +153,7 @@ func (l *lock) tryEnter(ctx context.Context, kind queue.Kind) (*queue.Entry, err
 		e := l.prepare(on, kind, nil)
 		holder, err := l.handle.Queue.TryEnter(ctx, e)
 		switch {
-		case errors.Is(err, queue.ErrLost) && !again:
-		case errors.Is(err, rpctypes.ErrLeaseNotFound) && !again:
-			_ = on.Confirm(ctx) // it was revoked, and the next one is another
+		case !again && (errors.Is(err, queue.ErrLost) || errors.Is(err, rpctypes.ErrLeaseNotFound)): // the next lease is another
 		case err != nil:
 			return nil, l.handle.Explain("try", err)
 		case holder != nil:

@@ -2,6 +2,7 @@ package lock_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -210,5 +211,52 @@ func TestALingeringEntryIsRemovedThoughItsWatchIsSilent(t *testing.T) {
 		if h, err := m.TryAcquire(bounded(t)); err == nil {
 			release(t, h)
 		}
+	}
+}
+
+// A write of this process has come under the key that the next call uses, long after its caller had gone.
+func TestTryAcquireRemovesAnOrphanUnderItsOwnKey(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	m := mutex(t, cli, prefix+"lock")
+	h := acquire(t, m)
+	resp, err := cli.Get(bounded(t), h.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release(t, h)
+	if _, err := cli.Put(bounded(t), h.Key(), `{"nonce":"orphan"}`, clientv3.WithLease(clientv3.LeaseID(resp.Kvs[0].Lease))); err != nil {
+		t.Fatal(err)
+	}
+	for ctx, end := bounded(t), time.Now().Add(3*time.Second); ; {
+		h, err := m.TryAcquire(ctx)
+		if err == nil {
+			release(t, h)
+			return
+		}
+		if !errors.Is(err, lock.ErrTaken) || time.Now().After(end) {
+			t.Fatalf("got %v, want the lock once the orphan is removed", err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// The lease is gone, as etcd says, and etcd does not say anything more.
+func TestTryAcquireDoesNotWaitToLearnWhatItsLeaseIs(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	gate, through := gated(t, cli)
+	r := rig(through)
+	m := withOptions(t, through, prefix+"lock", lock.Options{TTL: time.Minute})
+	release(t, acquire(t, m))
+	r.meet(func([]clientv3.Op, func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		gate.SetTarget("")
+		return nil, rpctypes.ErrLeaseNotFound
+	})
+	began := time.Now()
+	if _, err := m.TryAcquire(context.Background()); !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		t.Errorf("got %v, want that the lease is not found", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it takes %v, want about 4 s", took)
 	}
 }

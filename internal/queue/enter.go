@@ -22,6 +22,9 @@ import (
 // walk of the queue, and a backlog of them would hold up the keepalives.
 const mostEnter = 16
 
+// errCrowded: the call had no place among the mostEnter before its context ended.
+var errCrowded = fmt.Errorf("nothing was sent, as %d other calls of this client were entering the queue", mostEnter)
+
 // lateWrite is what is known of writes of an entry that were not answered.
 type lateWrite struct {
 	mayExist     bool      // one is under way, or was: the entry may be in etcd
@@ -89,7 +92,7 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (err error) {
 			continue // under another key
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			_ = e.Lease.Confirm(ctx) // its end is what matters, and Err tells
-		case ask.Permanent(err):
+		case ask.Permanent(err), errors.Is(err, errCrowded):
 			return err
 		}
 		if end := p.Wait(ctx); end != nil && ask.TimeIsUp(err) {
@@ -115,7 +118,7 @@ func (q *Queue) put(ctx context.Context, e *Entry) (done bool, err error) {
 	select {
 	case v.entering <- struct{}{}:
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return false, cause.Errorf("%w: %w", errCrowded, context.Cause(ctx))
 	}
 	resp, open, err := hedge(ctx, q.client, func(ctx context.Context, _ int) (*clientv3.TxnResponse, error) {
 		return q.cli.Txn(ctx).
@@ -138,12 +141,17 @@ func (q *Queue) put(ctx context.Context, e *Entry) (done bool, err error) {
 		err := q.readAhead(ctx, e, resp.Header.Revision)
 		return err == nil, err
 	}
-	// An orphan of this process: a write that came long after its caller had gone.
+	q.leaveKeyToOrphan(e, found)
+	return false, nil
+}
+
+// leaveKeyToOrphan gives the entry another key, as an orphan of this process has its own: a write that came
+// long after its caller had gone. The orphan is removed.
+func (q *Queue) leaveKeyToOrphan(e *Entry, found *KeyValue) {
 	orphan := q.passKey(e)
 	orphan.Revision, orphan.Value = found.CreateRevision, string(found.Value)
 	q.claimKey(e)
 	q.Remove(orphan)
-	return false, nil
 }
 
 // putOps bring an entry to the end of the queue and read which entries are ahead.
@@ -187,6 +195,9 @@ func (q *Queue) TryEnter(ctx context.Context, e *Entry) (inTheWay *KeyValue, err
 	} else {
 		inTheWay, err = q.enterFirst(call, e)
 	}
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		_ = e.Lease.Confirm(call) // its end is what matters, and Err tells
+	}
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil { // which is not the caller's
 		err = fmt.Errorf("no answer within %v", tryTimeout)
 	}
@@ -222,9 +233,13 @@ func (q *Queue) enterFirst(ctx context.Context, e *Entry) (inTheWay *KeyValue, e
 	for _, r := range resp.Responses {
 		found = append(found, r.GetResponseRange().Kvs...)
 	}
-	if own := resp.Responses[0].GetResponseRange().Kvs; len(own) > 0 && string(own[0].Value) == e.Value { // an earlier try
-		q.adopt(e, own[0])
-		return nil, nil // none was ahead of it
+	if own := resp.Responses[0].GetResponseRange().Kvs; len(own) > 0 {
+		if string(own[0].Value) == e.Value { // an earlier try
+			q.adopt(e, own[0])
+			return nil, nil // none was ahead of it
+		}
+		q.leaveKeyToOrphan(e, own[0])
+		return q.enterFirst(ctx, e) // which finds the orphan in the way as long as others would
 	}
 	q.withdraw(e)
 	slices.SortFunc(found, func(a, b *KeyValue) int { return cmp.Compare(a.CreateRevision, b.CreateRevision) })

@@ -116,6 +116,8 @@ func (h *Handle) Errorf(verb, format string, args ...any) error {
 // Explain makes an error of the queue one of the package.
 func (h *Handle) Explain(verb string, err error) error {
 	switch closed := h.Queue.Closed(); {
+	case errors.Is(closed, ErrClient) && errors.Is(err, ErrUnknown): // any other error would say that nothing was applied
+		return h.Errorf(verb, "%w: %w: %w", h.pkg.Closed, ErrClient, err)
 	case errors.Is(closed, ErrClient):
 		return h.closed(verb, closed)
 	case errors.Is(err, ErrLost):

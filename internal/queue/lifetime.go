@@ -60,6 +60,18 @@ func (l *lifetime) Begin(ctx context.Context) (_ context.Context, done func(), e
 	}, nil
 }
 
+// BeginShort is Begin for a call that waits for nothing, and so needs no context. It is false once
+// nothing may begin any more.
+func (l *lifetime) BeginShort() (done func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.etcd.Err() != nil {
+		return nil, false
+	}
+	l.started.Add(1)
+	return l.started.Done, true
+}
+
 // Closed is ErrClosed or ErrClient once it is so.
 func (l *lifetime) Closed() error {
 	if err := context.Cause(l.calls); err != nil {

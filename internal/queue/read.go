@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -152,7 +153,7 @@ func (v *view) readShared(ctx context.Context, least int64) error {
 	if r == nil || r.least < least {
 		r = &sharedRead{least: least, done: make(chan struct{})}
 		v.sharedRead = r
-		go func() { // ends soon
+		v.reading.start(func() { // ends with the view at the latest, which waits for it
 			r.err = v.readAll(least)
 			v.mu.Lock()
 			if v.sharedRead == r {
@@ -160,7 +161,7 @@ func (v *view) readShared(ctx context.Context, least int64) error {
 			}
 			v.mu.Unlock()
 			close(r.done)
-		}()
+		})
 	}
 	v.mu.Unlock()
 	select {
@@ -173,8 +174,8 @@ func (v *view) readShared(ctx context.Context, least int64) error {
 
 func (v *view) readAll(least int64) error {
 	c := v.client
-	return c.limitReads(c.cli.Ctx(), func() error {
-		resp, err := readAt(c.cli.Ctx(), c, least, getRevision, func(ctx context.Context, serializable []clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return c.limitReads(v.life, func() error {
+		resp, err := readAt(v.life, c, least, getRevision, func(ctx context.Context, serializable []clientv3.OpOption) (*clientv3.GetResponse, error) {
 			return c.cli.Get(ctx, v.prefix, append([]clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithKeysOnly()}, serializable...)...)
 		})
 		if err == nil {
@@ -186,7 +187,7 @@ func (v *view) readAll(least int64) error {
 
 // placeAll gives all entries that wait their places, of a whole queue as it was at a revision.
 func (v *view) placeAll(all []*KeyValue, at int64) {
-	slices.SortFunc(all, func(a, b *KeyValue) int { return int(a.CreateRevision - b.CreateRevision) })
+	slices.SortFunc(all, func(a, b *KeyValue) int { return cmp.Compare(a.CreateRevision, b.CreateRevision) })
 	place := make(map[string]int, len(all))
 	var excluding []*KeyValue
 	among := make([]int, len(all)) // how many of excluding come before

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -26,6 +27,10 @@ type view struct {
 	slots    slots
 	users    int // open queues; guarded by client.mu
 
+	life    context.Context // ends with the last of them, and with the client
+	end     context.CancelFunc
+	reading workers // reads for all entries
+
 	mu         sync.Mutex                     // it also guards the fields of entries that say so
 	local      map[entryID]*Entry             // entries of this client that are in the queue
 	subscribed map[*Entry]struct{}            // entries that deletions are reported to
@@ -43,7 +48,9 @@ type view struct {
 }
 
 func newView(c *client, prefix string) *view {
+	life, end := context.WithCancel(c.cli.Ctx())
 	return &view{
+		life: life, end: end,
 		client: c, prefix: prefix, entering: make(chan struct{}, mostEnter), slots: slots{next: make(map[clientv3.LeaseID]int)},
 		local: make(map[entryID]*Entry), subscribed: make(map[*Entry]struct{}), index: make(map[string]map[*Entry]struct{}),
 		open: make(map[*watch]struct{}), keys: make(map[string]*watch),
@@ -76,6 +83,8 @@ func (v *view) leave() {
 	for _, w := range ending {
 		<-w.done
 	}
+	v.end()
+	v.reading.wait(context.Background())
 }
 
 // watch opens a watch. hear receives each answer, and end is called when no more come, both with mu

@@ -149,7 +149,7 @@ func (ws *watches) check(stop <-chan struct{}) {
 		ws.mu.Lock()
 		streams := make(map[int]bool)
 		for w := range ws.open {
-			if w.isOpen() {
+			if w.isOpen() && !w.isEnding() { // clientv3 would open a stream that nothing uses
 				streams[w.stream] = true
 			}
 		}
@@ -157,7 +157,7 @@ func (ws *watches) check(stop <-chan struct{}) {
 		ws.mu.Unlock()
 		asked := time.Now()
 		for stream := range streams {
-			go func() { // ends soon
+			go func() { // ends after wait at the latest
 				ctx, cancel := context.WithTimeout(onStream(ws.cli.Ctx(), stream), wait)
 				defer cancel()
 				_ = ws.cli.RequestProgress(ctx) // an error ends the stream, and its watches say so

@@ -1,12 +1,14 @@
 package fence
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 
@@ -184,6 +186,15 @@ func (rw *responseWriter) Write(p []byte) (int, error) {
 func (rw *responseWriter) Flush() {
 	rw.started()
 	_ = http.NewResponseController(rw.ResponseWriter).Flush() // a Flusher has no error
+}
+
+// Hijack implements http.Hijacker. From then on the connection is next's, which answers on it.
+func (rw *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buf, err := http.NewResponseController(rw.ResponseWriter).Hijack()
+	if err == nil {
+		rw.request.startAnswer()
+	}
+	return conn, buf, err
 }
 
 // Unwrap is for http.ResponseController.

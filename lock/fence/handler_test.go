@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -189,6 +192,59 @@ func TestASenderThatIsPausedHoldsUpNoOtherRequest(t *testing.T) {
 
 // net/http reads from a connection while a handler works on a request that has arrived, and takes an
 // error there for the connection's end.
+// A newer token is accepted while next has the connection: what next does with it is next's.
+func TestNothingIsWrittenToAHijackedConnection(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	hijacked, got := make(chan struct{}), make(chan string, 1)
+	h := fence.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if token, _ := fence.Token(r); token != 33 {
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		close(hijacked)
+		<-r.Context().Done()
+		_, _ = io.WriteString(conn, "bye")
+		conn.Close()
+	}), nil)
+	var logged bytes.Buffer
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(&logged, "", 0)
+	s.Start()
+	go func() { // waited for below
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Error(err)
+			got <- ""
+			return
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "PUT / HTTP/1.1\r\nHost: x\r\n%s: 33\r\n\r\n", fence.TokenHeader)
+		all, _ := io.ReadAll(conn)
+		got <- string(all)
+	}()
+	select {
+	case <-hijacked:
+	case <-ctx.Done():
+		t.Fatal("the connection is not hijacked")
+	}
+	if status, text := put(ctx, t, s, 34, nil); status != http.StatusOK {
+		t.Errorf("the newer one: %d %s", status, text)
+	}
+	if text := <-got; !strings.HasSuffix(text, "\r\n\r\nbye") {
+		t.Errorf("got %q, want what next wrote", text)
+	}
+	s.Close()
+	if logged.Len() > 0 {
+		t.Errorf("the server says: %s", logged.String())
+	}
+}
+
 func TestAConnectionIsGoodAfterItsRequestWasCutOff(t *testing.T) {
 	for name, c := range map[string]struct {
 		read, answer http.HandlerFunc
