@@ -30,7 +30,8 @@ func NewKeeperOf(f *Fake, clock func() time.Duration, opts *Options) *Keeper {
 
 type fakeEtcd struct{ f *Fake }
 
-func (e fakeEtcd) endpoints() []string { return append([]string(nil), e.f.Endpoints...) }
+func (e fakeEtcd) endpoints() []string   { return append([]string(nil), e.f.Endpoints...) }
+func (e fakeEtcd) life() context.Context { return context.Background() }
 
 func (e fakeEtcd) grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (int64, bool, error) {
 	granted, err := e.f.Grant(ctx, route, id, ttl)

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -199,7 +200,7 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 		k.mu.Lock()
 		if k.closed {
 			k.mu.Unlock()
-			return nil, ErrClosed
+			return nil, fmt.Errorf("%w: grant: the Keeper was closed", ErrClosed)
 		}
 		if k.etcd.Err() != nil {
 			k.mu.Unlock()
@@ -266,7 +267,7 @@ func (k *Keeper) add(l *Lease) bool {
 	}
 	k.leases = append(k.leases, l)
 	k.first.Store(k.leases[0])
-	ask.SetBackground(k, k.background)
+	ask.KeepBackground(k.etcd.life(), k, k.background)
 	life, end := context.WithCancel(context.Background())
 	k.running.Go(func() { // both end with the lease, which ends with the client at the latest
 		defer end()
@@ -283,7 +284,6 @@ func (k *Keeper) remove(l *Lease) {
 	defer k.mu.Unlock()
 	if errors.Is(l.err, ask.ErrClosed) {
 		k.endedWithClient++
-		ask.SetBackground(k, nil)
 	}
 	if (errors.Is(l.err, ErrUnreachable) || errors.Is(l.err, ErrExpired)) && !l.everReserved {
 		k.lost = append(k.lost, l.id)
@@ -325,7 +325,7 @@ func (k *Keeper) shutdown(ctx context.Context) error {
 	k.mu.Lock()
 	k.closed = true
 	k.background.End()
-	ask.SetBackground(k, nil)
+	ask.ForgetBackground(k)
 	leases, lost := slices.Clone(k.leases), k.lost
 	if k.granting != nil {
 		k.granting.giveUp()

@@ -417,3 +417,29 @@ func TestAnExpiredCertificateIsATypedErrorAndCostsLittle(t *testing.T) {
 	ca.Issue("me", time.Hour)
 	live(t, k) // without a restart
 }
+
+func TestNothingHoldsAKeeperWhoseClientWasClosed(t *testing.T) {
+	shared, _ := etcdtest.New(t)
+	cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cli.Close()
+	k := newKeeper(t, cli, nil)
+	l := live(t, k)
+	if asking.BackgroundOf(k) == nil {
+		t.Fatal("there is no Background")
+	}
+	if _, err := cli.Revoke(t.Context(), l.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Confirm(t.Context()); !errors.Is(err, lease.ErrRevoked) {
+		t.Fatalf("Confirm: got %v, want ErrRevoked", err)
+	}
+	cli.Close()
+	for end := time.Now().Add(generous); asking.BackgroundOf(k) != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the Keeper is still held, though it has no lease and no client")
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 // etcd is the cluster, as the rest of the package needs it. Tests use a fake one.
 type etcd interface {
 	endpoints() []string
+	life() context.Context // ends when the client is closed
 	// grant also tells whether a member may have received the request.
 	grant(ctx context.Context, route string, id clientv3.LeaseID, ttl int64) (granted int64, sent bool, err error)
 	// revoke returns nil for a lease that is not there.
@@ -50,7 +51,8 @@ type members struct {
 	cli *clientv3.Client
 }
 
-func (m *members) endpoints() []string { return m.cli.Endpoints() }
+func (m *members) endpoints() []string   { return m.cli.Endpoints() }
+func (m *members) life() context.Context { return m.cli.Ctx() }
 
 // reach returns a route's client, and what gives it back.
 //

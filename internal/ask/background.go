@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"io"
 	"sync"
 )
 
@@ -11,6 +12,8 @@ import (
 type Background struct {
 	life context.Context
 	end  context.CancelFunc
+
+	stopWaiting func() bool // for the end of the client
 
 	mu      sync.Mutex
 	closed  bool
@@ -50,21 +53,29 @@ func (b *Background) End() {
 // Wait returns when nothing runs any more. End must have been called.
 func (b *Background) Wait() { b.running.Wait() }
 
-// backgrounds has the Background of each owner that SetBackground was told of.
-var backgrounds sync.Map // owner → *Background
+// backgrounds has what KeepBackground was told of. It is not in a Client: a Keeper may be that of another
+// client than the handle's that looks for it.
+var backgrounds sync.Map // io.Closer, the owner → *Background
 
-// SetBackground makes b what BackgroundOf(owner) returns; nil forgets the owner.
-func SetBackground(owner any, b *Background) {
-	if b == nil {
-		backgrounds.Delete(owner)
-		return
+// KeepBackground makes b what BackgroundOf(owner) returns, until ForgetBackground, or until the client's
+// context ends: after that there is nothing that it could do. Calling it again does nothing. The owner
+// calls this and ForgetBackground one at a time.
+func KeepBackground(client context.Context, owner io.Closer, b *Background) {
+	if _, kept := backgrounds.LoadOrStore(owner, b); !kept {
+		b.stopWaiting = context.AfterFunc(client, func() { backgrounds.Delete(owner) })
 	}
-	backgrounds.Store(owner, b)
+}
+
+// ForgetBackground ends what KeepBackground did.
+func ForgetBackground(owner io.Closer) {
+	if b, ok := backgrounds.LoadAndDelete(owner); ok {
+		b.(*Background).stopWaiting()
+	}
 }
 
 // BackgroundOf is the owner's Background, or nil. It is not a method of the owner, a lease.Keeper: users
 // have no use for it.
-func BackgroundOf(owner any) *Background {
+func BackgroundOf(owner io.Closer) *Background {
 	if b, ok := backgrounds.Load(owner); ok {
 		return b.(*Background)
 	}
