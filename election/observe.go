@@ -71,9 +71,6 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 		}
 		for b, err := range m.Changes(ctx, &mirror.ChangesOptions{From: first}) {
 			if err != nil {
-				if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-					err = errors.Join(cause, err)
-				}
 				yield(Leader{}, e.readError("observe", err))
 				return
 			}

@@ -64,8 +64,8 @@ func explained(text string, why error, is ...error) error {
 	return cause.New(text, append(is, why)...)
 }
 
-// clientClosed is the error of everything on a client that was closed.
-func clientClosed() error { return cause.Errorf("%w: %w", ErrClosed, ask.ErrClosed) }
+// clientClosed is the error of asking for a lease on a client that was closed.
+func clientClosed() error { return cause.Errorf("%w: grant: %w", ErrClosed, ask.ErrClosed) }
 
 // gaveUp names the endpoints, why the latest try failed, and what ended the waiting.
 func (k *Keeper) gaveUp(end, why error) error {

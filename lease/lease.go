@@ -116,7 +116,7 @@ func (l *Lease) Confirm(ctx context.Context) error {
 		case <-changed:
 		case <-l.done:
 		case <-ctx.Done():
-			return l.unconfirmed(ctx.Err())
+			return l.unconfirmed(context.Cause(ctx))
 		}
 	}
 }

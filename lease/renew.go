@@ -66,11 +66,14 @@ func (l *Lease) renew(life context.Context) {
 			}
 			return
 		}
+		denied, _ := denial(err)
 		switch {
 		case errors.Is(err, ask.ErrClosed):
 			l.endWithClient()
-		case err != nil:
+		case denied:
 			l.end(ended(l.id, ErrUnauthorised, "", err))
+		case err != nil:
+			l.failed(err) // the next round asks again, until the deadline
 		case a.ttl > 0:
 			r.keep(a.stream)
 			l.answered(a.sent, a.ttl)

@@ -51,7 +51,7 @@ func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*B
 	}
 	return func(yield func(*Batch, error) bool) {
 		if o.Buffer < 0 {
-			yield(nil, fmt.Errorf("%w: Buffer is %d", ErrInvalid, o.Buffer))
+			yield(nil, fmt.Errorf("%w: changes of %q: Buffer is %d", ErrInvalid, m.replica.prefix, o.Buffer))
 			return
 		}
 		r := &reader{ChangesOptions: o, of: m, at: o.From, wake: make(chan struct{}, 1)}
@@ -138,13 +138,13 @@ func (r *reader) cost(b *Batch) int {
 // nextBatch waits for what the reader is to get next.
 func (m *Mirror) nextBatch(ctx context.Context, r *reader) (*Batch, error) {
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return nil, cause.Errorf("mirror: changes of %q: %w", m.replica.prefix, err)
 		}
 		queue, over := r.take()
 		switch {
 		case over && r.EachTransaction:
-			return nil, fmt.Errorf("%w: more than %d bytes waited after revision %d", ErrSlow, r.Buffer, r.at.revision)
+			return nil, fmt.Errorf("%w: changes of %q: more than %d bytes waited after revision %d", ErrSlow, m.replica.prefix, r.Buffer, r.at.revision)
 		case over:
 			// What came meanwhile is in here and in the queue; the sequence number tells.
 			return between(r.at, m.Snapshot()), nil

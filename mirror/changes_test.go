@@ -154,13 +154,17 @@ func TestChangesFromNothingBeginWithEveryKey(t *testing.T) {
 func TestChangesEndWithTheirContext(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	m := open(t, cli, prefix, nil)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
 	r := read(t, m.Changes(ctx, nil))
 	put(t, cli, prefix+"a", "1")
 	r.batch()
-	cancel()
-	if _, err, _ := r.next(); !errors.Is(err, context.Canceled) {
-		t.Errorf("after cancel: got %v, want Canceled", err)
+	why := errors.New("the user went home")
+	cancel(why)
+	if _, err, _ := r.next(); !errors.Is(err, why) {
+		t.Errorf("after cancel: got %v, want its cause", err)
+	}
+	if err := m.Wait(ctx, m.Snapshot().Revision()+1000); !errors.Is(err, why) {
+		t.Errorf("Wait: got %v, want the cause of the context's end", err)
 	}
 	for _, err := range m.Changes(t.Context(), &mirror.ChangesOptions{Buffer: -1}) {
 		if !errors.Is(err, mirror.ErrInvalid) {

@@ -78,7 +78,12 @@ func (m *Mirror) Close() error {
 func (m *Mirror) Done() <-chan struct{} { return m.life.Done() }
 
 // Err is nil until Done is closed, and then an ErrClosed.
-func (m *Mirror) Err() error { return context.Cause(m.life) }
+func (m *Mirror) Err() error {
+	if m.life.Err() == nil {
+		return nil
+	}
+	return cause.Errorf("mirror: copy of %q: %w", m.replica.prefix, context.Cause(m.life))
+}
 
 // Snapshot returns the newest snapshot. It takes no lock and allocates nothing.
 func (m *Mirror) Snapshot() *Snapshot { return m.newest.Load().Load() }
@@ -169,7 +174,7 @@ func (m *Mirror) waited(ctx context.Context, revision int64) error {
 		why = s.Cause
 	}
 	if why != nil {
-		return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w; %w", revision, m.replica.prefix, s.Revision, ctx.Err(), why)
+		return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w; %w", revision, m.replica.prefix, s.Revision, context.Cause(ctx), why)
 	}
-	return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w", revision, m.replica.prefix, s.Revision, ctx.Err())
+	return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w", revision, m.replica.prefix, s.Revision, context.Cause(ctx))
 }
