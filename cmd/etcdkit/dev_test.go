@@ -115,6 +115,11 @@ func TestDevTellsMeasuresAndLeavesNothing(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != 0 || s.Quorum.Up != 2 {
 		t.Errorf("status -o json: %+v, %v, exit code %d", s, err, code)
 	}
+	follower, stderr, code := d.does(t, "logs", "follower")
+	leader, _, _ := d.does(t, "logs", "leader")
+	if code != 0 || !strings.Contains(follower, "became follower") || follower == leader {
+		t.Errorf("logs follower: %d bytes %s, exit code %d, want the log of another member than logs leader", len(follower), stderr, code)
+	}
 	stdout, _, code = d.does(t, "logs", "leader")
 	if !strings.Contains(stdout, "became leader") || code != 0 {
 		t.Errorf("logs leader: %d bytes, exit code %d, want the election in it", len(stdout), code)

@@ -16,9 +16,9 @@ import (
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/place"
 )
 
-// runUpstream becomes upstream's etcd or etcdctl, unchanged, and does not return, when the
-// program was called "etcdkit etcd …" or "etcdkit ctl …", or through a link named etcd or
-// etcdctl. It comes before everything else because both parse os.Args themselves.
+// runUpstream becomes upstream's etcd or etcdctl and does not return, when the program was called
+// "etcdkit etcd …" or "etcdkit ctl …", or through a link named etcd or etcdctl. Both are unchanged; etcdctl
+// gets its cluster from findForEtcdctl. It comes before everything else because both parse os.Args themselves.
 func runUpstream() {
 	program, args := upstream(os.Args)
 	switch program {
@@ -37,7 +37,7 @@ func runUpstream() {
 		cobra.EnablePrefixMatching = true
 		ctlv3.MustStart()
 	default:
-		cobra.EnablePrefixMatching = false // etcdctl's package turns it on for everyone
+		cobra.EnablePrefixMatching = false // etcdctl's package turns it on for all commands
 		return
 	}
 	os.Exit(0)

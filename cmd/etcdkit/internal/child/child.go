@@ -55,7 +55,7 @@ type Filer interface{ File() *os.File }
 // Run runs the command. Its error is that of exec.Cmd's Start or Wait.
 func Run(cmd *exec.Cmd, signals <-chan os.Signal) error {
 	// A command that writes to a file of its own needs no copying. Otherwise Wait would wait
-	// for everyone that has the pipe, also for what the command left in the background.
+	// for every process that has the pipe open, also for one that the command left in the background.
 	cmd.Stdout, cmd.Stderr = file(cmd.Stdout), file(cmd.Stderr)
 	cmd.WaitDelay = drain
 	terminal := atTerminal()

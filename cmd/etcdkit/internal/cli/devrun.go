@@ -26,7 +26,7 @@ func newDevRun(e *env) *cobra.Command {
 			`Starts a cluster, runs CMD with ETCDKIT_ENDPOINTS and ETCDCTL_ENDPOINTS set, and takes everything down when CMD ends. Other settings of a cluster in the environment (user, password, TLS files) are not passed on: they belong to another one. If the usual ports are taken it takes free ones and says so.`,
 			`The exit code is CMD's own (128 + the signal if one ended it, 127 if CMD was not found). Signals are passed on to CMD. The first that asks for an end gives it 10 s; the second one kills it.`),
 		Example: "  etcdkit dev run -- go test ./...",
-		Args:    usageArgs(needs("which command? as in: etcdkit dev run -- go test ./...", 1, -1)),
+		Args:    needs("which command? as in: etcdkit dev run -- go test ./...", 1, -1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return e.devRun(cmd.Context(), f, args) },
 	}
 	f.cluster(cmd)

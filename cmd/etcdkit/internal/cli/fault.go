@@ -50,7 +50,7 @@ func newFault(e *env, f devctl.Fault) *cobra.Command {
 	var r remote
 	cmd := &cobra.Command{
 		Use: strings.TrimSpace(f.Verb + " " + f.Args), Short: f.Short, GroupID: groupFaults,
-		Args: usageArgs(func(_ *cobra.Command, args []string) error { return f.Check(args) }),
+		Args: usageArgs(f.Check),
 		Long: paragraphs(strings.ToUpper(f.Short[:1])+f.Short[1:]+".", f.More), Example: calls(f),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.fault(cmd.Context(), r, f.Verb, args) },
 	}

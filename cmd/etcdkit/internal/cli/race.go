@@ -46,7 +46,7 @@ func newRace(e *env) *cobra.Command {
   WORST WAIT  the longest time from wanting an update to having it done`,
 			`The exit code is 1 if a lock did not protect the counter.`),
 		Example: "  etcdkit race\n  etcdkit race --clients 10 --only clientv3,etcdkit\n  etcdkit race --svg race.svg -o json > race.json",
-		Args:    usageArgs(needs("", 0, 0)),
+		Args:    needs("", 0, 0),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return e.race(cmd.Context(), f) },
 	}
 	cmd.Flags().IntVar(&f.clients, "clients", 2, fmt.Sprintf("how many change the counter, an even number up to %d", mostClients))
@@ -158,9 +158,6 @@ func (e *env) raced(s *compare.Standing, f raceFlags) error {
 
 // picture prints the race as it stands, on a screen of any size.
 func (e *env) picture(s *compare.Standing) error {
-	width, height := 80, 24
-	if e.out.Rewrites() {
-		width, height = e.out.Size()
-	}
+	width, height := e.out.Size()
 	return e.out.Printf("%s\n", strings.Join(s.Picture(min(width, 120), height, e.out.Palette), "\n"))
 }

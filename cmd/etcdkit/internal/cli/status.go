@@ -16,7 +16,7 @@ import (
 func newStatus(e *env) *cobra.Command {
 	var r remote
 	cmd := &cobra.Command{
-		Use: "status", Short: "the members of the running cluster and what it can lose", Args: usageArgs(needs("", 0, 0)),
+		Use: "status", Short: "the members of the running cluster and how many may fail", Args: needs("", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.status(cmd.Context(), r) },
 	}
 	r.flags(cmd)

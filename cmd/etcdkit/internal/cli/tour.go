@@ -27,7 +27,7 @@ func newTour(e *env) *cobra.Command {
 			`It uses the cluster that ETCDKIT_ENDPOINTS or ETCDCTL_ENDPOINTS names, whose leader it leaves alone. Otherwise it starts one of its own with three members, on free ports if the usual ones are taken. It takes about 30 s, most of it waiting for leases to expire. The exit code is 1 if a check failed.`,
 			`--shop adds a part of 15 s: three services under load while instances and an etcd member are killed.`,
 			`The tour compiles the examples, which are Go programs. It needs the Go toolchain, and either an etcdkit checkout, a module that requires etcdkit, or a released build.`),
-		Args: usageArgs(needs("", 0, 0)),
+		Args: needs("", 0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.tour(cmd.Context(), output, shop) },
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object at the end; progress goes to stderr)")
@@ -58,7 +58,7 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 	defer func() { err = errors.Join(err, programs.Close()) }()
 	found := func() {}
 	if output == "text" {
-		found = e.out.Waiting("until its members answer")
+		found = e.out.Waiting("looking for a cluster, or starting one")
 	}
 	p, err := place.Open(ctx, &place.Options{Logger: e.out.Logger(slog.LevelError)})
 	found()
@@ -73,7 +73,7 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 	tell := func(ev tour.Event) { e.progress(ev) }
 	if output == "text" {
 		tell = (&guide{env: e}).tell
-		e.out.Linef(2, "It is at %s.", strings.Join(p.Endpoints, ","))
+		e.out.Linef(2, "The cluster is at %s.", strings.Join(p.Endpoints, ","))
 	}
 	report, err := tour.Run(ctx, opts, lessons, tell)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
 )
 
@@ -44,24 +45,15 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
 }
 
-// needs is the Args of a command that takes from least to most arguments; most < 0 is any number. ask is
-// the message where they are too few.
+// needs is the Args of a command that takes least to most arguments, as devctl.Needs has it.
 func needs(ask string, least, most int) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least:
-			return errors.New(ask)
-		case most >= 0 && len(args) > most:
-			return fmt.Errorf("unexpected argument %q", args[most])
-		}
-		return nil
-	}
+	return usageArgs(devctl.Needs(ask, least, most))
 }
 
-// usageArgs makes a wrong number of arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+// usageArgs makes an error about arguments a usage error.
+func usageArgs(check func(args []string) error) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if err := check(args); err != nil {
 			return &usageError{err}
 		}
 		return nil

@@ -10,7 +10,7 @@ import (
 
 func newVersion(e *env) *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "the version of etcdkit and of the etcd inside it", GroupID: groupMain, Args: usageArgs(needs("", 0, 0)),
+		Use: "version", Short: "the version of etcdkit and of the etcd inside it", GroupID: groupMain, Args: needs("", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			return e.out.Printf("%s\n", versions())
 		},

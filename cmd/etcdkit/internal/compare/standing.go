@@ -16,7 +16,7 @@ type Standing struct {
 	Rounds  int            `json:"rounds"`
 	Put     Millis         `json:"put_ms"` // one client's, alone, in the mean
 	Arms    []*ArmStanding `json:"arms"`
-	OK      bool           `json:"ok"` // no lock let an update be lost
+	OK      bool           `json:"ok"` // no lock has lost an update
 
 	x    Axis
 	now  string

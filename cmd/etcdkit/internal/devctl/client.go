@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/etcdkit/etcdkit/cluster"
 )
@@ -42,16 +42,18 @@ func (k *Client) Fault(ctx context.Context, verb string, args []string) (*cluste
 	if err := k.call(ctx, http.MethodPost, "/fault", bytes.NewReader(b), &r); err != nil {
 		return nil, err
 	}
-	if r.Unknown != nil {
-		return nil, &UsageError{r.Unknown}
+	return r.Change, r.err()
+}
+
+// Member is the state of the member that a name means, which may be "leader" or "follower".
+func (k *Client) Member(ctx context.Context, name string) (*cluster.MemberState, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	var r reply
+	if err := k.call(ctx, http.MethodGet, "/member?name="+url.QueryEscape(name), nil, &r); err != nil {
+		return nil, err
 	}
-	if r.Usage {
-		return nil, &UsageError{errors.New(r.Error)}
-	}
-	if r.Error != "" {
-		return nil, errors.New(r.Error)
-	}
-	return r.Change, nil
+	return r.Member, r.err()
 }
 
 func (k *Client) call(ctx context.Context, method, path string, body io.Reader, into any) error {

@@ -35,12 +35,12 @@ func onMember(method func(*cluster.Cluster, context.Context, string) (*cluster.C
 
 // Faults are all of them, in the order of the help.
 func Faults() []Fault {
-	aMember, anyMember := needs("which member? etcd1, etcd2, …, leader, follower or all", 1, 1), needs("", 0, 1)
+	aMember, anyMember := Needs("which member? etcd1, etcd2, …, leader, follower or all", 1, 1), Needs("", 0, 1)
 	return []Fault{
 		{"kill", "MEMBER", "SIGKILL a member", aMember, onMember((*cluster.Cluster).Kill),
-			"The process gets no chance to say goodbye, as when a machine loses its power. Its data stays: etcdkit dev start brings it back. " + members, "leader\netcd2\nall"},
+			"The process ends at once and cannot hand over, as when a machine loses power. Its data stays: etcdkit dev start brings it back. " + members, "leader\netcd2\nall"},
 		{"stop", "MEMBER", "end a member gracefully", aMember, onMember((*cluster.Cluster).Stop),
-			"A leader hands over first, so the others go on without an election. " + members, "leader\netcd2"},
+			"A leader hands leadership to another member first, so the others need not wait until they notice. " + members, "leader\netcd2"},
 		{"start", "[MEMBER]", "start a member that is down again, or all of them", anyMember, onMember((*cluster.Cluster).Start),
 			"It comes back with its data. Without a name: every member that is down.", "\netcd2"},
 		{"restart", "MEMBER", "stop and start a member", aMember, onMember((*cluster.Cluster).Restart), members, "follower\nall"},
@@ -52,9 +52,9 @@ func Faults() []Fault {
 			"The others elect another leader if it led. Clients still reach the member, which answers only serializable reads (etcdctl get --consistency=s), from what it last knew. etcdkit dev heal ends it. " + members, "leader\netcd3"},
 		{"blackhole", "MEMBER", "cut a member off from the others and from clients", aMember, onMember((*cluster.Cluster).Blackhole),
 			"Nothing is reset: connections stay open and silent, as when a network cable is pulled. etcdkit dev heal ends it. " + members, "leader\nfollower"},
-		{"partition", "A[,B] [C,…]", "divide the members into groups that cannot reach one another", needs("which members? at least one group, such as etcd1,etcd2", 1, -1), doPartition,
+		{"partition", "A[,B] [C,…]", "divide the members into groups that cannot reach one another", Needs("which members? at least one group, such as etcd1,etcd2", 1, -1), doPartition,
 			"Clients reach all of them. It replaces earlier cuts between members. Members that no group names are one more group. etcdkit dev heal ends it. A group may name the leader.", "leader\netcd1,etcd2\netcd1 etcd2 etcd3"},
-		{"heal", "", "end all partitions and latency", needs("", 0, 0), doHeal,
+		{"heal", "", "end all partitions and latency", Needs("", 0, 0), doHeal,
 			"Paused and stopped members stay as they are: see etcdkit dev resume and etcdkit dev start.", ""},
 		{"latency", "MEMBER DURATION", "delay all traffic of a member, each way; 0 ends it", latencyArgs, doLatency,
 			"To and from the other members and the clients. 250ms and more can cost a leader its followers. " + members, "leader 200ms\nall 20ms\nall 0"},
@@ -63,9 +63,9 @@ func Faults() []Fault {
 	}
 }
 
-// needs checks for from least to most arguments; most < 0 is any number. ask is the message where they
+// Needs checks that there are least to most arguments; most < 0 is any number. ask is the message where they
 // are too few.
-func needs(ask string, least, most int) func(args []string) error {
+func Needs(ask string, least, most int) func(args []string) error {
 	return func(args []string) error {
 		switch {
 		case len(args) < least:
@@ -94,7 +94,7 @@ func doMoveLeader(ctx context.Context, c *cluster.Cluster, args []string) (*clus
 }
 
 func latencyArgs(args []string) error {
-	if err := needs("which member, and how long? such as: etcd1 200ms", 2, 2)(args); err != nil {
+	if err := Needs("which member, and how long? such as: etcd1 200ms", 2, 2)(args); err != nil {
 		return err
 	}
 	if d, err := time.ParseDuration(args[1]); err != nil || d < 0 {

@@ -19,9 +19,29 @@ type request struct {
 
 type reply struct {
 	Change  *cluster.Change             `json:"change,omitempty"`
+	Member  *cluster.MemberState        `json:"member,omitempty"`
 	Error   string                      `json:"error,omitempty"`
 	Usage   bool                        `json:"usage,omitempty"` // the error is the caller's
 	Unknown *cluster.UnknownMemberError `json:"unknown,omitempty"`
+}
+
+// failed is the reply with an error, which err takes out of it again.
+func failed(err error) reply {
+	r := reply{Error: err.Error(), Usage: errors.Is(err, cluster.ErrInvalid)}
+	errors.As(err, &r.Unknown)
+	return r
+}
+
+func (r *reply) err() error {
+	switch {
+	case r.Unknown != nil:
+		return &UsageError{r.Unknown}
+	case r.Usage:
+		return &UsageError{errors.New(r.Error)}
+	case r.Error != "":
+		return errors.New(r.Error)
+	}
+	return nil
 }
 
 const (
@@ -41,10 +61,11 @@ func Serve(c *cluster.Cluster, told func(*cluster.Change)) (stop func(), err err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, c.State()) })
+	mux.HandleFunc("GET /member", func(w http.ResponseWriter, r *http.Request) { answer(w, member(c, r.FormValue("name"))) })
 	mux.HandleFunc("POST /fault", func(w http.ResponseWriter, r *http.Request) {
 		req, err := readRequest(w, r)
 		if err != nil {
-			answer(w, reply{Error: err.Error()})
+			answer(w, failed(err))
 			return
 		}
 		answer(w, handle(r.Context(), req, c, told))
@@ -76,6 +97,16 @@ func readRequest(w http.ResponseWriter, r *http.Request) (req request, err error
 	return req, timeout.SetReadDeadline(time.Time{})
 }
 
+func member(c *cluster.Cluster, name string) reply {
+	name, err := c.Member(name)
+	if err != nil {
+		return failed(err)
+	}
+	members := c.State().Members
+	i := slices.IndexFunc(members, func(m cluster.MemberState) bool { return m.Name == name })
+	return reply{Member: &members[i]}
+}
+
 func handle(ctx context.Context, req request, c *cluster.Cluster, told func(*cluster.Change)) reply {
 	faults := Faults()
 	i := slices.IndexFunc(faults, func(f Fault) bool { return f.Verb == req.Verb })
@@ -83,15 +114,13 @@ func handle(ctx context.Context, req request, c *cluster.Cluster, told func(*clu
 		return reply{Error: fmt.Sprintf("unknown fault %q: the running cluster is of another version", req.Verb)}
 	}
 	if err := faults[i].Check(req.Args); err != nil {
-		return reply{Error: err.Error()}
+		return failed(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, faultTimeout)
 	defer cancel()
 	change, err := faults[i].do(ctx, c, req.Args)
 	if err != nil {
-		rep := reply{Error: err.Error(), Usage: errors.Is(err, cluster.ErrInvalid)}
-		errors.As(err, &rep.Unknown)
-		return rep
+		return failed(err)
 	}
 	told(change)
 	return reply{Change: change}

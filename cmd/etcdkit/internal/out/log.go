@@ -52,7 +52,7 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	if l.width > 0 {
 		text = Wrap(text, l.width, len(at)+len("  "))
 	}
-	if line.member != "" { // what etcd logs is beside the point when something was done to the cluster
+	if line.member != "" { // etcd's own lines matter less than what was done to the cluster
 		text = paintLines(l.palette, text, Faint)
 	} else {
 		text = l.palette.Paint(at, Faint) + Alarm(l.palette, strings.TrimPrefix(text, at))

@@ -24,9 +24,6 @@ const (
 	Blue   Colour = "36"
 )
 
-// On tells whether the palette paints.
-func (p Palette) On() bool { return p.on }
-
 // Paint paints a text that is within one line.
 func (p Palette) Paint(text string, how Colour) string {
 	if !p.on || how == Plain || text == "" {

@@ -42,9 +42,6 @@ func New(stdout, stderr io.Writer) *Printer {
 	return p
 }
 
-// Rewrites tells whether stdout is a terminal whose lines may be replaced.
-func (p *Printer) Rewrites() bool { return p.rewrites }
-
 // Width is that of lines for people.
 func (p *Printer) Width() int { return p.width }
 

@@ -17,7 +17,7 @@ func StopOnBrokenPipe(end func(error)) io.Writer {
 	if terminal(os.Stdout) != nil {
 		return os.Stdout
 	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // or it would end this program before it has tidied up
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // without this, the signal would end the program before it has cleaned up
 	return &pipe{end}
 }
 

@@ -18,12 +18,12 @@ func walkBasic(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.check(strings.Contains(out, "sample_keys = sample_value"), "the value read is the value put")
+	s.check(strings.Contains(out, sampleKey+" = sample_value"), "the value read is the value put")
 	return nil
 }
 
 func walkWatch(ctx context.Context, s *stage) error {
-	args := []string{"-key", "sample_keys"}
+	args := []string{"-key", sampleKey}
 	if s.Place.Own != nil { // a user's history is not thrown away
 		past, err := s.compact(ctx)
 		if err != nil {
@@ -48,16 +48,16 @@ func walkWatch(ctx context.Context, s *stage) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	if _, err := s.Place.Client.Put(ctx, "sample_keys", "changed"); err != nil {
+	if _, err := s.Place.Client.Put(ctx, sampleKey, "changed"); err != nil {
 		return err
 	}
-	if n, err = p.says(ctx, n, `PUT "sample_keys" : "changed"`); err != nil {
+	if n, err = p.says(ctx, n, fmt.Sprintf("PUT %q : %q", sampleKey, "changed")); err != nil {
 		return err
 	}
-	if _, err := s.Place.Client.Delete(ctx, "sample_keys"); err != nil {
+	if _, err := s.Place.Client.Delete(ctx, sampleKey); err != nil {
 		return err
 	}
-	if _, err = p.says(ctx, n, `DELETE "sample_keys"`); err != nil {
+	if _, err = p.says(ctx, n, fmt.Sprintf("DELETE %q", sampleKey)); err != nil {
 		return err
 	}
 	s.check(true, "it printed a put and a delete that others made")
@@ -71,7 +71,7 @@ func (s *stage) compact(ctx context.Context) (int64, error) {
 	defer cancel()
 	var past int64
 	for i := range 3 {
-		resp, err := s.Place.Client.Put(ctx, "sample_keys", fmt.Sprint("old ", i))
+		resp, err := s.Place.Client.Put(ctx, sampleKey, fmt.Sprint("old ", i))
 		if err != nil {
 			return 0, err
 		}
@@ -98,7 +98,7 @@ func walkLease(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.check(strings.Contains(out, "fooForLease gone"), "the key went with its lease")
+	s.check(strings.Contains(out, leaseKey+" gone"), "the key went with its lease")
 	s.check(time.Since(begin) >= 5*time.Second, "and not before its 5 s were over")
 	return nil
 }

@@ -8,22 +8,32 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
+const (
+	sampleKey     = "sample_keys"
+	leaseKey      = "fooForLease"
+	servicePrefix = "/web/" // which sd lists
+	serviceKey    = servicePrefix + "node1"
+)
+
 // keys are those that the examples write. On a user's cluster they must not be the user's.
-func keys() []string { return []string{"sample_keys", "fooForLease", serviceKey} }
+func keys() []string { return []string{sampleKey, leaseKey, serviceKey} }
 
 // untouched refuses a cluster that has keys where the lessons write.
 func untouched(ctx context.Context, cli *clientv3.Client, lessons []*Lesson) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	looks := []clientv3.Op{
-		clientv3.OpGet("sample_keys", clientv3.WithKeysOnly()),
-		clientv3.OpGet("fooForLease", clientv3.WithKeysOnly()),
-		clientv3.OpGet("/web/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)), // sd lists all of it
-	}
+	prefixes := []string{servicePrefix}
 	if slices.ContainsFunc(lessons, func(l *Lesson) bool { return l.ID == "shop" }) {
 		for _, service := range shopServices() {
-			looks = append(looks, clientv3.OpGet("/services/"+service+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)))
+			prefixes = append(prefixes, "/services/"+service+"/")
 		}
+	}
+	var looks []clientv3.Op
+	for _, k := range keys() {
+		looks = append(looks, clientv3.OpGet(k, clientv3.WithKeysOnly()))
+	}
+	for _, p := range prefixes {
+		looks = append(looks, clientv3.OpGet(p, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)))
 	}
 	for _, look := range looks {
 		resp, err := cli.Do(ctx, look)

@@ -1,7 +1,6 @@
 package tour
 
-// Lessons are those of every tour, in their order: the three commands by which the original text checks a
-// cluster, its six examples, and a leader's death.
+// Lessons are those of every tour, in their order: three checks of a cluster, six examples, and a failover.
 func Lessons() []*Lesson {
 	return []*Lesson{
 		{

@@ -9,8 +9,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-const serviceKey = "/web/node1"
-
 func walkRegister(ctx context.Context, s *stage) error {
 	p, err := s.start("sr")
 	if err != nil {
