@@ -9,6 +9,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/mirror"
 )
 
 // listTimeout bounds List where ctx does not.
@@ -31,11 +32,13 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 		return nil, cause.Errorf("discovery: list %q: %w", service, ask.Of(cli).Explain(err))
 	}
 	l := newList(len(resp.Kvs), nil)
-	for _, kv := range resp.Kvs {
-		if i := v.decode(l, string(kv.Key), string(kv.Value)); i != nil {
-			l.fresh = append(l.fresh, i)
+	v.decodeAll(l, func(yield func(mirror.KeyValue) bool) {
+		for _, kv := range resp.Kvs {
+			if !yield(mirror.KeyValue{Key: string(kv.Key), Value: string(kv.Value), CreateRevision: kv.CreateRevision}) {
+				return
+			}
 		}
-	}
+	})
 	v.change(func() { v.logBadValues(nil, l) })
 	return l.fresh, nil
 }
@@ -60,12 +63,12 @@ func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Opti
 		}
 		defer v.Close()
 		for {
-			now := v.now.Load()
-			if !yield(now.instances, nil) {
+			current := v.current.Load()
+			if !yield(current.instances, nil) {
 				return
 			}
 			select {
-			case <-now.changed:
+			case <-current.changed:
 			case <-v.Done():
 				yield(nil, v.Err())
 				return

@@ -11,9 +11,9 @@ import (
 
 // load is what a view knows from the use of an instance. It outlives changes of the record.
 type load struct {
-	pending atomic.Int32             // requests under way: picked by LeastPending, not yet reported
-	now     atomic.Pointer[Instance] // what PickFor returns; nil: nothing
-	list    uint64                   // the last one that PickFor chooses from; guarded by View.mu
+	pending    atomic.Int32             // requests under way: picked by LeastPending, not yet reported
+	current    atomic.Pointer[Instance] // what PickFor returns; nil: nothing
+	listNumber uint64                   // of the last list that PickFor chooses from; guarded by View.mu
 
 	fails   atomic.Int32 // failures in a row, each after the pause of the one before; 0: it does not fail
 	refused atomic.Int32 // Refused in a row
@@ -197,7 +197,7 @@ func (v *View) failed(i *Instance, err error) {
 	}
 	v.log.Warn("the instance is avoided", append(v.about(i), "because", quote.Head(err.Error(), maxCause))...)
 	if !v.othersLeft() && v.allAvoided.CompareAndSwap(false, true) {
-		v.log.Warn("all instances fail: all of them are tried", "service", v.service, "instances", len(v.now.Load().choices.all.of))
+		v.log.Warn("all instances fail: all of them are tried", "service", v.service, "instances", len(v.current.Load().choices.all.of))
 	}
 }
 
@@ -213,7 +213,7 @@ func (v *View) about(i *Instance) []any {
 // instances it asks some.
 func (v *View) halfRemain(i *Instance) bool {
 	const most = 64
-	of := v.now.Load().choices.all.of
+	of := v.current.Load().choices.all.of
 	step := max(1, len(of)/most)
 	asked, avoided := 0, 1 // this one
 	for n := 0; n < len(of); n += step {
@@ -227,7 +227,7 @@ func (v *View) halfRemain(i *Instance) bool {
 
 // othersLeft reports whether an instance is not avoided.
 func (v *View) othersLeft() bool {
-	for _, i := range v.now.Load().choices.all.of {
+	for _, i := range v.current.Load().choices.all.of {
 		if i.load.until.Load() == 0 {
 			return true
 		}

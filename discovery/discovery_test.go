@@ -113,7 +113,12 @@ func TestAViewFollowsRegistrations(t *testing.T) {
 	until(t, v, "a b")
 	list, err := discovery.List(bounded(t), cli, "web", &discovery.Options{Prefix: prefix})
 	if err != nil || ids(list) != "a b" {
-		t.Errorf("List: %v, %v", list, err)
+		t.Fatalf("List: %v, %v", list, err)
+	}
+	for n, i := range v.Instances() {
+		if list[n].Created != i.Created || i.Created == 0 {
+			t.Errorf("%s was created at revision %d by List, and %d by the View", i, list[n].Created, i.Created)
+		}
 	}
 	if err := regs[0].Close(); err != nil {
 		t.Fatal(err)

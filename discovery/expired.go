@@ -109,7 +109,7 @@ func (v *View) keep() {
 		if d.kept != nil || time.Since(d.at) >= v.opts.KeepExpired {
 			continue
 		}
-		i := newInstance(d.instance.Instance, d.instance.load)
+		i := newInstance(d.instance.Instance, 0, d.instance.load)
 		i.Status = Expired
 		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, because most instances of %q vanished at the same time", d.at.Format(time.TimeOnly), v.service)
 		d.kept = i
@@ -127,7 +127,7 @@ func (v *View) releaseKept() {
 		if v.life.Err() != nil {
 			return
 		}
-		was := v.now.Load()
+		was := v.current.Load()
 		next := newList(0, was.snapshot)
 		next.fresh, next.bad = was.fresh, was.bad
 		v.publish(next)

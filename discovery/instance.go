@@ -31,8 +31,8 @@ type Instance struct {
 	weight int64
 }
 
-func newInstance(i registry.Instance, l *load) *Instance {
-	return &Instance{Instance: i, load: l, weight: int64(max(1, i.Weight))}
+func newInstance(i registry.Instance, created int64, l *load) *Instance {
+	return &Instance{Instance: i, Created: created, load: l, weight: int64(max(1, i.Weight))}
 }
 
 // registeredAnew reports whether i and old are two registrations, perhaps of two processes.

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -48,19 +49,14 @@ func (l *list) includes(s *mirror.Snapshot) bool {
 // read makes the list as of a snapshot.
 func (v *View) read(s *mirror.Snapshot) *list {
 	l := newList(s.Len(), s)
-	for kv := range s.All() {
-		if i := v.decode(l, kv.Key, kv.Value); i != nil {
-			i.Created = kv.CreateRevision
-			l.fresh = append(l.fresh, i)
-		}
-	}
+	v.decodeAll(l, s.All())
 	return l
 }
 
 // apply applies a batch of changes to the list. It copies one pointer for each instance, and decodes
 // what has changed.
 func (v *View) apply(b *mirror.Batch) {
-	v.change(func() { v.publish(v.after(v.now.Load(), b)) })
+	v.change(func() { v.publish(v.after(v.current.Load(), b)) })
 }
 
 // after makes the list that follows a batch of changes. v.mu is held.
@@ -77,10 +73,9 @@ func (v *View) after(was *list, b *mirror.Batch) *list {
 			old, rest = rest[0], rest[1:]
 		}
 		if c.New != nil {
-			now = v.decode(next, c.Key, c.New.Value)
+			now = v.decode(next, c.New)
 		}
 		if now != nil {
-			now.Created = c.New.CreateRevision
 			next.fresh = append(next.fresh, now)
 		}
 		v.replace(old, now, &c)
@@ -136,15 +131,15 @@ func (v *View) change(f func()) {
 
 // publish makes a list the view's, and adds what is kept. v.mu is held.
 func (v *View) publish(next *list) {
-	was := v.now.Load()
+	was := v.current.Load()
 	next.instances = v.withKept(next.fresh)
 	next.choices = v.opts.choices(next.instances)
-	v.now.Store(next)
+	v.current.Store(next)
 	v.lists++
 	for _, i := range next.choices.all.of { // what PickFor can return
-		i.load.list = v.lists
-		if i.load.now.Load() != i {
-			i.load.now.Store(i)
+		i.load.listNumber = v.lists
+		if i.load.current.Load() != i {
+			i.load.current.Store(i)
 		}
 	}
 	if was == nil {
@@ -152,8 +147,8 @@ func (v *View) publish(next *list) {
 		return
 	}
 	for _, i := range was.choices.all.of {
-		if i.load.list != v.lists {
-			i.load.now.Store(nil)
+		if i.load.listNumber != v.lists {
+			i.load.current.Store(nil)
 		}
 	}
 	v.logBadValues(was, next)
@@ -194,16 +189,25 @@ func (v *View) instance(key, value string) (registry.Instance, error) {
 	return i, i.Validate()
 }
 
+// decodeAll adds the instances of all keys to a list.
+func (v *View) decodeAll(l *list, all iter.Seq[mirror.KeyValue]) {
+	for kv := range all {
+		if i := v.decode(l, &kv); i != nil {
+			l.fresh = append(l.fresh, i)
+		}
+	}
+}
+
 // decode decodes a key of the list. If it is not an instance, it records why in the list.
-func (v *View) decode(l *list, key, value string) *Instance {
-	i, err := v.instance(key, value)
+func (v *View) decode(l *list, kv *mirror.KeyValue) *Instance {
+	i, err := v.instance(kv.Key, kv.Value)
 	if err == nil {
-		return newInstance(i, new(load))
+		return newInstance(i, kv.CreateRevision, new(load))
 	}
 	if l.bad == nil {
 		l.bad = make(map[string]error)
 	}
-	l.bad[key] = err
+	l.bad[kv.Key] = err
 	return nil
 }
 

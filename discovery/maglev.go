@@ -63,7 +63,7 @@ func (v *View) startTable() *maglev {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.table.Load() == nil {
-		l := v.now.Load()
+		l := v.current.Load()
 		v.table.Store(newMaglev(l.choices.all.of))
 		if v.life.Err() == nil {
 			v.wg.Go(func() { v.keepTable(v.life, l) }) // ends with the view
@@ -82,7 +82,7 @@ func (v *View) keepTable(ctx context.Context, l *list) {
 			return
 		}
 		began := time.Now()
-		l = v.now.Load()
+		l = v.current.Load()
 		v.table.Store(newMaglev(l.choices.all.of))
 		select {
 		case <-time.After(max(rest, 9*time.Since(began))):

@@ -43,7 +43,7 @@ func (v *View) Pick() (*Instance, error) { return v.PickWhere(nil) }
 // again as with Pick. usable can be called several times for an instance, and without any lock. The
 // error is ErrNone, too, if no instance is usable.
 func (v *View) PickWhere(usable func(*Instance) bool) (*Instance, error) {
-	c := &v.now.Load().choices
+	c := &v.current.Load().choices
 	k := v.picks.Add(1)
 	if len(c.all.of) == 0 {
 		return nil, v.none()
@@ -72,7 +72,7 @@ func (v *View) PickWhere(usable func(*Instance) bool) (*Instance, error) {
 
 // none is the error of a pick that finds nothing to choose.
 func (v *View) none() error {
-	l := v.now.Load()
+	l := v.current.Load()
 	if n := len(l.instances); n > 0 {
 		return fmt.Errorf("%w of %q that takes requests: all %d are critical, in maintenance or draining", ErrNone, v.service, n)
 	}
@@ -93,7 +93,7 @@ func (v *View) PickFor(key string) (*Instance, error) {
 		if len(table.slots) == 0 {
 			break
 		}
-		if i := table.at(hash).now.Load(); i != nil && i.load.take() {
+		if i := table.at(hash).current.Load(); i != nil && i.load.take() {
 			v.picks.Add(1)
 			if v.opts.Policy == LeastPending {
 				i.load.pending.Add(1)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/wholefile"
+	"github.com/etcdkit/etcdkit/mirror"
 )
 
 const (
@@ -53,7 +54,7 @@ func (s *saved) because(err error) *saved { return &saved{s.file, err} }
 
 // state is the view's state while it uses the saved list.
 func (s *saved) state(v *View) State {
-	state := v.state(v.now.Load())
+	state := v.state(v.current.Load())
 	state.Since, state.Confirmed, state.Revision = s.Confirmed, s.Confirmed, s.Revision
 	state.Cause = cause.Errorf("%w, of %s: %w", ErrSaved, s.Confirmed.Format(time.DateTime), s.cause)
 	return state
@@ -111,11 +112,13 @@ func readFile(path string) (*file, error) {
 // beginSaved makes a saved list the view's first one.
 func (v *View) beginSaved(f *file, cause error) {
 	l := newList(len(f.Instances), nil)
-	for _, r := range f.Instances {
-		if i := v.decode(l, v.keys+r.ID, r.Value); i != nil {
-			l.fresh = append(l.fresh, i)
+	v.decodeAll(l, func(yield func(mirror.KeyValue) bool) {
+		for _, r := range f.Instances {
+			if !yield(mirror.KeyValue{Key: v.keys + r.ID, Value: r.Value}) {
+				return
+			}
 		}
-	}
+	})
 	slices.SortFunc(l.fresh, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })
 	v.saved.Store(&saved{*f, cause})
 	v.change(func() { v.publish(l) })
@@ -135,7 +138,7 @@ func (v *View) keepSaved() {
 	var written *list // the newest one that is in the file
 	sound := true
 	attempt := func() {
-		l := v.now.Load()
+		l := v.current.Load()
 		// While instances are kept the list is not complete, and while etcd does not confirm the list
 		// there is nothing new to save.
 		if len(l.instances) > len(l.fresh) || !v.mirror.Load().State().Fresh {
@@ -156,7 +159,7 @@ func (v *View) keepSaved() {
 		case <-time.After(saveEvery):
 		case <-v.life.Done():
 		}
-		if l := v.now.Load(); l == written { // else it is tried again
+		if l := v.current.Load(); l == written { // else it is tried again
 			select {
 			case <-l.changed:
 			case <-time.After(saveAnyway):

@@ -32,7 +32,7 @@ type View struct {
 	log     *slog.Logger
 	logs    *logbuffer.Buffer // of what is logged under mu
 
-	now          atomic.Pointer[list]
+	current      atomic.Pointer[list]
 	table        atomic.Pointer[maglev] // of PickFor, once it was called
 	picks        atomic.Uint64
 	failures     atomic.Uint64
@@ -124,7 +124,7 @@ func newView(service string, opts *Options) (*View, error) {
 func (v *View) begin(m *mirror.Mirror) {
 	v.change(func() {
 		next := v.read(m.Snapshot())
-		if was := v.now.Load(); was != nil { // the saved one
+		if was := v.current.Load(); was != nil { // the saved one
 			before := make(map[string]*Instance, len(was.fresh))
 			for _, i := range was.fresh {
 				before[i.ID] = i
@@ -154,7 +154,7 @@ func (v *View) run(cli *clientv3.Client) {
 			return
 		}
 	}
-	for b, err := range m.Changes(v.life, &mirror.ChangesOptions{From: v.now.Load().snapshot, Buffer: changesBuffer}) {
+	for b, err := range m.Changes(v.life, &mirror.ChangesOptions{From: v.current.Load().snapshot, Buffer: changesBuffer}) {
 		if err != nil {
 			break // closed
 		}
@@ -197,11 +197,11 @@ func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
 
 // Instances returns the service's instances, in the order of their ids, in any status. The slice
 // and what it points to are shared: do not change them.
-func (v *View) Instances() []*Instance { return v.now.Load().instances }
+func (v *View) Instances() []*Instance { return v.current.Load().instances }
 
 // Changed returns a channel that is closed at the next change of the list. Call it before reading the
 // list, so that no change is missed in between.
-func (v *View) Changed() <-chan struct{} { return v.now.Load().changed }
+func (v *View) Changed() <-chan struct{} { return v.current.Load().changed }
 
 // Turned is closed when the list next turns stale or fresh.
 func (v *View) Turned() <-chan struct{} {
@@ -247,12 +247,12 @@ func (v *View) State() State {
 // listOf returns the list that includes a snapshot. After 1 s, or when the mirror has ended, it
 // returns the newest list, with false.
 func (v *View) listOf(target *mirror.Snapshot, ended <-chan struct{}) (l *list, complete bool) {
-	if l = v.now.Load(); l.includes(target) { // almost always
+	if l = v.current.Load(); l.includes(target) { // almost always
 		return l, true
 	}
 	timeout := time.NewTimer(time.Second)
 	defer timeout.Stop()
-	for l = v.now.Load(); !l.includes(target); l = v.now.Load() {
+	for l = v.current.Load(); !l.includes(target); l = v.current.Load() {
 		select {
 		case <-l.replaced:
 		case <-timeout.C:

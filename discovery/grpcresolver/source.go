@@ -17,9 +17,9 @@ type source struct {
 	service string
 	users   int // the Builder's mu guards it
 
-	now  atomic.Pointer[progress]
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	current atomic.Pointer[progress]
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 // progress is the state of opening the View. It is immutable; the next one closes changed.
@@ -39,7 +39,7 @@ const (
 
 func openSource(cli *clientv3.Client, service string, opts *discovery.Options) *source {
 	s := &source{service: service}
-	s.now.Store(&progress{changed: make(chan struct{})})
+	s.current.Store(&progress{changed: make(chan struct{})})
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.wg.Go(func() { s.open(ctx, cli, opts) }) // ends with close, or when the View is open
@@ -52,7 +52,7 @@ func (s *source) open(ctx context.Context, cli *clientv3.Client, opts *discovery
 		try, cancel := context.WithTimeout(ctx, limit)
 		v, err := discovery.Open(try, cli, s.service, opts)
 		cancel()
-		failed := s.now.Load().err != nil
+		failed := s.current.Load().err != nil
 		switch {
 		case err == nil:
 			if failed {
@@ -79,15 +79,15 @@ func (s *source) open(ctx context.Context, cli *clientv3.Client, opts *discovery
 }
 
 func (s *source) publish(v *discovery.View, err error) {
-	was := s.now.Load()
-	s.now.Store(&progress{view: v, err: err, changed: make(chan struct{})})
+	was := s.current.Load()
+	s.current.Store(&progress{view: v, err: err, changed: make(chan struct{})})
 	close(was.changed)
 }
 
 func (s *source) close() {
 	s.stop()
 	s.wg.Wait()
-	if v := s.now.Load().view; v != nil {
+	if v := s.current.Load().view; v != nil {
 		_ = v.Close() // it has no error to return
 	}
 }

@@ -66,7 +66,7 @@ func (w *watcher) Close() {
 func (w *watcher) run(ctx context.Context) {
 	closed := w.builder.cli.Ctx().Done()
 	for {
-		p := w.source.now.Load()
+		p := w.source.current.Load()
 		switch {
 		case p.view != nil:
 			w.follow(ctx, p.view)
