@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// window is how long departures count together. Leases that cannot be renewed end within a
+	// window is how long instances that vanish count together. Leases that cannot be renewed end within a
 	// third of their TTL of each other, since that is how often they are renewed.
 	window = 30 * time.Second
 	// fewest instances must vanish within the window, or one fewer within shortWindow, which is a
@@ -21,15 +21,15 @@ const (
 	shortWindow = 5 * time.Second
 )
 
-// departure is an instance that vanished and had not said draining.
-type departure struct {
+// vanished is an instance whose key is gone, and that had not said draining.
+type vanished struct {
 	instance *Instance // as it was last
 	at       time.Time
 	kept     *Instance // as it is listed; nil: it is not listed
 }
 
-// vanished records an instance whose key is gone. v.mu is held.
-func (v *View) vanished(i *Instance, c *mirror.Change) {
+// recordVanished records an instance whose key is gone, unless that was to be expected. v.mu is held.
+func (v *View) recordVanished(i *Instance, c *mirror.Change) {
 	if v.opts.KeepExpired < 0 || c.Last == nil || c.Last.Lease == 0 {
 		return
 	}
@@ -37,26 +37,26 @@ func (v *View) vanished(i *Instance, c *mirror.Change) {
 	if err != nil || last.PID == 0 || !last.Status.Serving() {
 		return // it cannot say that it leaves, or has said so, or took no requests
 	}
-	v.gone[i.ID] = departure{instance: i, at: time.Now()}
+	v.vanished[i.ID] = vanished{instance: i, at: time.Now()}
 }
 
-// returned records an instance that is new or registered again. If it has vanished shortly before, its
+// recordRegistered records an instance that is new or registered again. If it vanished shortly before, its
 // load is kept and its failures are forgotten. v.mu is held.
-func (v *View) returned(i *Instance) {
-	d, back := v.gone[i.ID]
+func (v *View) recordRegistered(i *Instance) {
+	was, back := v.vanished[i.ID]
 	if !back {
 		return
 	}
-	delete(v.gone, i.ID)
-	if d.instance.Addr == i.Addr {
-		i.load = d.instance.load
+	delete(v.vanished, i.ID)
+	if was.instance.Addr == i.Addr {
+		i.load = was.instance.load
 		v.endPause(i)
 	}
 }
 
 // withKept adds to a list the instances that vanished and are kept. v.mu is held.
 func (v *View) withKept(fresh []*Instance) []*Instance {
-	if len(v.gone) == 0 {
+	if len(v.vanished) == 0 {
 		return fresh
 	}
 	serving, at := 0, make(map[string]bool, len(fresh))
@@ -66,29 +66,29 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 			serving++
 		}
 	}
-	now, vanished, justNow := time.Now(), 0, 0
-	for id, d := range v.gone {
-		switch age := now.Sub(d.at); {
-		case at[d.instance.Addr]: // it is registered with another id
-			delete(v.gone, id)
-		case d.kept != nil && age >= v.opts.KeepExpired, d.kept == nil && age > window:
-			delete(v.gone, id)
+	now, recent, justNow := time.Now(), 0, 0
+	for id, was := range v.vanished {
+		switch age := now.Sub(was.at); {
+		case at[was.instance.Addr]: // it is registered with another id
+			delete(v.vanished, id)
+		case was.kept != nil && age >= v.opts.KeepExpired, was.kept == nil && age > window:
+			delete(v.vanished, id)
 		case age <= window:
-			vanished++
+			recent++
 			if age <= shortWindow {
 				justNow++
 			}
 		}
 	}
-	if vanished > serving && (vanished >= fewest || justNow >= fewest-1) {
+	if recent > serving && (recent >= fewest || justNow >= fewest-1) {
 		v.keep()
 	}
 	all := slices.Clip(fresh)
 	next := time.Duration(-1)
-	for _, d := range v.gone {
-		if d.kept != nil {
-			all = append(all, d.kept)
-			if left := v.opts.KeepExpired - now.Sub(d.at); next < 0 || left < next {
+	for _, was := range v.vanished {
+		if was.kept != nil {
+			all = append(all, was.kept)
+			if left := v.opts.KeepExpired - now.Sub(was.at); next < 0 || left < next {
 				next = left
 			}
 		}
@@ -105,15 +105,15 @@ func (v *View) withKept(fresh []*Instance) []*Instance {
 // keep lists all instances again that have vanished within the window. v.mu is held.
 func (v *View) keep() {
 	kept := 0
-	for id, d := range v.gone {
-		if d.kept != nil || time.Since(d.at) >= v.opts.KeepExpired {
+	for id, was := range v.vanished {
+		if was.kept != nil || time.Since(was.at) >= v.opts.KeepExpired {
 			continue
 		}
-		i := newInstance(d.instance.Instance, 0, d.instance.load)
+		i := newInstance(was.instance.Instance, 0, was.instance.load)
 		i.Status = Expired
-		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, because most instances of %q vanished at the same time", d.at.Format(time.TimeOnly), v.service)
-		d.kept = i
-		v.gone[id] = d
+		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, because most instances of %q vanished at the same time", was.at.Format(time.TimeOnly), v.service)
+		was.kept = i
+		v.vanished[id] = was
 		kept++
 	}
 	if kept > 0 {

@@ -93,9 +93,9 @@ func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	case now == nil && old == nil:
 	case now == nil && c.New != nil: // the new value is not an instance: State names it
 	case now == nil:
-		v.vanished(old, c)
+		v.recordVanished(old, c)
 	case old == nil:
-		v.returned(now)
+		v.recordRegistered(now)
 	default:
 		v.carryLoad(now, old)
 	}

@@ -43,10 +43,10 @@ type View struct {
 	reached chan struct{}                 // closed then
 	saved   atomic.Pointer[saved]         // the list until then, and why etcd was not reached
 
-	mu      sync.Mutex // held while a list is made
-	gone    map[string]departure
-	lists   uint64      // made so far
-	release *time.Timer // calls releaseKept
+	mu       sync.Mutex          // held while a list is made
+	vanished map[string]vanished // by id: not long ago, or kept
+	lists    uint64              // made so far
+	release  *time.Timer         // calls releaseKept
 
 	life   context.Context // ends with Close
 	stop   context.CancelFunc
@@ -108,7 +108,7 @@ func newView(service string, opts *Options) (*View, error) {
 	}
 	v := &View{
 		service: service, keys: keys, opts: o, log: o.Logger,
-		reached: make(chan struct{}), gone: make(map[string]departure), done: make(chan struct{}),
+		reached: make(chan struct{}), vanished: make(map[string]vanished), done: make(chan struct{}),
 	}
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)

@@ -2,7 +2,7 @@ package mutants_test
 
 var discoveryMutants = []mutant{
 	{"any three that vanish are kept", "discovery/expired.go", []string{
-		"	if vanished > serving && (vanished", "	if serving >= 0 && (vanished",
+		"	if recent > serving && (recent", "	if serving >= 0 && (recent",
 	}, "discovery", "TestFewInstancesThatVanishAreNotKept"},
 	{"any two that vanish within half a minute are kept", "discovery/expired.go", []string{
 		"	fewest      = 3\n", "	fewest      = 2\n",
@@ -17,7 +17,7 @@ var discoveryMutants = []mutant{
 		"last.PID == 0 || !last.Status.Serving() {", "!last.Status.Serving() {",
 	}, "discovery", "TestAnInstanceThatCannotSayDrainingIsNotKept"},
 	{"an instance is kept although another one has its address", "discovery/expired.go", []string{
-		"		case at[d.instance.Addr]: ", "		case at[d.instance.Addr] && id == \"\": ",
+		"		case at[was.instance.Addr]: ", "		case at[was.instance.Addr] && id == \"\": ",
 	}, "discovery", "TestAnInstanceWhoseAddressIsTakenIsNotKept"},
 	{"OnlyServing is ignored", "discovery/pick.go", []string{
 		"len(serving) == 0 && !o.OnlyServing {", "len(serving) == 0 {",
