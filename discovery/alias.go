@@ -6,14 +6,15 @@ import "math/bits"
 // method, with a counter instead of random numbers. The counter's multiples of the golden ratio are
 // spread evenly over the instances, so the shares are right for a few picks, too.
 type alias struct {
-	of    []*Instance
-	dice  []dice // by place; nil: all weights are equal
-	seats []seat // by place, for LeastPending
+	of         []*Instance
+	cutoffs    []cutoff    // by place; nil: all weights are equal
+	candidates []candidate // by place, for LeastPending
 }
 
-// dice says how often of 2³² the place's own instance is chosen, and which other place is chosen otherwise.
-type dice struct {
-	own   uint32
+// cutoff divides a place, as weights want it: fractions below it, of 2³², choose the place's own instance,
+// and the rest choose that of another place.
+type cutoff struct {
+	at    uint32
 	other int32
 }
 
@@ -29,7 +30,7 @@ func newAlias(of []*Instance) alias {
 		return a
 	}
 	n := len(of)
-	a.dice = make([]dice, n)
+	a.cutoffs = make([]cutoff, n)
 	scaled := make([]float64, n)
 	var small, large []int32
 	for place, i := range of {
@@ -43,14 +44,14 @@ func newAlias(of []*Instance) alias {
 	for len(small) > 0 && len(large) > 0 {
 		s, l := small[len(small)-1], large[len(large)-1]
 		small = small[:len(small)-1]
-		a.dice[s] = dice{uint32(scaled[s] * (1<<32 - 1)), l}
+		a.cutoffs[s] = cutoff{uint32(scaled[s] * (1<<32 - 1)), l}
 		scaled[l] -= 1 - scaled[s]
 		if scaled[l] < 1 {
 			large, small = large[:len(large)-1], append(small, l)
 		}
 	}
 	for _, rest := range append(small, large...) {
-		a.dice[rest] = dice{1<<32 - 1, rest}
+		a.cutoffs[rest] = cutoff{1<<32 - 1, rest}
 	}
 	return a
 }
@@ -60,12 +61,12 @@ func (a *alias) at(k uint64) *Instance { return a.of[a.place(k)] }
 
 func (a *alias) place(k uint64) uint64 {
 	n := uint64(len(a.of))
-	if a.dice == nil {
+	if a.cutoffs == nil {
 		return k % n
 	}
-	place, throw := bits.Mul64(k*golden, n)
-	if d := a.dice[place]; uint32(throw>>32) >= d.own {
-		return uint64(d.other)
+	place, fraction := bits.Mul64(k*golden, n)
+	if c := a.cutoffs[place]; uint32(fraction>>32) >= c.at {
+		return uint64(c.other)
 	}
 	return place
 }

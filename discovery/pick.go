@@ -51,16 +51,16 @@ func (v *View) PickWhere(usable func(*Instance) bool) (*Instance, error) {
 	part, anyAvoided := c.part(k), v.anyAvoided()
 	var i *Instance
 	if v.opts.Policy == LeastPending {
-		s := part.freer(k, anyAvoided)
-		if i = s.Instance; !anyAvoided && usable == nil {
-			s.load.pending.Add(1) // without a look at the Instance, which takes twice as long
+		drawn := part.lessLoaded(k, anyAvoided)
+		if i = drawn.Instance; !anyAvoided && usable == nil {
+			drawn.load.pending.Add(1) // without a look at the Instance, which takes twice as long
 			return i, nil
 		}
 	} else {
 		i = part.at(k)
 	}
 	if anyAvoided && !i.load.take() || usable != nil && !usable(i) {
-		if i = c.instead(i, mix(k), usable); i == nil {
+		if i = c.pickOther(i, mix(k), usable); i == nil {
 			return nil, fmt.Errorf("%w of %q is usable", ErrNone, v.service)
 		}
 	}
@@ -105,17 +105,17 @@ func (v *View) PickFor(key string) (*Instance, error) {
 	return v.Pick() // hardly any instance takes requests
 }
 
-// seat is all that LeastPending reads of an instance, in one place: with 10,000 instances each further
+// candidate is all that LeastPending reads of an instance, in one place: with 10,000 instances each further
 // place is a cache miss.
-type seat struct {
+type candidate struct {
 	*Instance
 	load   *load
 	weight int64
 }
 
-// freer draws two instances and returns the seat of the one with fewer requests under way, for its weight.
-func (a *alias) freer(k uint64, anyAvoided bool) *seat {
-	one, other := &a.seats[a.place(k)], &a.seats[a.place(mix(k))]
+// lessLoaded draws two instances and returns the one with fewer requests under way, for its weight.
+func (a *alias) lessLoaded(k uint64, anyAvoided bool) *candidate {
+	one, other := &a.candidates[a.place(k)], &a.candidates[a.place(mix(k))]
 	if anyAvoided {
 		if avoided := one.load.avoided(); avoided != other.load.avoided() {
 			if avoided {
@@ -130,10 +130,10 @@ func (a *alias) freer(k uint64, anyAvoided bool) *seat {
 	return one
 }
 
-func seats(of []*Instance) []seat {
-	all := make([]seat, len(of))
+func candidates(of []*Instance) []candidate {
+	all := make([]candidate, len(of))
 	for n, i := range of {
-		all[n] = seat{i, i.load, i.weight}
+		all[n] = candidate{i, i.load, i.weight}
 	}
 	return all
 }
@@ -157,7 +157,7 @@ func (o *Options) choices(list []*Instance) choices {
 	case LeastPending:
 		table = func(of []*Instance) alias {
 			a := newAlias(of)
-			a.seats = seats(of)
+			a.candidates = candidates(of)
 			return a
 		}
 	}
@@ -218,9 +218,9 @@ func (c *choices) part(k uint64) *alias {
 	return &c.far
 }
 
-// instead finds an instance that takes the pick in place of the one that was drawn, in its own zone
+// pickOther finds an instance that takes the pick in place of the one that was drawn, in its own zone
 // first. nil: no instance is usable.
-func (c *choices) instead(drawn *Instance, k uint64, usable func(*Instance) bool) *Instance {
+func (c *choices) pickOther(drawn *Instance, k uint64, usable func(*Instance) bool) *Instance {
 	const draws, steps = 8, 64
 	accepts := func(i *Instance) bool { return i.load.take() && (usable == nil || usable(i)) }
 	for _, part := range c.byZone() {
@@ -237,13 +237,13 @@ func (c *choices) instead(drawn *Instance, k uint64, usable func(*Instance) bool
 			}
 		}
 	}
-	return c.leastBad(drawn, k, usable)
+	return c.fallback(drawn, k, usable)
 }
 
-// leastBad finds an instance when those that were looked at are avoided or not usable: the one that
-// was drawn, but rather one that is registered still than one that is Expired. It looks at all of them
-// only if hardly any is usable.
-func (c *choices) leastBad(drawn *Instance, k uint64, usable func(*Instance) bool) *Instance {
+// fallback finds an instance when those that were looked at are avoided or not usable: the one that
+// was drawn, or one that is still registered if that is Expired. It looks at all of them only if hardly
+// any is usable.
+func (c *choices) fallback(drawn *Instance, k uint64, usable func(*Instance) bool) *Instance {
 	const steps = 64
 	accepts := func(i *Instance) bool { return usable == nil || usable(i) }
 	best := drawn

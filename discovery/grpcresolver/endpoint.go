@@ -139,8 +139,8 @@ func (w *watcher) order(list []listed) []listed {
 	zone := w.builder.opts.View.Zone
 	rank := make(map[string]float64, len(list))
 	for _, i := range list {
-		dice := (float64(maphash.String(w.seed, i.ID)>>11) + 0.5) / (1 << 53) // in (0, 1)
-		rank[i.ID] = -math.Log(dice) / float64(i.Weight)
+		uniform := (float64(maphash.String(w.seed, i.ID)>>11) + 0.5) / (1 << 53) // in (0, 1)
+		rank[i.ID] = -math.Log(uniform) / float64(i.Weight)
 	}
 	away := func(i listed) int {
 		if zone == "" || i.Zone == zone {
