@@ -3,7 +3,9 @@ package metrics
 import (
 	"math"
 	"strconv"
+	"sync"
 	"time"
+	"weak"
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/httptransport"
@@ -137,39 +139,44 @@ func (m *Metrics) HTTP(name string, t *httptransport.Transport) (remove func()) 
 
 // Registrar adds a registrar's instances until remove is called. All registrars and registrations are
 // added up in the same metrics, as a process can have many.
-func (m *Metrics) Registrar(r *registry.Registrar) (remove func()) { return m.addRegistrations(r) }
+func (m *Metrics) Registrar(r *registry.Registrar) (remove func()) {
+	return m.addRegistrations(r, weak.Make(r))
+}
 
 // Registration adds one instance, which registry.Register returned, to the same metrics until remove is
 // called. Do not add instances of a Registrar that was added: they would count twice.
 func (m *Metrics) Registration(g *registry.Registration) (remove func()) {
-	return m.addRegistrations(g)
+	return m.addRegistrations(g, weak.Make(g))
 }
 
 // source is a *registry.Registrar or a *registry.Registration.
 type source interface{ Stats() registry.Stats }
 
-func (m *Metrics) addRegistrations(of source) (remove func()) {
+func (m *Metrics) addRegistrations(of source, weakly any) (remove func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.registrations[of] = true
-	return func() {
+	delete(m.past, weakly) // its Stats have them
+	return sync.OnceFunc(func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if !m.registrations[of] {
 			return
 		}
 		delete(m.registrations, of)
-		for loss, n := range of.Stats().Lost {
-			m.past[loss] += n
+		if lost := of.Stats().Lost; len(lost) > 0 {
+			m.past[weakly] = lost
 		}
-	}
+	})
 }
 
 func (m *Metrics) collectRegistrations(s *scrape) {
 	m.mu.Lock()
 	groups, lost := make(map[registry.Group]int), make(map[registry.Loss]uint64)
-	for loss, n := range m.past {
-		lost[loss] = n
+	for _, past := range m.past {
+		for loss, n := range past {
+			lost[loss] += n
+		}
 	}
 	for of := range m.registrations {
 		stats := of.Stats()

@@ -19,7 +19,7 @@ type Metrics struct {
 	mu            sync.Mutex
 	handles       map[series]*handle
 	registrations map[source]bool
-	past          map[registry.Loss]uint64 // of registrations that were removed
+	past          map[any]map[registry.Loss]uint64 // of those that were removed, by weak pointers, as they may be added again
 }
 
 // series identifies the metrics of a handle.
@@ -32,7 +32,7 @@ type handle struct{ collect func(s *scrape, name string) }
 func New() *Metrics {
 	return &Metrics{
 		handles: make(map[series]*handle), registrations: make(map[source]bool),
-		past: make(map[registry.Loss]uint64),
+		past: make(map[any]map[registry.Loss]uint64),
 	}
 }
 

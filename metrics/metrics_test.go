@@ -266,6 +266,8 @@ func TestWhatIsRemovedIsShownNoLonger(t *testing.T) {
 	remove()
 	want("etcdkit_registrations_lost_total", lost)
 	want("etcdkit_registrations", "")
+	defer m.Registration(reg)() // its losses count once
+	want("etcdkit_registrations_lost_total", lost)
 }
 
 func TestAScrapeWithoutEtcdTellsHowOldThingsAre(t *testing.T) {

@@ -90,7 +90,7 @@ func waitServing(ctx context.Context, m *health.Monitor) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return cause.Errorf("its checks do not let it serve: %s: %w", reasonOf(health.Worst(m.Results())), context.Cause(ctx))
+			return cause.Errorf("it cannot serve: check %s: %w", reasonOf(health.Worst(m.Results())), context.Cause(ctx))
 		}
 	}
 }
@@ -196,10 +196,19 @@ func reasonOf(r health.Result) string {
 	return r.Name + ": " + r.Output
 }
 
-// fits reports whether the value has room for anything that the checks can say: it must not become
-// too large once they run.
+// fits reports whether the value has room for anything that the checks can say, and for draining: it must
+// not become too large once they run, or when it leaves.
 func (i Instance) fits(checks []health.Check) error {
-	if len(checks) == 0 || i.Raw != "" {
+	if i.Raw != "" {
+		return nil
+	}
+	if len(checks) == 0 {
+		if i.Status = Maintenance; len(i.Reason) < len(leavingReason) { // no status is longer
+			i.Reason = leavingReason
+		}
+		if _, err := i.Encode(); err != nil {
+			return fmt.Errorf("%w, when it says that it leaves", err)
+		}
 		return nil
 	}
 	output := strings.Repeat("<", health.MaxOutput) // six bytes each in JSON

@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,13 +99,21 @@ func (c *closer) closeKeeper(ctx context.Context, left []*entry, err error) erro
 		return e.neverWritten() || t.etcd.Err() == nil && closed == nil && e.leasesRevoked()
 	})
 	t.mu.Unlock()
+	if len(left) == 0 && closed != nil {
+		return cause.Errorf("registry: close its Keeper: %w", oneLine(closed))
+	}
 	if len(left) == 0 {
-		return closed
+		return nil
 	}
 	if closed != nil && ctx.Err() == nil { // otherwise it says the same
-		err = cause.Errorf("%w; %w", err, closed)
+		err = cause.Errorf("%w; %w", err, oneLine(closed))
 	}
 	return c.remainingError(left, err)
+}
+
+// oneLine is an error, which may be several that were joined, on one line.
+func oneLine(err error) error {
+	return cause.New(strings.ReplaceAll(cause.Text(err), "\n", "; "), err)
 }
 
 // remainingError is the error of keys that were not withdrawn: which, why, and how long they can stay.
@@ -122,6 +131,7 @@ func (c *closer) staysUntil(e *entry) string {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	ttl := "a TTL"
+	ending := c.own && c.table.closed // its Keeper grants no other lease, and does not keep this one alive
 	if c.own {
 		ttl = c.ttl.String()
 	}
@@ -132,10 +142,10 @@ func (c *closer) staysUntil(e *entry) string {
 	switch {
 	case l == nil:
 		return "it may stay in etcd"
-	case c.own || l.Err() != nil:
-		return fmt.Sprintf("in etcd it stays until its lease %016x ends, %s after etcd is back at the latest", int64(l.ID()), ttl)
+	case ending || l.Err() != nil:
+		return fmt.Sprintf("in etcd it stays until its lease %016x ends, at the latest %s after etcd is back", int64(l.ID()), ttl)
 	}
-	return fmt.Sprintf("in etcd it stays until a further try succeeds, or its Keeper's lease %016x ends", int64(l.ID()))
+	return fmt.Sprintf("in etcd it stays until another try succeeds, or its Keeper's lease %016x ends", int64(l.ID()))
 }
 
 // firstCall does something once. Further calls wait for the first one's result.
@@ -153,8 +163,9 @@ func (f *firstCall) do(ctx context.Context, what string, work func() error) erro
 	}
 	f.mu.Unlock()
 	if first {
+		f.err = errors.New("registry: " + what + ": the first call did not return: it panicked")
+		defer close(f.done)
 		f.err = work()
-		close(f.done)
 		return f.err
 	}
 	select {

@@ -43,7 +43,7 @@ func TestCloseTellsWhichKeysAreStillThereAndUntilWhen(t *testing.T) {
 				cli := etcdtest.Client(t, c)
 				opts := &registry.Options{TTL: ttl}
 				if shared {
-					opts.Keeper = lease.NewKeeper(cli, &lease.Options{TTL: ttl})
+					opts.TTL, opts.Keeper = 0, lease.NewKeeper(cli, &lease.Options{TTL: ttl})
 					defer opts.Keeper.Close()
 				}
 				r, err := registry.New(cli, opts)

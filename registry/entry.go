@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -21,12 +20,13 @@ const stableAfter = time.Second
 // entry is one key: the value that is wanted there, and what is known to be there. table.mu guards it; only
 // the worker and what it starts change what is known.
 type entry struct {
-	key      string
-	updating sync.Mutex // one Update at a time; taken before table.mu
-	instance Instance
-	wanted   record // the instance, and what its checks found
-	leaving  bool   // nothing is wanted
-	unclaim  func() // gives the key back to the Keeper
+	key        string
+	updating   chan struct{} // has room for one Update; taken before table.mu
+	instance   Instance
+	wanted     record // the instance, and what its checks found
+	leaving    bool   // nothing is wanted
+	leaveTried bool   // a try of withdrawing it has begun
+	unclaim    func() // gives the key back to the Keeper
 
 	monitor    *health.Monitor // of the instance's checks; nil: it has none
 	results    []health.Result // as of the last change of a status
@@ -87,7 +87,7 @@ func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) 
 	}
 	return &entry{
 		key: prefix + i.Service + "/" + i.ID, instance: i.clone(), wanted: record{value, i.Status},
-		since: time.Now(), changed: make(chan struct{}), stopChecks: make(chan struct{}),
+		since: time.Now(), changed: make(chan struct{}), stopChecks: make(chan struct{}), updating: make(chan struct{}, 1),
 	}, nil
 }
 

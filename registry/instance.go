@@ -212,7 +212,7 @@ func validPrefix(prefix string) error {
 	}
 	for _, segment := range strings.Split(strings.TrimPrefix(body, "/"), "/") {
 		if err := validName("prefix segment", segment); err != nil {
-			return cause.Errorf("prefix %q: %w", prefix, err)
+			return cause.Errorf("registry: prefix %q: %w", prefix, err)
 		}
 	}
 	return nil

@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/cause"
@@ -42,7 +44,7 @@ const announceTimeout = 5 * time.Second
 // Only the first call does this. The others wait for it and return its error, or return when their ctx
 // ends. After Close there is nothing to announce: finish is called at once.
 func (g *Registration) Leave(ctx context.Context, finish func(context.Context) error) error {
-	return g.left.do(ctx, "leave", func() error {
+	return g.left.do(ctx, "leave "+g.entry.key, func() error {
 		return g.registrar.leaveGracefully(ctx, []*entry{g.entry}, finish, g)
 	})
 }
@@ -67,12 +69,12 @@ func (r *Registrar) leaveGracefully(ctx context.Context, all []*entry, finish fu
 		}
 	}
 	if finish != nil {
-		err = also(err, finish(ctx))
+		err = joinErrors(err, finish(ctx))
 	}
 	if ctx.Err() != nil {
-		return also(err, handle.Close())
+		return joinErrors(err, handle.Close())
 	}
-	return also(err, handle.Shutdown(ctx))
+	return joinErrors(err, handle.Shutdown(ctx))
 }
 
 // announce tells consumers to send nothing new. announced is false if all instances were withdrawn
@@ -80,44 +82,49 @@ func (r *Registrar) leaveGracefully(ctx context.Context, all []*entry, finish fu
 func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()
-	raw := make(map[*entry]bool)
-	errs := make(map[*entry]error)
-	for _, e := range all {
-		errs[e] = r.propose(ctx, e, func(i *Instance) {
-			if raw[e] = i.Raw != ""; i.Status != Draining {
-				i.Status, i.Reason = Draining, leavingReason
-			}
+	raw, errs := make([]bool, len(all)), make([]error, len(all))
+	var proposing sync.WaitGroup // together, as each waits for an Update that is under way
+	for n, e := range all {
+		proposing.Go(func() {
+			errs[n] = r.propose(ctx, e, func(i *Instance) {
+				if raw[n] = i.Raw != ""; i.Status != Draining {
+					i.Status, i.Reason = Draining, leavingReason
+				}
+			})
 		})
-		if raw[e] && errs[e] == nil {
-			r.checks.stop(e)
-			r.table.startLeave(e)
+	}
+	proposing.Wait()
+	var raws []*entry
+	for n, e := range all {
+		if raw[n] && errs[n] == nil {
+			raws = append(raws, e)
 		}
 	}
-	var untold []string
-	for _, e := range all {
-		if errs[e] == nil {
-			errs[e] = r.table.wait(ctx, e, raw[e])
+	r.checks.stop(raws...)
+	r.table.startLeave(raws...)
+	var notAnnounced []string
+	for n, e := range all {
+		if errs[n] == nil {
+			errs[n] = r.table.wait(ctx, e, raw[n])
 		}
-		if errors.Is(errs[e], ErrClosed) { // withdrawing it again says more
+		if errors.Is(errs[n], ErrClosed) { // withdrawing it again says more
 			continue
 		}
 		announced = true
-		if errs[e] != nil {
-			untold = append(untold, e.key)
-			if err == nil {
-				err = errs[e]
-			}
+		if errs[n] != nil {
+			notAnnounced = append(notAnnounced, e.key)
+			err = cmp.Or(err, errs[n])
 		}
 	}
 	if err != nil {
-		slices.Sort(untold)
-		err = cause.Errorf("registry: say draining for %s: %w", quote.Joined(untold, 5), err)
+		slices.Sort(notAnnounced)
+		err = cause.Errorf("registry: say draining for %s: %w", quote.Joined(notAnnounced, 5), err)
 	}
 	return announced, err
 }
 
-// also is both errors as one, of which either may be nil, on one line.
-func also(err, other error) error {
+// joinErrors is both errors as one, of which either may be nil, on one line.
+func joinErrors(err, other error) error {
 	if err == nil || other == nil {
 		return errors.Join(err, other)
 	}

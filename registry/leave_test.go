@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -262,5 +264,109 @@ func TestLeaveAfterCloseOnlyFinishes(t *testing.T) {
 	finished := false
 	if err := reg.Leave(bounded(t), func(context.Context) error { finished = true; return nil }); err != nil || !finished {
 		t.Errorf("%v, finish called: %v; want nil, and the call", err, finished)
+	}
+}
+
+// silentAt is a check whose probe of one address does not return before its context ends.
+func silentAt(addr string, probed chan<- struct{}) health.Check {
+	return health.Check{Name: "c", Timeout: time.Hour, Probe: func(ctx context.Context, at string) (string, error) {
+		if at == addr {
+			probed <- struct{}{}
+			<-ctx.Done()
+		}
+		return "", ctx.Err()
+	}}
+}
+
+func TestLeaveDoesNotOutlastItsContextForAnUpdateThatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	probed := make(chan struct{}, 100)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, LeaveNotice: -1, Checks: []health.Check{silentAt("new:1", probed)}})
+	updated := make(chan error, 1)
+	go func() { // ends with Leave
+		updated <- reg.Update(bounded(t), func(i *registry.Instance) { i.Addr = "new:1" })
+	}()
+	<-probed
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if err := reg.Update(ctx, func(*registry.Instance) {}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another update") {
+		t.Errorf("another Update meanwhile: %v, want its deadline, and what it waited for", err)
+	}
+	began := time.Now()
+	var finishing time.Duration
+	err := reg.Leave(ctx, func(context.Context) error { finishing = time.Since(began); return nil })
+	if finishing == 0 || finishing > 2*time.Second {
+		t.Errorf("finish was called after %v, want at once", finishing)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "say draining for") {
+		t.Errorf("got %v, want that draining was not said", err)
+	}
+	if err := <-updated; !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("the update: %v, want ErrClosed", err)
+	}
+	if kvs := get(t, cli, prefix+"web/a").Kvs; len(kvs) != 0 {
+		t.Errorf("got %v, want the key gone", kvs)
+	}
+}
+
+func TestRawInstancesLeaveTogetherThoughTheirChecksAreStuck(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	release := make(chan struct{})
+	defer close(release)
+	const n = 6
+	var probes atomic.Int64
+	c := health.Func("stuck", func(context.Context) error {
+		if probes.Add(1) > n {
+			<-release
+		}
+		return nil
+	})
+	c.Interval, c.Timeout = 10*time.Millisecond, 10*time.Millisecond
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, LeaveNotice: -1, Checks: []health.Check{c}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []registry.Instance
+	for i := range n {
+		all = append(all, registry.Instance{Service: "web", ID: strconv.Itoa(i), Raw: "value"})
+	}
+	if _, err := r.Register(bounded(t), all...); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := bounded(t); probes.Load() < 2*n; {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("the checks are not stuck")
+		}
+	}
+	began := time.Now()
+	var finishing time.Duration
+	if err := r.Leave(bounded(t), func(context.Context) error { finishing = time.Since(began); return nil }); err != nil {
+		t.Error(err)
+	}
+	if finishing > 3*time.Second {
+		t.Errorf("finish was called after %v, want the 1 s that one stuck check has", finishing)
+	}
+}
+
+func TestALeaveAfterOneWhoseFinishPanickedReturns(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, LeaveNotice: -1})
+	func() {
+		defer func() { _ = recover() }() // it is the test's
+		_ = reg.Leave(bounded(t), func(context.Context) error { panic("finish") })
+		t.Error("no panic")
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := reg.Leave(ctx, nil); err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "panicked") {
+		t.Errorf("got %v, want what happened to the first call", err)
+	}
+	if err := reg.Close(); err != nil {
+		t.Error(err)
 	}
 }

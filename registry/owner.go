@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -25,20 +26,36 @@ type ownerCheck struct {
 	table  *table
 }
 
-// inspect reads the lease of another process's key that we want. A first registration is refused as soon
-// as the owner is known to live; one that was complete before waits for the key.
-func (c *ownerCheck) inspect(ctx context.Context, o owner) {
-	kv := o.kv
-	look, ends, err := c.readLease(ctx, kv.Lease)
-	t := c.table
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// check reads the leases of other processes' keys that this registrar wants, each lease once.
+func (c *ownerCheck) check(ctx context.Context, owners []owner) {
+	byLease := make(map[int64][]owner)
+	for _, o := range owners {
+		byLease[o.kv.Lease] = append(byLease[o.kv.Lease], o)
+	}
+	var reading sync.WaitGroup
+	for id, owners := range byLease {
+		reading.Go(func() {
+			look, ends, err := c.readLease(ctx, id)
+			c.table.mu.Lock()
+			defer c.table.mu.Unlock()
+			for _, o := range owners {
+				c.record(o, look, ends, err)
+			}
+		})
+	}
+	reading.Wait()
+}
+
+// record records what a read of an owner's lease found. A first registration is refused as soon as the
+// owner is known to live; one that was complete before waits for the key. table.mu is held.
+func (c *ownerCheck) record(o owner, look ownerLease, ends bool, err error) {
+	t, kv := c.table, o.kv
 	e := t.entries[string(kv.Key)]
-	if e == nil {
+	if e == nil || e.leaving { // it began to leave while etcd was asked
 		return
 	}
 	if err != nil {
-		e.failed(cause.Errorf("ask for the lease of its owner: %w", err), rand.N(ownerPause))
+		e.failed(cause.Errorf("read lease %016x of the key's owner: %w", kv.Lease, err), rand.N(ownerPause))
 		return
 	}
 	lives, established := kv.Lease == 0 || e.ownerLease.renewed(look), e.revision > 0
@@ -77,7 +94,7 @@ func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 	case lives:
 		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.name)
 	}
-	return cause.New(fmt.Sprintf("waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s; that it is gone is not proven: %s",
+	return cause.New(fmt.Sprintf("registry: waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s, and it may be alive: %s",
 		on, max(remaining, 0), o.name, o.unproven), errOwned)
 }
 
@@ -87,7 +104,9 @@ func (c *ownerCheck) readLease(ctx context.Context, id int64) (look ownerLease, 
 	if id == 0 {
 		return look, false, nil
 	}
-	ttl, err := c.cli.TimeToLive(ctx, clientv3.LeaseID(id))
+	ttl, _, err := hedged(ctx, 1, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
+		return c.cli.TimeToLive(ctx, clientv3.LeaseID(id))
+	})
 	if err != nil {
 		return look, false, err
 	}

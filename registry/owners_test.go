@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/lease"
@@ -182,5 +185,139 @@ func TestCloseIsNotOvertakenByItsOwnReRegistration(t *testing.T) {
 		if kvs := get(t, cli, prefix+"web/a").Kvs; len(kvs) != 0 {
 			t.Fatalf("round %d: after Close: %v, want nothing", round, kvs)
 		}
+	}
+}
+
+// asked returns a client of the same members as cli, whose reads of leases go through fate, counted from 1.
+func asked(t *testing.T, cli *clientv3.Client, fate func(ctx context.Context, n int64, do func() error) error) *clientv3.Client {
+	t.Helper()
+	var n atomic.Int64
+	own, err := clientv3.New(clientv3.Config{Endpoints: cli.Endpoints(), Logger: zap.NewNop(), DialOptions: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			do := func() error { return invoke(ctx, method, req, reply, cc, opts...) }
+			if !strings.HasSuffix(method, "/LeaseTimeToLive") {
+				return do()
+			}
+			return fate(ctx, n.Add(1), do)
+		}),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { own.Close() })
+	return own
+}
+
+// owned puts keys of a process that may live, on one lease, and returns instances that want them.
+func owned(t *testing.T, cli *clientv3.Client, prefix string, n int) (all []registry.Instance) {
+	t.Helper()
+	dead, err := cli.Grant(t.Context(), 600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		id := fmt.Sprint("owned", i)
+		if _, err := cli.Put(t.Context(), prefix+"web/"+id, "10.0.0.9:80", clientv3.WithLease(dead.ID)); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, web(id))
+	}
+	return all
+}
+
+func TestASilentMemberThatIsAskedForAnOwnersLeaseHoldsNoOtherWriteUp(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	wanted := owned(t, cli, prefix, 1)
+	silent := make(chan struct{})
+	own := asked(t, cli, func(ctx context.Context, n int64, do func() error) error {
+		if n == 1 {
+			close(silent)
+			return keptBack(ctx)
+		}
+		return do()
+	})
+	r, err := registry.New(own, &registry.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { // ends with cancel
+		_, err := r.Register(ctx, wanted...)
+		result <- err
+	}()
+	<-silent
+	began := time.Now()
+	if _, err := r.Register(bounded(t), web("free")); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 3*time.Second && !race {
+		t.Errorf("another registration took %v, want the half second after which another member is asked", took)
+	}
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the end of its context", err)
+	}
+}
+
+func TestALeaseOfManyOwnedKeysIsReadOnce(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	var reads atomic.Int64
+	own := asked(t, cli, func(_ context.Context, _ int64, do func() error) error { reads.Add(1); return do() })
+	r, err := registry.New(own, &registry.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := r.Register(ctx, owned(t, cli, prefix, 50)...); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the deadline", err)
+	}
+	if n := reads.Load(); n == 0 || n > 10 {
+		t.Errorf("the lease was read %d times in 0.3 s, want once or twice", n)
+	}
+}
+
+func TestAnEntryThatLeftWhileItsOwnersLeaseWasReadIsWithdrawnAtOnce(t *testing.T) {
+	t.Parallel()
+	cli, prefix := etcdtest.New(t)
+	release, reading := make(chan struct{}), make(chan struct{})
+	own := asked(t, cli, func(_ context.Context, n int64, do func() error) error {
+		if n == 1 {
+			close(reading)
+		}
+		<-release
+		return do()
+	})
+	r, err := registry.New(own, &registry.Options{Prefix: prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { // ends with cancel
+		_, err := r.Register(ctx, owned(t, cli, prefix, 1)...)
+		result <- err
+	}()
+	<-reading
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the end of its context", err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- r.Close() }() // ends soon after release
+	<-time.After(100 * time.Millisecond)
+	close(release)
+	began := time.Now()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 300*time.Millisecond && !race {
+		t.Errorf("from the answer on Close took %v, want no pause", took)
 	}
 }

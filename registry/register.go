@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // Register registers one instance with a registrar of its own, which the Registration's Close
@@ -67,12 +68,12 @@ func (r *Registrar) prepare(instances []Instance) ([]*entry, error) {
 	seen := make(map[string]bool)
 	for i, instance := range instances {
 		if err := instance.complete(host); err != nil {
-			return nil, err
+			return nil, notRegistered(instance, err)
 		}
 		instance.Host, instance.PID, instance.process = host, os.Getpid(), registering()
 		e, err := newEntry(r.prefix, instance, r.checks.all)
 		if err != nil {
-			return nil, err
+			return nil, notRegistered(instance, err)
 		}
 		if seen[e.key] {
 			return nil, fmt.Errorf("%w: %s is given twice", ErrInvalid, e.key)
@@ -81,6 +82,11 @@ func (r *Registrar) prepare(instances []Instance) ([]*entry, error) {
 		all[i] = e
 	}
 	return all, nil
+}
+
+// notRegistered is the error of an instance that cannot be registered as it is: its names may be any text.
+func notRegistered(i Instance, err error) error {
+	return cause.Errorf("registry: register %s: %w", quote.Text(i.Service+"/"+i.ID), err)
 }
 
 // addAndWait adds entries to the table and waits until they are in etcd.

@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -40,8 +41,9 @@ type Options struct {
 	// Prefix is where services are: an instance's key is Prefix + Service + "/" + ID. Default
 	// "/services/".
 	Prefix string
-	// TTL is how long an instance outlives a process that was killed. Default 10 s; etcd's
-	// minimum is 2 s. Ignored with a Keeper.
+	// TTL is how long an instance outlives a process that was killed. Default 10 s, also for a TTL below
+	// 0; etcd's minimum is 2 s, and a shorter TTL is 2 s. A Keeper has its own TTL: with both the error
+	// is ErrInvalid.
 	TTL time.Duration
 	// Keeper is shared, and stays open. Default: the Registrar has one of its own.
 	Keeper *lease.Keeper
@@ -51,7 +53,8 @@ type Options struct {
 	Checks []health.Check
 	// AwaitServing has Register wait until no check is critical, and write nothing before: an instance
 	// appears when it can serve. Register's ctx bounds that, and its error then names the check and what
-	// it said. Without AwaitServing an instance that cannot serve yet appears as critical.
+	// it said. Without AwaitServing an instance that cannot serve yet appears as critical. Without
+	// Checks it is ErrInvalid.
 	AwaitServing bool
 	// LeaveNotice is how long Leave waits for consumers to hear that an instance is draining, before it
 	// finishes what the instance has. Default 1 s; negative: no time.
@@ -84,7 +87,13 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 		return nil, err
 	}
 	if err := health.Validate(o.Checks...); err != nil {
-		return nil, cause.Errorf("%w: %w", ErrInvalid, err)
+		return nil, cause.New("registry: "+cause.Text(err), ErrInvalid, err)
+	}
+	switch {
+	case o.Keeper != nil && o.TTL != 0:
+		return nil, fmt.Errorf("%w: the options TTL and Keeper are both set: a Keeper has a TTL of its own", ErrInvalid)
+	case o.AwaitServing && len(o.Checks) == 0:
+		return nil, fmt.Errorf("%w: the option AwaitServing is set without Checks: there is nothing to wait for", ErrInvalid)
 	}
 	keeper, own := o.Keeper, o.Keeper == nil
 	if own {

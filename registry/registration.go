@@ -48,6 +48,9 @@ func (g *Registration) State() State {
 	t, e := g.registrar.table, g.entry
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if e.written && !e.leaving && e.lease.Err() != nil { // the worker has not seen it yet
+		t.markLeaseEnded(e.lease, e)
+	}
 	s := State{Status: e.status(), Registered: e.written, Since: e.since, LostBecause: e.lostBecause, Losses: e.lossCount, Key: e.key, Revision: e.revision}
 	if e.monitor != nil {
 		s.Checks = e.monitor.Results()
@@ -55,14 +58,17 @@ func (g *Registration) State() State {
 	if e.lease != nil {
 		s.Lease = e.lease.ID()
 		if e.lease.Err() != nil {
-			s.Registered, s.Err = false, e.lease.Err()
+			s.Err = e.lease.Err()
 		}
+	}
+	if e.written && (e.lease.Err() != nil || t.etcd.Err() != nil) {
+		s.Registered, s.Since = false, time.Now()
 	}
 	if e.lastErr != nil {
 		s.Err = ask.Latest(t.etcd, e.lastErr)
 	}
 	if t.etcd.Err() != nil {
-		s.Registered, s.Err = false, t.closedError()
+		s.Err = t.closedError()
 	}
 	return s
 }
@@ -85,19 +91,23 @@ func (g *Registration) Instance() Instance { return g.registrar.table.instance(g
 // change does not see what the checks found; that is added to its result. At a new Addr the checks run
 // once before it is written, and if ctx ends before they have, nothing is changed.
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
-	if err := g.registrar.propose(ctx, g.entry, change); err != nil {
-		return err
+	err := g.registrar.propose(ctx, g.entry, change)
+	if err == nil {
+		err = g.registrar.table.wait(ctx, g.entry, false)
 	}
-	if err := g.registrar.table.wait(ctx, g.entry, false); err != nil {
+	if err != nil {
 		return cause.Errorf("registry: update %s: %w", g.entry.key, err)
 	}
 	return nil
 }
 
-// propose records what an instance should be.
+// propose records what an instance should be. Its errors do not name the instance.
 func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance)) error {
-	e.updating.Lock()
-	defer e.updating.Unlock()
+	done, err := e.beginUpdate(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	next := r.table.instance(e)
 	was := next
 	change(&next)
@@ -107,7 +117,7 @@ func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance
 		return err
 	}
 	if fresh.key != e.key {
-		return fmt.Errorf("%w: update of %s to %s: close it and register anew", ErrInvalid, e.key, fresh.key)
+		return fmt.Errorf("%w: its key would be %s: close it and register anew", ErrInvalid, fresh.key)
 	}
 	if len(r.checks.all) > 0 && fresh.instance.Addr != was.Addr {
 		end, err := r.checks.begin()
@@ -118,7 +128,7 @@ func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance
 		ctx, cancel := ask.Until(ctx, e.stopChecks, ErrClosed)
 		defer cancel()
 		if fresh.monitor, err = health.Open(ctx, fresh.instance.Addr, r.checks.all...); err != nil {
-			return cause.Errorf("registry: update %s: %w", e.key, err)
+			return err
 		}
 	}
 	unused, err := r.applyUpdate(e, fresh)
@@ -126,6 +136,22 @@ func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance
 		_ = unused.Close() // its error is about a check that ignores its context; the results have said so
 	}
 	return err
+}
+
+// beginUpdate returns when no other update of the entry is under way, until done is called.
+func (e *entry) beginUpdate(ctx context.Context) (done func(), err error) {
+	done = func() { <-e.updating }
+	select {
+	case e.updating <- struct{}{}: // also when ctx has ended
+		return done, nil
+	default:
+	}
+	select {
+	case e.updating <- struct{}{}:
+		return done, nil
+	case <-ctx.Done():
+		return nil, cause.Errorf("another update of it is under way: %w", context.Cause(ctx))
+	}
 }
 
 // applyUpdate has an entry become as a fresh one, and returns the monitor that is not used any more, if

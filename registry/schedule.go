@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -43,7 +42,7 @@ func (t *table) due() (todo [][]*entry, wait time.Duration) {
 		}
 	}
 	for l, entries := range ended {
-		t.markLost(loss{LossLease, leaseEnded.text + ": " + cause.Text(l.Err())}, entries...)
+		t.markLeaseEnded(l, entries...)
 	}
 	return append(batches(leaving), batches(staying)...), wait
 }

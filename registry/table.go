@@ -247,6 +247,11 @@ func (t *table) markLost(l loss, entries ...*entry) {
 	t.noteEntries(slog.LevelWarn, "registration lost", entries, "because", l.text)
 }
 
+// markLeaseEnded is markLost for keys of a lease that ended. t.mu is held.
+func (t *table) markLeaseEnded(l *lease.Lease, entries ...*entry) {
+	t.markLost(loss{LossLease, leaseEnded.text + ": " + cause.Text(l.Err())}, entries...)
+}
+
 // markUnverified has the entries below a key or prefix looked at. t.mu is held.
 func (t *table) markUnverified(below string) {
 	for key, e := range t.entries {

@@ -1,9 +1,11 @@
 package registry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,7 +112,7 @@ func TestCloseIsBoundedThoughEtcdAnswersThatItDoesNot(t *testing.T) {
 				cli, all := tried(t, server)
 				opts := &registry.Options{Prefix: prefix, TTL: 5 * time.Second}
 				if shared {
-					opts.Keeper = lease.NewKeeper(cli, nil)
+					opts.TTL, opts.Keeper = 0, lease.NewKeeper(cli, nil)
 					defer opts.Keeper.Close()
 				}
 				r, err := registry.New(cli, opts)
@@ -230,5 +232,81 @@ func TestARefusalIsNotWaitedOutForASilentMember(t *testing.T) {
 	defer mu.Unlock()
 	if puts > 3 { // one that is kept back, and one that is refused; all of them are five
 		t.Errorf("sent %d times, want it given up when it was refused", puts)
+	}
+}
+
+// A refusal of a write says nothing of the deletion that follows it.
+func TestARefusalOfATryThatBeganBeforeCloseIsNotWhatCloseReturns(t *testing.T) {
+	t.Parallel()
+	server, prefix := etcdtest.New(t)
+	cli, all := tried(t, server)
+	k := lease.NewKeeper(cli, nil)
+	defer k.Close()
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Keeper: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	regs, err := r.Register(bounded(t), web("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, begun := make(chan struct{}), make(chan struct{}, 10)
+	all.is(func(_ context.Context, _ int, _ *pb.TxnRequest, do func() error) error {
+		select {
+		case <-release:
+			return do()
+		default:
+		}
+		begun <- struct{}{}
+		<-release
+		return rpctypes.ErrGRPCPermissionDenied
+	})
+	updated := make(chan error, 1)
+	go func() { updated <- regs[0].Update(bounded(t), func(i *registry.Instance) { i.Weight = 5 }) }() // ends with Close
+	<-begun
+	closed := make(chan error, 1)
+	go func() { closed <- r.Close() }() // ends soon after release
+	for ctx := bounded(t); len(r.Stats().Registrations) > 0; {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("Close does not begin")
+		}
+	}
+	close(release)
+	if err := <-closed; err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-updated; !errors.Is(err, registry.ErrClosed) {
+		t.Errorf("Update: %v, want ErrClosed", err)
+	}
+	if kvs := get(t, server, prefix+"web/a").Kvs; len(kvs) != 0 {
+		t.Errorf("got %v, want the key gone", kvs)
+	}
+}
+
+// While the Registrar is open its lease is kept alive: a key that was not deleted does not end with it.
+func TestOneRegistrationsShutdownTellsThatItIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	server, prefix := etcdtest.New(t)
+	cli, all := tried(t, server)
+	var log bytes.Buffer
+	r, err := registry.New(cli, &registry.Options{Prefix: prefix, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	regs, err := r.Register(bounded(t), web("a"), web("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.is(func(ctx context.Context, _ int, _ *pb.TxnRequest, _ func() error) error { return keptBack(ctx) })
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := regs[0].Shutdown(ctx); err == nil || !strings.Contains(err.Error(), "until another try succeeds") {
+		t.Errorf("got %v, want that another try follows", err)
+	}
+	_ = closes(t, r.Close) // the lease is revoked, and the keys with it
+	if got := log.String(); strings.Contains(got, "context canceled") {
+		t.Errorf("the log has the end of the worker as a failure of etcd's:\n%s", got)
 	}
 }

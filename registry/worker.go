@@ -195,10 +195,13 @@ func (w *worker) settle(ctx context.Context, batch []*entry, pause time.Duration
 		first, second := w.settle(ctx, batch[:half], pause), w.settle(ctx, batch[half:], pause)
 		return first && second
 	}
+	if err != nil && ctx.Err() != nil {
+		return false // the worker ends: it says nothing of etcd
+	}
 	switch class := ask.ClassOf(err); {
 	case class == ask.Done || class == ask.Final && ask.Answer(err):
 		t.etcd.Answered()
-	case !ask.Answer(err) && ctx.Err() == nil: // a member that refuses is neither: it answers, but does nothing
+	case !ask.Answer(err): // a member that refuses is neither: it answers, but does nothing
 		t.etcd.Failed(err)
 	}
 	t.mu.Lock()
@@ -228,8 +231,9 @@ func (w *worker) recordFailure(e *entry, err error, pause time.Duration) {
 		if e.tries++; e.tries > 3 && e.lastErr == nil {
 			e.nextTry = time.Now().Add(firstPause) // no known case needs so many
 		}
+	case unauthorised && e.leaving && !e.leaveTried: // the try began before it left: the next one is due
 	case unauthorised:
-		e.refused(cause.Errorf("%w: write %s: %w", ErrUnauthorised, e.key, err), slowPause+pause)
+		e.refused(cause.New("registry: not authorised: write "+e.key+": "+cause.Text(err), ErrUnauthorised, err), slowPause+pause)
 	case w.table.etcd.Err() != nil:
 		e.refused(w.table.closedError(), slowPause)
 	case errors.Is(err, lease.ErrClosed) && !e.leaving: // what leaves needs no lease: the try began before it did
@@ -243,5 +247,5 @@ func (w *worker) recordFailure(e *entry, err error, pause time.Duration) {
 }
 
 func (w *worker) cannotWrite(e *entry, err error) {
-	w.table.note(slog.LevelWarn, "cannot write, trying on", "key", e.key, "endpoints", w.table.cli.Endpoints(), "error", w.table.etcd.Explain(err))
+	w.table.note(slog.LevelWarn, "cannot write, trying again", "key", e.key, "endpoints", w.table.cli.Endpoints(), "error", w.table.etcd.Explain(err))
 }

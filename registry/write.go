@@ -134,6 +134,7 @@ func (w *writer) plan(batch []*entry) []operation {
 			op.cmp, op.first = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
 		}
 		if e.leaving {
+			e.leaveTried = true
 			last, say := e.drainingRecord()
 			op.put, op.del, op.look = last, !say, false
 		}
@@ -171,21 +172,26 @@ func (w *writer) onLease(op operation) clientv3.OpOption {
 }
 
 // transact makes a transaction that etcd may carry out twice: each one in this package compares
-// revisions, so the second time it changes nothing and reads what is there. A member that does not answer
-// costs hedgeAfter, more for many keys, and each further one twice as much, as slow members should not
-// get much more work. An error that any member would give counts at once.
+// revisions, so the second time it changes nothing and reads what is there.
 //
 // open: a try may still be carried out. The comparison of a first registration holds again after the key
 // was withdrawn; see late.go.
 func transact(ctx context.Context, cli *clientv3.Client, keys int, txn clientv3.Op) (resp *clientv3.TxnResponse, open bool, err error) {
+	answer, open, err := hedged(ctx, keys, func(ctx context.Context) (clientv3.OpResponse, error) { return cli.Do(ctx, txn) })
+	return answer.Txn(), open, err
+}
+
+// hedged makes a request that etcd may carry out twice. A member that does not answer costs hedgeAfter,
+// more for many keys, and each further one twice as much, as slow members should not get much more work.
+// An error that any member would give counts at once.
+func hedged[T any](ctx context.Context, keys int, try func(context.Context) (T, error)) (answer T, open bool, err error) {
 	wait := hedgeAfter + time.Duration(keys)*hedgePerKey
-	hedge := ask.Hedge[clientv3.OpResponse]{
-		Try:     func(ctx context.Context, _ int) (clientv3.OpResponse, error) { return cli.Do(ctx, txn) },
+	hedge := ask.Hedge[T]{
+		Try:     func(ctx context.Context, _ int) (T, error) { return try(ctx) },
 		Silence: func(n int) time.Duration { return wait << max(n-1, 0) },
 		Most:    mostTries,
 	}
-	answer, open, err := hedge.Run(ctx)
-	return answer.Txn(), open, err
+	return hedge.Run(ctx)
 }
 
 // leaseEnds asks etcd for the leases of a transaction, and reports whether one has ended.
@@ -264,9 +270,7 @@ func (w *writer) applyConflict(ctx context.Context, ops []operation, resp *clien
 		t.noteEntries(slog.LevelInfo, "taking over the key of a process that is gone", found.takenOver, "owner", found.from)
 	}
 	t.mu.Unlock()
-	for _, o := range found.owners {
-		w.owners.inspect(ctx, o)
-	}
+	w.owners.check(ctx, found.owners)
 }
 
 // conflict is what a transaction that was not applied leaves to do.

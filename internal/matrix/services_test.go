@@ -30,7 +30,7 @@ func instance(id string) registry.Instance {
 }
 
 func registryOptions(p *place) *registry.Options {
-	return &registry.Options{Prefix: p.name + "/", TTL: p.ttl, Keeper: p.keeper}
+	return &registry.Options{Prefix: p.name + "/", TTL: p.ownTTL(), Keeper: p.keeper}
 }
 
 func registryCalls(p *place) []call {

@@ -32,7 +32,7 @@ var registryMutants = []mutant{
 		`op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)`, `op.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), ">", 0)`,
 	}, "registry", "TestATakeOverThatComesTooLateLeavesTheKeyAlone"},
 	{"Close is nil though keys are still there", "registry/close.go", []string{
-		"	if len(left) == 0 {\n		return closed\n	}\n", "	if closed == nil || len(left) == 0 {\n		return closed\n	}\n",
+		"	if len(left) == 0 {\n		return nil", "	if closed == nil || len(left) == 0 {\n		return nil",
 	}, "registry", "TestCloseTellsWhichKeysAreStillThereAndUntilWhen"},
 	{"a transaction without an answer is not sent again", "registry/write.go", []string{
 		"		Most:    mostTries,", "		Most:    1,",
@@ -65,6 +65,6 @@ var registryMutants = []mutant{
 		"	if announced && r.notice > 0 {", "	if announced && r.notice < 0 {",
 	}, "registry", "TestConsumersLeaveBeforeTheRequestsAreFinished"},
 	{"Leave leaves the key there when its context has ended", "registry/leave.go", []string{
-		"		return also(err, handle.Close())", "		return also(err, handle.Shutdown(ctx))",
+		"		return joinErrors(err, handle.Close())", "		return joinErrors(err, handle.Shutdown(ctx))",
 	}, "registry", "TestTheEndOfItsContextHastensLeave"},
 }
