@@ -216,7 +216,7 @@ func TestAViewWithoutTheRightIsStaleAndSaysWhy(t *testing.T) {
 			return err
 		}, true},
 	} {
-		turned := v.Turned()
+		turned := v.FreshnessChanged()
 		if err := step.change(bounded(t), "amy", "amy"); err != nil {
 			t.Fatal(err)
 		}

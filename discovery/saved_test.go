@@ -71,7 +71,7 @@ func TestAClientStartsWhileEtcdIsAway(t *testing.T) {
 			t.Errorf("Watch without etcd: %v, %v, want DeadlineExceeded", list, err)
 		}
 	}
-	turned := v.Turned()
+	turned := v.FreshnessChanged()
 	for _, name := range c.Names() {
 		if _, err := c.Resume(t.Context(), name); err != nil {
 			t.Fatal(err)
@@ -281,7 +281,7 @@ func TestAViewStartsFromItsSavedListWithALazyClient(t *testing.T) {
 		t.Errorf("list %q, state %+v, want the saved one, stale for that reason", ids(v.Instances()), s)
 	}
 	put(t, shared, prefix+"web/b", "h:2")
-	turned := v.Turned()
+	turned := v.FreshnessChanged()
 	g.SetTarget(shared.Endpoints()[0])
 	until(t, v, "a b")
 	select {

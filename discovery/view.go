@@ -203,10 +203,10 @@ func (v *View) Instances() []*Instance { return v.current.Load().instances }
 // list, so that no change is missed in between.
 func (v *View) Changed() <-chan struct{} { return v.current.Load().changed }
 
-// Turned is closed when the list next turns stale or fresh.
-func (v *View) Turned() <-chan struct{} {
+// FreshnessChanged is closed when the list next turns stale or fresh.
+func (v *View) FreshnessChanged() <-chan struct{} {
 	if m := v.mirror.Load(); m != nil {
-		return m.Turned()
+		return m.FreshnessChanged()
 	}
 	return v.reached
 }

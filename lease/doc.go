@@ -28,8 +28,9 @@
 // the first may still answer. So another member is asked within a second, and within two if the
 // client's own connection and the next one both lead to the silent member. For a grant it is half a
 // second each: one silent member holds it up for a second at most, whatever the TTL. A member that
-// refuses, or says that it has lost its leader, is replaced at once. With a TTL of 5 s or more a lease outlives the
-// death, the pause or the silence of a member, and an election with etcd's default timeouts.
+// refuses, or says that it has lost its leader, is replaced at once. With a TTL of 5 s or more a lease
+// outlives the death, the pause or the silence of a member, and an election with etcd's default
+// timeouts.
 //
 // A grant whose answer got lost is repeated with the same id, chosen here, so that it cannot
 // leave a second lease behind. What may have been granted and is not wanted is revoked; what was
@@ -38,7 +39,8 @@
 // reserved on it: users of Reserve move their keys.
 //
 // A user that is refused is not tried again: the lease ends as ErrUnauthorised with the keepalive
-// that is refused. When the members refuse the client's certificate, the error is ErrCertificate as well as ErrUnreachable.
+// that is refused. When the members refuse the client's certificate, the error is ErrCertificate as
+// well as ErrUnreachable.
 //
 // When the etcd client is closed, its leases end at once as ErrClosed, and every call returns
 // ErrClosed at once. Nothing renews them over other connections.

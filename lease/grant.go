@@ -107,8 +107,8 @@ func (g *granting) run(ctx context.Context) {
 	g.revokeUnwanted()
 }
 
-// try asks for a lease once. The id is ours, so that a try after one without an answer
-// asks for the same lease: it can't leave a second one behind that lives for a TTL.
+// try asks for a lease once. The id is chosen here and not by etcd, so that a try after one without an
+// answer asks for the same lease: it can't leave a second one behind that lives for a TTL.
 func (g *granting) try(ctx context.Context, route string) (granted, error) {
 	k := g.k
 	ctx, cancel := context.WithTimeout(ctx, min(max(k.opts.TTL, maxGrantPause), 2*maxGrantPause))
@@ -136,8 +136,8 @@ func (g *granting) try(ctx context.Context, route string) (granted, error) {
 }
 
 // exists takes over a lease that an earlier try was granted. It counts from when its id was
-// first sent, which is the latest that is certain; if little is left of it, or the id is not
-// ours, the next try has another.
+// first sent, which is the latest that is certain; if little is left of it, or no try of this grant has
+// sent the id before, the next try has another.
 func (g *granting) exists(wanted granted, err error) (granted, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -26,7 +26,7 @@ func (f *follower) apply(r *pb.WatchResponse) error {
 		f.advance(r.Header.Revision)
 		return nil
 	}
-	// The header's revision is not for us: while a watch catches up, it is ahead of events that
+	// The header's revision is not the copy's: while a watch catches up, it is ahead of events that
 	// are still to come.
 	for events := r.Events; len(events) > 0; {
 		n := 1

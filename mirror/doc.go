@@ -41,8 +41,9 @@
 //     another member. WatchTimeout grows while that does not help.
 //   - The copy catches up with a revision of any size and with a backlog of any length. Where
 //     reading the prefix is cheaper than what a watch would have to deliver (more than 1,000
-//     revisions, and one for each 16 keys; twice as many after each reading that did not help), and after three watches in a row that delivered
-//     nothing, the mirror reads the prefix again. The reason in State is Behind.
+//     revisions, and one for each 16 keys; twice as many after each reading that did not help), and
+//     after three watches in a row that delivered nothing, the mirror reads the prefix again. The
+//     reason in State is Behind.
 //   - When the client is closed the mirror ends at once, with ErrClosed.
 //   - A history that was replaced below the mirror (wiped database, restored backup, another
 //     cluster) is read again, counted in State, and marked by the Epoch of snapshots.

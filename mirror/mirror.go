@@ -92,8 +92,7 @@ func (m *Mirror) Snapshot() *Snapshot { return m.newest.Load().Load() }
 // includes the prefix.
 func (m *Mirror) Get(key string) (KeyValue, bool) { return m.Snapshot().Get(key) }
 
-// State returns the mirror's state. It is a matter of a microsecond, and not free of locks as
-// Get and Snapshot are.
+// State returns the mirror's state. It takes about a microsecond and a lock, unlike Get and Snapshot.
 func (m *Mirror) State() State {
 	m.replica.mu.Lock()
 	defer m.replica.mu.Unlock()
@@ -120,9 +119,9 @@ func (m *Mirror) Stats() Stats {
 	return m.replica.record.stats()
 }
 
-// Turned is closed when the mirror next turns stale or fresh; its end is Done's to tell. Take it
+// FreshnessChanged is closed when the mirror next turns stale or fresh; its end is Done's to tell. Take it
 // before State, so that no turn falls between.
-func (m *Mirror) Turned() <-chan struct{} {
+func (m *Mirror) FreshnessChanged() <-chan struct{} {
 	m.replica.mu.Lock()
 	defer m.replica.mu.Unlock()
 	return m.replica.turned

@@ -146,7 +146,8 @@ func (m *replica) backoff() *ask.Backoff {
 	return ask.Of(m.cli).Backoff(50*time.Millisecond, time.Second)
 }
 
-// publish makes a batch visible, to everyone at once. It may be empty.
+// publish makes a batch visible: its snapshot to readers of the newest one, and the batch to readers of
+// changes. It may be empty.
 func (m *replica) publish(b *Batch) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

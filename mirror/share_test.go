@@ -280,7 +280,7 @@ func TestCloseIsQuickWhileEtcdIsAway(t *testing.T) {
 		m := open(t, cli, prefix, &mirror.Options{ConfirmEvery: 50 * time.Millisecond, WatchTimeout: 50 * time.Millisecond})
 		fault.cause()
 		for ctx := within(t, generous); ; {
-			turned := m.Turned()
+			turned := m.FreshnessChanged()
 			if !m.State().Fresh {
 				break
 			}

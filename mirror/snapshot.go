@@ -37,7 +37,7 @@ func newKeyValue(kv *mvccpb.KeyValue) *KeyValue {
 }
 
 // tree is the copy-on-write B-tree below snapshots. Copy marks the tree that is copied, too: a
-// published tree is only read, and its copies are made of the one that Mirror keeps for itself.
+// published tree is only read, and copies are made of the one that the replica keeps for itself.
 //
 // A btree.BTreeG of entries alone saves 16 bytes a key and made Get three times as slow.
 type tree = btree.Map[string, *KeyValue]

@@ -20,7 +20,7 @@ import (
 //
 // It is not clientv3.Watch, which resumes by itself and does not say so: what resumes must
 // first make sure that it is still the same history (a wiped database that has come as far as
-// we were looks just like a healthy one). Besides, clientv3 buffers without bound, and shares a
+// the copy looks just like a healthy one). Besides, clientv3 buffers without bound, and shares a
 // stream, on which a progress request is only answered when every watch is synced. Here gRPC's
 // flow control reaches the member.
 type stream struct {

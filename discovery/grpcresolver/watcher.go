@@ -87,7 +87,7 @@ func (w *watcher) run(ctx context.Context) {
 
 func (w *watcher) follow(ctx context.Context, v *discovery.View) {
 	for {
-		changed, turned := v.Changed(), v.Turned()
+		changed, turned := v.Changed(), v.FreshnessChanged()
 		w.pass(v)
 		select {
 		case <-changed:

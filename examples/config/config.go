@@ -78,7 +78,7 @@ func follow(ctx context.Context, endpoints []string, prefix string, settings *at
 	defer m.Close()
 	go func() { // ends with ctx: says when the settings may be out of date, as etcd is away
 		for ctx.Err() == nil {
-			turned := m.Turned()
+			turned := m.FreshnessChanged()
 			if state := m.State(); !state.Fresh {
 				log.Printf("stale, complete as of %s: %v", state.Since.Format(time.TimeOnly), state.Cause)
 			}

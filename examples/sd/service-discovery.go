@@ -88,7 +88,7 @@ func main() {
 	tick := time.NewTicker(max(*every, time.Second))
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		changed, turned := ser.serverList.Changed(), ser.serverList.Turned()
+		changed, turned := ser.serverList.Changed(), ser.serverList.FreshnessChanged()
 		fmt.Println("services:", ser.GetServices())
 		if state := ser.serverList.State(); !state.Fresh { // etcd is away: the list is the last complete one
 			log.Printf("stale, complete as of %s: %v", state.Confirmed.Format(time.TimeOnly), state.Cause)

@@ -11,6 +11,14 @@ import (
 )
 
 // Class says what an error tells about a request, and what to do.
+//
+// Other words for "do not try again" are wider or narrower than Final, which is about the request alone:
+//
+//   - Permanent: Final, or etcd has no space left. Hedge.Failed decides so where it is nil.
+//   - Unauthorised: the part of Final that is about the user. For a read it is what package mirror
+//     gives up for.
+//   - A caller's Hedge.Failed may go beyond that. Package lease ends a lease for Unauthorised, and for a
+//     StaleToken that comes again and again, as each of its streams has had a new token.
 type Class int
 
 const (

@@ -72,8 +72,8 @@ func (f *closing) leave() {
 // process that closes one handle after another in an outage is done within 2 s, and one whose requests
 // are answered is not cut short.
 //
-// done gives it back. What is asked says Answered when there is an answer; that a member has no leader
-// is none.
+// The caller calls done when it has closed, and Answered for each answer, so that the time counts anew.
+// That a member has no leader is not such an answer.
 func (c *Client) ClosingContext(ctx context.Context) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	f := &c.closing

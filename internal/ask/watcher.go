@@ -12,10 +12,12 @@ const closeTimeout = time.Second
 
 var errNotClosed = errors.New("a watch did not end in time")
 
-// Watcher is a client's own, with a bound on its Close. clientv3 (3.7.3) waits for ever if it is closed
-// in the moment in which etcd refuses a watch: it has counted the watch as ended, and the watch waits to
-// say so. A program whose role was revoked could not leave. Some goroutines stay behind then, which do
-// nothing; the connections are closed.
+// Watcher is a client's own, but its Close returns within closeTimeout. When it gives up waiting, some
+// goroutines stay behind, which do nothing; the connections are closed.
+//
+// clientv3 (3.7.3) waits for ever if it is closed in the moment in which etcd refuses a watch: it has
+// counted the watch as ended, and the watch waits to say so. A program whose role was revoked could not
+// leave.
 type Watcher struct{ clientv3.Watcher }
 
 // Close closes the client's own Watcher.
