@@ -40,7 +40,7 @@ func RunMember() {
 type (
 	order struct {
 		MoveTo uint64 `json:"move_to,omitempty"`
-		Halt   bool   `json:"halt,omitempty"` // end cleanly, without handing leadership over
+		Stop   bool   `json:"stop,omitempty"` // end cleanly, without handing leadership over
 	}
 	message struct {
 		Bound  bool    `json:"bound,omitempty"`
@@ -86,14 +86,14 @@ func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
 		to.send(message{Failed: err.Error()})
 		return 1
 	}
-	orders, halt, stop := make(chan order), make(chan struct{}), make(chan struct{})
-	go readOrders(in, orders, halt) // ends the process with the parent
-	handOver := true
+	orders, stopNow, stop := make(chan order, 1), make(chan struct{}), make(chan struct{})
+	go readOrders(in, to, orders, stopNow) // ends the process with the parent
+	var noHandOver atomic.Bool
 	go func() { // lives as long as the process
 		select {
 		case <-term:
-		case <-halt:
-			handOver = false
+		case <-stopNow:
+			noHandOver.Store(true)
 		}
 		close(stop)
 	}()
@@ -111,23 +111,31 @@ func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
 		}
 	}()
 	srv.watch(stop, func(r report) { to.send(message{Report: &r}) })
-	srv.close(handOver)
+	srv.close(!noHandOver.Load())
 	return 0
 }
 
-func readOrders(in *bufio.Reader, orders chan<- order, halt chan<- struct{}) {
+// readOrders passes orders on. It never waits for one to be carried out: the end of the parent, and an order
+// to stop, must always be seen.
+func readOrders(in *bufio.Reader, to *parent, orders chan<- order, stopNow chan<- struct{}) {
 	dec := json.NewDecoder(in)
 	for {
 		var o order
 		if err := dec.Decode(&o); err != nil {
 			os.Exit(3) // the parent has ended; etcd's data survives this as it survives kill -9
 		}
-		if o.Halt {
-			close(halt)
-			halt = nil
+		if o.Stop {
+			if stopNow != nil {
+				close(stopNow)
+			}
+			stopNow = nil
 			continue
 		}
-		orders <- o
+		select {
+		case orders <- o:
+		default:
+			to.send(message{Answer: &answer{Err: "the member still carries out earlier orders"}})
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/logbook"
 )
 
 const (
@@ -41,8 +44,11 @@ type Cluster struct {
 	// passed on.
 	serving atomic.Bool
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced whenever a member's state or view changes
+	book *logbook.Book // lines for Options.Logger, which may call the cluster
+
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced whenever a member's state or view changes
+	agreement agreement
 }
 
 // member is one member, whether its node runs or not. Cluster.mu guards what changes.
@@ -74,7 +80,7 @@ func Start(ctx context.Context, opts *Options) (*Cluster, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	c := &Cluster{opts: o, net: newNetwork(), changed: make(chan struct{})}
+	c := &Cluster{opts: o, net: newNetwork(), book: logbook.New(o.Logger), changed: make(chan struct{})}
 	c.life, c.end = context.WithCancel(context.Background())
 	if err := c.start(ctx); err != nil {
 		c.Close()
@@ -174,7 +180,7 @@ func (c *Cluster) launch(m *member) error {
 			return err
 		}
 		n = p
-		c.reaper.wake(p.pid())
+		c.reaper.add(p.pid())
 	}
 	c.mu.Lock()
 	m.node, m.status, m.view, m.reason, m.warnings, m.stoppedAs = n, Starting, report{ID: m.view.ID}, "", warnings, ""
@@ -222,19 +228,21 @@ func (c *Cluster) recordReport(m *member, n node, r report) {
 func (c *Cluster) nodeEnded(m *member, n node) {
 	m.client.closePort()
 	m.peer.closePort()
+	defer c.book.Flush()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m.node, m.view, m.status = nil, report{ID: m.view.ID}, m.stoppedAs
 	if m.stoppedAs == "" {
-		m.status, m.reason = Failed, n.failure()
+		m.status, m.reason = Failed, cmp.Or(n.failure(), m.warnings.endReason(), "its etcd stopped by itself")
 		q := c.quorum()
-		c.opts.Logger.Error(fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
+		c.book.Add(slog.LevelError, fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
 	}
 	c.broadcast()
 }
 
 // broadcast wakes all that wait for a change. c.mu is held.
 func (c *Cluster) broadcast() {
+	c.recordAgreement()
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -305,7 +313,7 @@ func (c *Cluster) close() error {
 	defer c.ops.Unlock()
 	how := node.kill
 	if c.opts.DataDir != "" {
-		how = node.halt
+		how = node.stopWithoutHandOver
 	}
 	errs := []error{c.endAll(c.members, Stopped, how)}
 	for _, m := range c.members {

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -264,6 +268,82 @@ func TestAMemberThatEndsByItselfIsReportedWithItsReason(t *testing.T) {
 		t.Errorf("got %+v, want it failed with its reason", got)
 	}
 	did(t)(c.Start(t.Context(), "etcd2"))
+}
+
+func TestARemovedMemberIsReportedWithItsReason(t *testing.T) {
+	for what, inProcess := range map[string]bool{"a process": false, "in this process": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			var log records
+			c := etcdtest.NewCluster(t, &cluster.Options{InProcess: inProcess, Logger: log.logger()})
+			name, err := c.Member("follower")
+			if err != nil {
+				t.Fatal(err)
+			}
+			remove(t, c, name)
+			log.wait(t, "member ended: ")
+			if got := member(t, c, name); got.Status != cluster.Failed || !strings.Contains(got.Reason, "permanently removed from the cluster") {
+				t.Errorf("got %+v, want it failed, as it was removed", got)
+			}
+		})
+	}
+}
+
+// remove removes a member from the cluster by etcd's own request.
+func remove(t *testing.T, c *cluster.Cluster, name string) {
+	t.Helper()
+	id, err := strconv.ParseUint(member(t, c, name).ID, 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cli := at(t, c, c.Leader())
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		_, err := cli.MemberRemove(ctx, id)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, rpctypes.ErrUnhealthy) { // members must have been connected for 5 s
+			t.Fatal(err)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal(err)
+		}
+	}
+}
+
+// askingHandler is a log handler that asks the cluster for its state.
+type askingHandler struct {
+	slog.Handler
+	state func() cluster.State
+}
+
+func (h askingHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.state()
+	return h.Handler.Handle(ctx, r)
+}
+
+func TestALoggerMayCallTheCluster(t *testing.T) {
+	var log records
+	var c atomic.Pointer[cluster.Cluster]
+	logger := slog.New(askingHandler{log.logger().Handler(), func() cluster.State {
+		if c := c.Load(); c != nil {
+			return c.State()
+		}
+		return cluster.State{}
+	}})
+	c.Store(etcdtest.NewCluster(t, &cluster.Options{Logger: logger}))
+	p, err := os.FindProcess(member(t, c.Load(), "etcd2").PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	log.wait(t, "member ended: ")
 }
 
 func TestARepeatedWarningIsPassedOnOnce(t *testing.T) {

@@ -58,15 +58,16 @@ type dataDir struct {
 // openDataDir checks the directory against what is asked for, and locks it. On an error it has
 // changed nothing that was there.
 func openDataDir(path string, members int, kept bool) (*dataDir, error) {
-	path, err := filepath.Abs(path)
+	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, cause.Errorf("%w %q: %w", ErrDataDir, path, err)
 	}
+	path = abs
 	if _, err := readRecord(path, members); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, cause.Errorf("%w %s cannot be created; choose another with --data-dir: %w", ErrDataDir, path, err)
+		return nil, cause.Errorf("%w %s cannot be created; choose another directory: %w", ErrDataDir, path, err)
 	}
 	d := &dataDir{path: path, kept: kept}
 	if d.lock, err = lockDir(path); err != nil {
@@ -93,13 +94,15 @@ func readRecord(path string, members int) (*record, error) {
 	if err := rejectSymlinks(path); err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(filepath.Join(path, recordFile))
+	file := recordFile
+	b, err := os.ReadFile(filepath.Join(path, file))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, checkEmpty(path)
 	}
 	// A file system that lost its power may leave a file empty, or with zeros in it.
 	if err == nil && len(bytes.Trim(b, "\x00\n ")) == 0 {
-		if b, err = os.ReadFile(filepath.Join(path, copyFile)); errors.Is(err, os.ErrNotExist) {
+		file = copyFile
+		if b, err = os.ReadFile(filepath.Join(path, file)); errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%w %s: %s is empty, and there is no %s to go on with; restore one of them, or move the directory away to begin with an empty cluster", ErrDataDir, path, recordFile, copyFile)
 		}
 	}
@@ -107,21 +110,24 @@ func readRecord(path string, members int) (*record, error) {
 		return nil, fmt.Errorf("%w %s is not a directory, or below something that is not; name another", ErrDataDir, path)
 	}
 	if err != nil {
-		return nil, cause.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
+		return nil, cause.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
 	}
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
-		return nil, cause.Errorf("%w %s: %s is damaged: %w; if %s is not, copy that over it, or choose another directory", ErrDataDir, path, recordFile, err, copyFile)
+		if file == copyFile {
+			return nil, cause.Errorf("%w %s: %s is empty, and %s is damaged: %w; restore one of them, or choose another directory", ErrDataDir, path, recordFile, file, err)
+		}
+		return nil, cause.Errorf("%w %s: %s is damaged: %w; if %s is not, copy that over it, or choose another directory", ErrDataDir, path, file, err, copyFile)
 	}
 	if n := len(r.Members); n > maxMembers {
-		return nil, fmt.Errorf("%w %s: %s is damaged or not etcdkit's: it has %d members, and %d are the most; restore it or choose another directory", ErrDataDir, path, recordFile, n, maxMembers)
+		return nil, fmt.Errorf("%w %s: %s is damaged or not etcdkit's: it has %d members, and %d are the most; restore it or choose another directory", ErrDataDir, path, file, n, maxMembers)
 	}
 	for i, m := range r.Members {
 		if m.Name != memberName(i) {
-			return nil, fmt.Errorf("%w %s: %s is damaged or not etcdkit's: member %d is called %q; restore it or choose another directory", ErrDataDir, path, recordFile, i+1, m.Name)
+			return nil, fmt.Errorf("%w %s: %s is damaged or not etcdkit's: member %d is called %q; restore it or choose another directory", ErrDataDir, path, file, i+1, m.Name)
 		}
 	}
-	return &r, r.compatible(path, members)
+	return &r, r.compatible(path, file, members)
 }
 
 // checkEmpty refuses a directory that holds anything but the lock and empty directories for members
@@ -132,7 +138,7 @@ func checkEmpty(path string) error {
 		return nil
 	}
 	if err != nil {
-		return cause.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
+		return cause.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
 	}
 	for _, e := range entries {
 		if e.Name() == lockFile || wholefile.IsUnfinished(e.Name(), recordFile) {
@@ -166,7 +172,7 @@ func rejectSymlinks(path string) error {
 		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			if !errors.Is(err, ErrDataDir) {
-				err = cause.Errorf("%w %s cannot be read; choose another with --data-dir: %w", ErrDataDir, path, err)
+				err = cause.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
 			}
 			return err
 		}
@@ -183,17 +189,17 @@ func isMember(name string) bool {
 	return false
 }
 
-func (r *record) compatible(path string, members int) error {
+func (r *record) compatible(path, file string, members int) error {
 	wrote, err := semver.NewVersion(r.Etcd)
 	if err != nil {
-		return cause.Errorf("%w %s: %s names no etcd version: %w", ErrDataDir, path, recordFile, err)
+		return cause.Errorf("%w %s: %s names no etcd version: %w", ErrDataDir, path, file, err)
 	}
 	own := semver.Must(semver.NewVersion(version.Version))
 	if wrote.Major != own.Major || wrote.Minor > own.Minor || own.Minor-wrote.Minor > 1 {
 		return fmt.Errorf("%w %s was written by etcd %s and this is %s; etcd reads its own and the previous minor version: use a matching etcdkit or another directory", ErrDataDir, path, r.Etcd, version.Version)
 	}
 	if n := len(r.Members); r.Served && n != members {
-		return fmt.Errorf("%w %s holds a cluster of %d members and %d were asked for; use --members %d or another directory", ErrDataDir, path, n, members, n)
+		return fmt.Errorf("%w %s holds a cluster of %d members and %d were asked for; ask for %d, or use another directory", ErrDataDir, path, n, members, n)
 	}
 	return nil
 }
@@ -212,7 +218,7 @@ func lockHolder(name string) int {
 func lockDir(path string) (*fileutil.LockedFile, error) {
 	name := filepath.Join(path, lockFile)
 	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w %s: its %s is not a plain file; remove it or choose another with --data-dir", ErrDataDir, path, lockFile)
+		return nil, fmt.Errorf("%w %s: its %s is not a plain file; remove it or choose another directory", ErrDataDir, path, lockFile)
 	}
 	lock, err := fileutil.TryLockFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	for begin := time.Now(); errors.Is(err, fileutil.ErrLocked) && hasEnded(lockHolder(name)) && time.Since(begin) < orphanTimeout; {
@@ -224,17 +230,17 @@ func lockDir(path string) (*fileutil.LockedFile, error) {
 		if pid := lockHolder(name); pid != 0 {
 			holder += fmt.Sprintf(" (pid %d)", pid)
 		}
-		return nil, fmt.Errorf("%w %s is in use by %s; stop it first, or choose another with --data-dir", ErrDataDir, path, holder)
+		return nil, fmt.Errorf("%w %s is in use by %s; stop it first, or choose another directory", ErrDataDir, path, holder)
 	}
 	if err != nil {
-		return nil, cause.Errorf("%w %s is not writable; change its permissions or choose another with --data-dir: %w", ErrDataDir, path, err)
+		return nil, cause.Errorf("%w %s is not writable; change its permissions or choose another directory: %w", ErrDataDir, path, err)
 	}
 	if err = lock.Truncate(0); err == nil {
 		_, err = fmt.Fprintln(lock, os.Getpid())
 	}
 	if err != nil {
 		lock.Close()
-		return nil, cause.Errorf("%w %s cannot be written; free space on its disk or choose another with --data-dir: %w", ErrDataDir, path, err)
+		return nil, cause.Errorf("%w %s cannot be written; free space on its disk or choose another directory: %w", ErrDataDir, path, err)
 	}
 	return lock, nil
 }

@@ -95,7 +95,7 @@ func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
 	if err := os.Symlink(filepath.Join(foreign, "thesis.txt"), filepath.Join(linked, ".etcdkit.lock")); err != nil {
 		t.Fatal(err)
 	}
-	lost, copied, empty := kept(t), kept(t), kept(t)
+	lost, copied, empty, damagedCopy := kept(t), kept(t), kept(t), kept(t)
 	for _, name := range []string{
 		filepath.Join(lost, "cluster.json"), filepath.Join(lost, "cluster.json.copy"), filepath.Join(copied, "cluster.json"), filepath.Join(empty, "cluster.json.copy"),
 	} {
@@ -103,20 +103,26 @@ func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Truncate(filepath.Join(empty, "cluster.json"), 0); err != nil {
+	if err := os.WriteFile(filepath.Join(damagedCopy, "cluster.json.copy"), []byte("{{"), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	for _, dir := range []string{empty, damagedCopy} {
+		if err := os.Truncate(filepath.Join(dir, "cluster.json"), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, tc := range []struct {
 		name, dir string
 		members   int
 		text      string
 	}{
-		{"another member count", kept(t), 5, "holds a cluster of 3 members and 5 were asked for; use --members 3"},
+		{"another member count", kept(t), 5, "holds a cluster of 3 members and 5 were asked for; ask for 3, or use another directory"},
 		{"a newer version", edit(kept(t), `"etcd": "3.7`, `"etcd": "3.8`), 3, "was written by etcd 3.8.3 and this is 3.7.3"},
 		{"a much older version", edit(kept(t), `"etcd": "3.7`, `"etcd": "3.4`), 3, "use a matching etcdkit or another directory"},
 		{"a damaged record", edit(kept(t), `{`, `{{`), 3, "cluster.json is damaged"},
 		{"a record that reaches out", edit(edit(kept(t), `"etcd1"`, `"../etcd1"`), `"served": true`, `"served": false`), 3, `member 1 is called "../etcd1"`},
 		{"an emptied record without a copy", empty, 3, "cluster.json is empty, and there is no cluster.json.copy to go on with; restore one of them"},
+		{"an emptied record with a damaged copy", damagedCopy, 3, "cluster.json is empty, and cluster.json.copy is damaged: "},
 		{"data with a copy of its record only", copied, 3, "copy the first to the second"},
 		{"data without its record", lost, 3, `holds "etcd1" and no cluster.json`},
 		{"a user's files", foreign, 3, `holds "thesis.txt" and no cluster.json`},
@@ -206,6 +212,24 @@ func TestATakenPortIsNamedWithThePidAndProgramThatHoldsIt(t *testing.T) {
 	if !errors.Is(err, cluster.ErrPortTaken) || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want ErrPortTaken with %q", err, want)
 	}
+}
+
+func TestAMemberWhoseOwnPortWasTakenMeanwhileNamesTheHolder(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	port := member(t, c, "etcd2").Client
+	did(t)(c.Kill(t.Context(), "etcd2"))
+	ln, err := net.Listen("tcp4", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, err = c.Start(t.Context(), "etcd2")
+	want := fmt.Sprintf("%s is held by pid %d (cluster.test)", port, os.Getpid())
+	if !errors.Is(err, cluster.ErrPortTaken) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want ErrPortTaken with %q", err, want)
+	}
+	ln.Close()
+	did(t)(c.Start(t.Context(), "etcd2"))
 }
 
 func TestAnEmptiedRecordIsRepaired(t *testing.T) {

@@ -19,7 +19,10 @@ type Change struct {
 	Did    string `json:"did"`
 	Quorum Quorum `json:"quorum"`
 	Was    string `json:"was"` // leader before
-	// After is the time from the fault until all that are up agreed on a leader.
+	// Elected tells that there was an election: the leader leads in a new term, also if it is the one before.
+	Elected bool `json:"elected,omitempty"`
+	// After is the time from the fault until all that are up agreed on the leader: 0 if they did all along.
+	// Without a leader it is the time that the fault has waited for one.
 	After   time.Duration `json:"after_ns"`
 	CanLose int           `json:"can_lose"`
 	// Restored is set where the fault brought a member back: its time until it served.
@@ -40,6 +43,8 @@ func (ch *Change) String() string {
 	switch {
 	case q.Leader == "":
 		return strings.Join(append(parts, fmt.Sprintf("NO LEADER after %.0fs: no writes · heal", ch.After.Seconds())), " · ")
+	case q.Leader == ch.Was && ch.Elected:
+		parts = append(parts, fmt.Sprintf("leader %s re-elected after %.2fs", q.Leader, ch.After.Seconds()))
 	case q.Leader == ch.Was:
 		parts = append(parts, "leader "+q.Leader+" stays")
 	case ch.Was == "":
@@ -60,33 +65,38 @@ func (c *Cluster) runFault(ctx context.Context, act func(context.Context) (strin
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(c.life, func() { cancel(ErrClosed) })()
-	was := c.Leader()
+	c.mu.Lock()
+	was := c.quorum()
+	c.mu.Unlock()
 	begin := time.Now()
 	did, err := act(ctx)
 	if err != nil {
 		return nil, err
 	}
-	q, err := c.settle(ctx)
+	q, at, err := c.settle(ctx)
 	if err != nil {
 		return nil, cause.Errorf("cluster: %s, but did not wait for the members to agree on a leader: %w", did, err)
 	}
-	return &Change{Did: did, Was: was, Quorum: q, After: time.Since(begin), CanLose: q.CanLose()}, nil
+	elected := q.Leader != "" && (q.Leader != was.Leader || q.term != was.term)
+	return &Change{Did: did, Was: was.Leader, Quorum: q, Elected: elected, After: max(0, at.Sub(begin)), CanLose: q.CanLose()}, nil
 }
 
-// settle waits until the members that can serve do, and agree on a leader. When they do not
-// within settleTimeout, the answer has none.
-func (c *Cluster) settle(ctx context.Context) (Quorum, error) {
+// settle waits until the members that can serve do, and agree on a leader; at is when they last began to.
+// When they do not within settleTimeout, the answer has no leader, and at is now.
+func (c *Cluster) settle(ctx context.Context) (q Quorum, at time.Time, err error) {
 	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	var q Quorum
-	err := c.until(bounded, func() bool {
-		q = c.quorum()
+	err = c.until(bounded, func() bool {
+		q, at = c.quorum(), c.agreement.since
 		return len(c.willServe()) == 0 && (!q.Held() || q.Leader != "")
 	})
 	if bounded.Err() != nil && ctx.Err() == nil {
 		err = nil
 	}
-	return q, err
+	if q.Leader == "" {
+		at = time.Now()
+	}
+	return q, at, err
 }
 
 // need is what a fault needs of its members.
@@ -212,9 +222,9 @@ func (c *Cluster) Stop(ctx context.Context, member string) (*Change, error) {
 // over to, and etcd would wait for 7 s.
 func gracefully(ms []*member) func(node) {
 	if len(ms) > 1 {
-		return node.halt
+		return node.stopWithoutHandOver
 	}
-	return node.terminate
+	return node.stopGracefully
 }
 
 // endAll ends members, all at the same time.
@@ -301,7 +311,7 @@ func (c *Cluster) relaunch(m *member) error {
 	for _, p := range []*proxy{m.client, m.peer} {
 		if err := p.listen(); err != nil {
 			m.client.closePort()
-			return err
+			return c.portError(p.addr, err)
 		}
 	}
 	if err := c.launch(m); err != nil {

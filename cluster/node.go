@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/cause"
@@ -20,10 +21,10 @@ import (
 // node is a running member as the cluster sees it: a process, or a server in this one.
 type node interface {
 	pid() int
-	// terminate asks for a graceful end, halt for a clean one without handing leadership
-	// over; kill does not ask. done closes after any.
-	terminate()
-	halt()
+	// stopGracefully and stopWithoutHandOver ask for a clean end; a leader hands its leadership over with
+	// the first only. kill does not ask. done closes after any.
+	stopGracefully()
+	stopWithoutHandOver()
 	kill()
 	done() <-chan struct{}
 	// failure is why it ended, as the member said; after done.
@@ -42,16 +43,18 @@ type nodeEvents struct {
 type local struct {
 	stop  chan struct{}
 	once  sync.Once
-	hard  bool // read after stop
 	ended chan struct{}
-	mu    sync.Mutex
-	srv   *server
-	err   error
+
+	noHandOver atomic.Bool
+
+	mu  sync.Mutex
+	srv *server
+	err error
 }
 
 func startLocal(s spec, to nodeEvents) *local {
 	l := &local{stop: make(chan struct{}), ended: make(chan struct{})}
-	go l.run(s, to) // ends after terminate or kill; done tells
+	go l.run(s, to) // ends with the member; done tells
 	return l
 }
 
@@ -66,13 +69,13 @@ func (l *local) run(s spec, to nodeEvents) {
 	l.srv = srv
 	l.mu.Unlock()
 	srv.watch(l.stop, to.report)
-	srv.close(!l.hard)
+	srv.close(!l.noHandOver.Load())
 }
 
 func (l *local) pid() int              { return os.Getpid() }
-func (l *local) terminate()            { l.once.Do(func() { close(l.stop) }) }
-func (l *local) halt()                 { l.once.Do(func() { l.hard = true; close(l.stop) }) }
-func (l *local) kill()                 { l.halt() }
+func (l *local) stopGracefully()       { l.once.Do(func() { close(l.stop) }) }
+func (l *local) stopWithoutHandOver()  { l.once.Do(func() { l.noHandOver.Store(true); close(l.stop) }) }
+func (l *local) kill()                 { l.stopWithoutHandOver() }
 func (l *local) done() <-chan struct{} { return l.ended }
 
 func (l *local) failure() string {
@@ -233,8 +236,8 @@ func (p *process) failure() string {
 func (p *process) pid() int              { return p.cmd.Process.Pid }
 func (p *process) done() <-chan struct{} { return p.ended }
 func (p *process) kill()                 { _ = p.cmd.Process.Kill() }
-func (p *process) terminate()            { terminate(p.cmd.Process) }
-func (p *process) halt()                 { _ = p.send(order{Halt: true}) }
+func (p *process) stopGracefully()       { terminate(p.cmd.Process) }
+func (p *process) stopWithoutHandOver()  { _ = p.send(order{Stop: true}) }
 
 func (p *process) move(ctx context.Context, to uint64) error {
 	p.moves.Lock()

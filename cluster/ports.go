@@ -126,7 +126,7 @@ func (c *Cluster) portError(addr string, err error) error {
 	if !errors.Is(err, errAddrInUse) {
 		return cause.Errorf("cluster: listen on %s: %w", addr, err)
 	}
-	e := &PortTakenError{Addr: addr, Kept: c.data.reused}
+	e := &PortTakenError{Addr: addr, Kept: c.data.reused || c.serving.Load()}
 	e.PID, e.Program = listenerOf(portOf(addr))
 	return e
 }

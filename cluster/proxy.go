@@ -13,9 +13,9 @@ import (
 
 const (
 	chunkSize = 32 << 10
-	// delayLine bounds what a delayed direction holds, in chunks: past it the sender waits,
+	// maxDelayed bounds what a delayed direction holds, in chunks: past it the sender waits,
 	// as it would on a long line whose window is full.
-	delayLine = 64
+	maxDelayed = 64
 	// cutTimeout is how long a connection stays open on a link that is cut. Longer than the
 	// 5 s after which etcd's peers give up by themselves; bounded so that a long partition
 	// does not pile up sockets.
@@ -48,13 +48,13 @@ type proxy struct {
 	mu    sync.Mutex
 	ln    net.Listener
 	conns map[*conn]struct{}
-	wg    sync.WaitGroup // accept loop and every pump
+	wg    sync.WaitGroup // accept loop and every connection
 }
 
 // conn is one forwarded connection.
 type conn struct {
 	in, out net.Conn
-	link    func() link
+	link    func() link // what it joins
 	closed  chan struct{}
 	once    sync.Once
 }
@@ -145,9 +145,7 @@ func (p *proxy) serve(in net.Conn) {
 		reset(in)
 		return
 	}
-	c := &conn{in: in, out: out, closed: make(chan struct{}), link: sync.OnceValue(func() link {
-		return linkOf(p.opener(in), p.member)
-	})}
+	c := &conn{in: in, out: out, closed: make(chan struct{}), link: p.linkOf(in)}
 	p.mu.Lock()
 	if p.ln == nil { // closed meanwhile
 		p.mu.Unlock()
@@ -157,14 +155,29 @@ func (p *proxy) serve(in net.Conn) {
 	p.conns[c] = struct{}{}
 	p.mu.Unlock()
 
-	var pumps sync.WaitGroup
-	pumps.Go(func() { p.pump(c, out, in) })
-	pumps.Go(func() { p.pump(c, in, out) })
-	pumps.Wait()
+	var both sync.WaitGroup
+	both.Go(func() { p.copyOneWay(c, out, in) })
+	both.Go(func() { p.copyOneWay(c, in, out) })
+	both.Wait()
 	c.close()
 	p.mu.Lock()
 	delete(p.conns, c)
 	p.mu.Unlock()
+}
+
+// linkOf returns a function that tells the link of a connection. It finds it once; a failed look-up is tried
+// again with the next bytes, or a member's connection would be free of every fault.
+func (p *proxy) linkOf(in net.Conn) func() link {
+	var mu sync.Mutex
+	opener := unknownPeer
+	return func() link {
+		mu.Lock()
+		defer mu.Unlock()
+		if opener == unknownPeer {
+			opener = p.opener(in)
+		}
+		return linkOf(opener, p.member)
+	}
 }
 
 // opener is what opened a connection: clients, a member, or unknownPeer.
@@ -180,8 +193,8 @@ func (p *proxy) opener(in net.Conn) string {
 	return unknownPeer
 }
 
-// pump copies one direction until either side ends.
-func (p *proxy) pump(c *conn, dst, src net.Conn) {
+// copyOneWay copies one direction until either side ends.
+func (p *proxy) copyOneWay(c *conn, dst, src net.Conn) {
 	var line *delayed
 	defer func() {
 		if line != nil {
@@ -200,7 +213,7 @@ func (p *proxy) pump(c *conn, dst, src net.Conn) {
 		if n > 0 {
 			delay := p.delay(c)
 			if line == nil && delay > 0 {
-				line = &delayed{queue: make(chan chunk, delayLine)}
+				line = &delayed{queue: make(chan chunk, maxDelayed)}
 				line.wg.Go(func() { line.drain(p, c, dst) })
 			}
 			if line != nil {
@@ -278,7 +291,7 @@ type chunk struct {
 func (d *delayed) drain(p *proxy, c *conn, dst net.Conn) {
 	alive := true
 	for ch := range d.queue {
-		if alive { // or else only make room: the pump may still be sending
+		if alive { // or else only make room: copyOneWay may still be sending
 			alive = p.due(c, ch.due) && p.forward(c, dst, ch.b)
 		}
 	}

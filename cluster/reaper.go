@@ -43,8 +43,8 @@ func startReaper(dir string) (*reaper, error) {
 	return &reaper{stdin: stdin, cmd: cmd}, nil
 }
 
-// wake adds a member process.
-func (r *reaper) wake(pid int) {
+// add tells the reaper of a member process.
+func (r *reaper) add(pid int) {
 	if r != nil {
 		fmt.Fprintln(r.stdin, pid)
 	}

@@ -63,6 +63,7 @@ type Quorum struct {
 	Down    int  `json:"down"`          // stopped, killed or failed
 	Cut     bool `json:"cut,omitempty"` // links between members are cut
 	up      []*member
+	term    uint64 // of Leader
 }
 
 // Held tells whether a majority is up: whether writes can succeed.
@@ -178,7 +179,7 @@ func (c *Cluster) quorum() Quorum {
 		q.Cut = q.Cut || l.a != clients && l.b != clients
 	}
 	if q.Held() {
-		q.Leader = agreed(q.up)
+		q.Leader, q.term = agreed(q.up)
 	}
 	return q
 }
@@ -210,16 +211,29 @@ func (c *Cluster) largestGroup(counts func(*member) bool) []*member {
 // started: it runs, or will once it can.
 func (m *member) started() bool { return m.status == Running || m.status == Starting }
 
+// agreement is the leader that all members that are up agree on, "" if they do not, and since when.
+type agreement struct {
+	leader string
+	term   uint64
+	since  time.Time
+}
+
+// recordAgreement records whether the members agree on another leader, or in another term. c.mu is held.
+func (c *Cluster) recordAgreement() {
+	if q := c.quorum(); q.Leader != c.agreement.leader || q.term != c.agreement.term {
+		c.agreement = agreement{q.Leader, q.term, time.Now()}
+	}
+}
+
 // agreed is the member of the group that all of it follow in one term, or "".
-func agreed(group []*member) string {
-	var leader string
+func agreed(group []*member) (leader string, term uint64) {
 	for _, m := range group {
 		if m.view.Leader == 0 || m.view.Leader != group[0].view.Leader || m.view.Term != group[0].view.Term {
-			return ""
+			return "", 0
 		}
 		if m.view.ID == m.view.Leader {
-			leader = m.name
+			leader, term = m.name, m.view.Term
 		}
 	}
-	return leader
+	return leader, term
 }

@@ -33,6 +33,10 @@ func parseEntry(line []byte) (entry, bool) {
 
 func (e entry) fatal() bool { return e.Level == "fatal" || e.Level == "panic" }
 
+// endsMember tells whether etcd then ends by itself, for example because the member was removed from the
+// cluster.
+func (e entry) endsMember() bool { return e.Msg == "server error" }
+
 // answer tells whether it is about what a client was answered, for example that a lease is not there. The
 // member works as it should.
 func (e entry) answer() bool { return e.Msg == "failed to apply request" }
@@ -60,12 +64,26 @@ type warnings struct {
 
 	mu     sync.Mutex
 	latest map[string]time.Time // by message, and by error: etcd reports one error in several ways
+	ends   string               // why etcd ends by itself; "" if it did not say
+}
+
+// endReason is why etcd has ended by itself, or "".
+func (w *warnings) endReason() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ends
 }
 
 // Write takes one zap line; zap and readStderr never split one.
 func (w *warnings) Write(b []byte) (int, error) {
 	for line := range bytes.Lines(b) {
-		if e, ok := parseEntry(line); ok && w.on.Load() && !e.answer() && w.isNew(e) {
+		e, ok := parseEntry(line)
+		if ok && e.endsMember() {
+			w.mu.Lock()
+			w.ends = e.String()
+			w.mu.Unlock()
+		}
+		if ok && w.on.Load() && !e.answer() && w.isNew(e) {
 			w.to.Log(context.Background(), e.slog(), w.names(e.String()), "member", w.member)
 		}
 	}
