@@ -10,18 +10,26 @@
 package gate
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
+
+// acceptRetry is the pause after a failed Accept.
+const acceptRetry = 10 * time.Millisecond
 
 // Gate is an open gate. Its methods may be called from any goroutine.
 type Gate struct {
 	listener net.Listener
 	received atomic.Int64
-	wg       sync.WaitGroup // accepting, and two goroutines for each connection; Close ends and awaits them
+	wg       sync.WaitGroup // accepting, and the goroutines of each connection; Close ends and awaits them
+	ctx      context.Context
+	end      context.CancelFunc // ends dialing
 
 	mu          sync.Mutex
 	target      string // "": shut
@@ -38,6 +46,7 @@ func Open(target string) (*Gate, error) {
 		return nil, fmt.Errorf("open a gate: %w", err)
 	}
 	g := &Gate{listener: l, target: target, conns: make(map[net.Conn]struct{})}
+	g.ctx, g.end = context.WithCancel(context.Background())
 	g.wg.Go(g.serve)
 	return g, nil
 }
@@ -45,6 +54,7 @@ func Open(target string) (*Gate, error) {
 // Close ends the gate and its connections.
 func (g *Gate) Close() error {
 	err := g.listener.Close()
+	g.end()
 	g.Unfreeze()
 	g.SetTarget("")
 	g.wg.Wait()
@@ -106,33 +116,44 @@ func (g *Gate) Received() int64 { return g.received.Load() }
 func (g *Gate) serve() {
 	for {
 		in, err := g.listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // a connection that died in the queue, or descriptors short for a moment
+			select {
+			case <-time.After(acceptRetry):
+			case <-g.ctx.Done():
+			}
+			continue
 		}
 		g.mu.Lock()
 		g.accepted++
 		target := g.target
+		g.conns[in] = struct{}{}
 		g.mu.Unlock()
-		var out net.Conn
-		if target != "" {
-			out, err = net.Dial("tcp", target)
-		}
-		if out == nil || err != nil {
-			in.Close()
-			continue
-		}
-		g.connect(in, out, target)
+		g.wg.Go(func() { g.open(in, target) })
 	}
 }
 
-// connect copies both ways between a client and its target.
-func (g *Gate) connect(in, out net.Conn, target string) {
-	g.mu.Lock()
-	g.conns[in], g.conns[out] = struct{}{}, struct{}{}
-	if g.target != target { // SetTarget was called meanwhile
-		in.Close()
-		out.Close()
+// open connects a client with the target of the moment at which it came.
+func (g *Gate) open(in net.Conn, target string) {
+	if target != "" {
+		if out, err := new(net.Dialer).DialContext(g.ctx, "tcp", target); err == nil {
+			g.connect(in, out)
+			return
+		}
 	}
+	in.Close()
+	g.mu.Lock()
+	delete(g.conns, in)
+	g.mu.Unlock()
+}
+
+// connect copies both ways between a client and its target. If SetTarget was called meanwhile, the client's
+// side is closed already, and that closes both.
+func (g *Gate) connect(in, out net.Conn) {
+	g.mu.Lock()
+	g.conns[out] = struct{}{}
 	g.mu.Unlock()
 	requests, answers := &direction{gate: g, to: out}, &direction{gate: g, to: in, answers: true}
 	copyAll := func(to *direction, from net.Conn) {

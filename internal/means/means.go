@@ -3,6 +3,7 @@ package means
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,7 +42,8 @@ func DefaultPort(t testing.TB) {
 // ReserveDefaultPort is DefaultPort for a test that uses the port if it is free, and does without it otherwise.
 func ReserveDefaultPort(t testing.TB) {
 	t.Helper()
-	file := filepath.Join(os.TempDir(), "etcdkit-test-2379.lock")
+	// Of this user: another user's file cannot be opened. What else listens there, DefaultPort finds out.
+	file := filepath.Join(os.TempDir(), fmt.Sprintf("etcdkit-test-2379-%d.lock", os.Getuid()))
 	limit := time.After(defaultPortWait)
 	for {
 		lock, err := fileutil.TryLockFile(file, os.O_RDWR|os.O_CREATE, 0o666)
