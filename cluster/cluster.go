@@ -16,7 +16,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 
 	"github.com/etcdkit/etcdkit/internal/cause"
-	"github.com/etcdkit/etcdkit/internal/logbook"
+	"github.com/etcdkit/etcdkit/internal/logbuffer"
 )
 
 const (
@@ -44,7 +44,7 @@ type Cluster struct {
 	// passed on.
 	serving atomic.Bool
 
-	book *logbook.Book // lines for Options.Logger, which may call the cluster
+	lines *logbuffer.Buffer // for Options.Logger, which may call the cluster
 
 	mu        sync.Mutex
 	changed   chan struct{} // closed and replaced whenever a member's state or view changes
@@ -80,7 +80,7 @@ func Start(ctx context.Context, opts *Options) (*Cluster, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	c := &Cluster{opts: o, net: newNetwork(), book: logbook.New(o.Logger), changed: make(chan struct{})}
+	c := &Cluster{opts: o, net: newNetwork(), lines: logbuffer.New(o.Logger), changed: make(chan struct{})}
 	c.life, c.end = context.WithCancel(context.Background())
 	if err := c.start(ctx); err != nil {
 		c.Close()
@@ -228,14 +228,14 @@ func (c *Cluster) recordReport(m *member, n node, r report) {
 func (c *Cluster) nodeEnded(m *member, n node) {
 	m.client.closePort()
 	m.peer.closePort()
-	defer c.book.Flush()
+	defer c.lines.Flush()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m.node, m.view, m.status = nil, report{ID: m.view.ID}, m.stoppedAs
 	if m.stoppedAs == "" {
 		m.status, m.reason = Failed, cmp.Or(n.failure(), m.warnings.endReason(), "its etcd stopped by itself")
 		q := c.quorum()
-		c.book.Add(slog.LevelError, fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
+		c.lines.Add(slog.LevelError, fmt.Sprintf("member ended: %s · quorum %d/%d", m.reason, q.Up, q.Size), "member", m.name, "log", m.spec.LogFile)
 	}
 	c.broadcast()
 }
