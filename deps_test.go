@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	".":              {},
 	"client":         {"internal/devdir", "internal/quote", "internal/ask", "internal/cause"},
 	"internal/port":  {},
-	"cluster":        {"internal/port", "internal/procgroup", "internal/wholefile", "internal/cause"},
+	"cluster":        {"internal/port", "internal/procgroup", "internal/wholefile", "internal/logbuffer", "internal/cause"},
 	"health":         {"internal/cause", "internal/procgroup", "internal/quote"},
 	"internal/plot":  {},
 	"internal/quote": {},
