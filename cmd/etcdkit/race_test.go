@@ -37,38 +37,38 @@ func counters(t *testing.T, cli *clientv3.Client) string {
 
 func TestTheRaceSaysHowTheCounterEndedAndLeavesNothing(t *testing.T) {
 	t.Parallel()
-	cli, _ := etcdtest.New(t)
+	cli := etcdtest.Client(t, etcdtest.NewCluster(t, nil)) // the shared one has the counters of other tests
 	stdout, stderr, code := output(t, onCluster(etcdkit(t, shortDir(t), "race", "--clients", "4", "--rounds", "10", "-o", "json"), cli))
-	var got compare.Standing
+	var got compare.Progress
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || stderr != "" || !got.OK {
 		t.Fatalf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
 	}
-	if got.Clients != 4 || got.Rounds != 10 || got.Put <= 0 || len(got.Arms) != 3 {
-		t.Errorf("got %d clients, %d rounds, %v ms a Put, %d arms; want 4, 10, some, 3", got.Clients, got.Rounds, got.Put, len(got.Arms))
+	if got.Clients != 4 || got.Rounds != 10 || got.Put <= 0 || len(got.Methods) != 3 {
+		t.Errorf("got %d clients, %d rounds, %v ms a Put, %d methods; want 4, 10, some, 3", got.Clients, got.Rounds, got.Put, len(got.Methods))
 	}
-	for i, a := range got.Arms {
-		if want := compare.Implementations()[i]; a.Arm != want || a.Updates != 40 || len(a.Course) != 40 {
-			t.Errorf("arm %d is %s with %d updates and a course of %d; want %s, 40 and 40", i, a.Arm, a.Updates, len(a.Course), want)
+	for i, a := range got.Methods {
+		if want := compare.Locks()[i]; a.Lock != want || a.Updates != 40 || len(a.History) != 40 {
+			t.Errorf("method %d is %s with %d updates and a history of %d; want %s, 40 and 40", i, a.Lock, a.Updates, len(a.History), want)
 			continue
 		}
 		asTold(t, a, got.Put)
-		if a.Arm == "none" {
+		if a.Lock == "none" {
 			if a.HandOvers != nil {
 				t.Errorf("without a lock it changed hands %d times", *a.HandOvers)
 			}
 			continue
 		}
 		if a.Counter != 0 || a.Lost != 0 {
-			t.Errorf("%s: the counter ended at %d, %d lost; want 0, 0", a.Arm, a.Counter, a.Lost)
+			t.Errorf("%s: the counter ended at %d, %d lost; want 0, 0", a.Lock, a.Counter, a.Lost)
 		}
 		turns := 0
-		for i := 1; i < len(a.Course); i++ {
-			if a.Course[i].Client != a.Course[i-1].Client {
+		for i := 1; i < len(a.History); i++ {
+			if a.History[i].Client != a.History[i-1].Client {
 				turns++
 			}
 		}
 		if a.HandOvers == nil || *a.HandOvers != turns || turns < 3 {
-			t.Errorf("%s: hand-overs %v, the course has %d", a.Arm, a.HandOvers, turns)
+			t.Errorf("%s: hand-overs %v, the history has %d", a.Lock, a.HandOvers, turns)
 		}
 	}
 	if left := counters(t, cli); left != "" {
@@ -76,33 +76,33 @@ func TestTheRaceSaysHowTheCounterEndedAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// asTold checks an arm's figures against its course.
-func asTold(t *testing.T, a *compare.ArmStanding, put compare.Millis) {
+// asTold checks a method's figures against its history.
+func asTold(t *testing.T, a *compare.MethodProgress, put compare.Millis) {
 	t.Helper()
-	last := a.Course[len(a.Course)-1]
+	last := a.History[len(a.History)-1]
 	if a.Counter != last.Value {
-		t.Errorf("%s: the counter ended at %d, its course at %d", a.Arm, a.Counter, last.Value)
+		t.Errorf("%s: the counter ended at %d, its history at %d", a.Lock, a.Counter, last.Value)
 	}
 	// What is left are additions and subtractions, and the counter is their difference.
 	if kept := a.Updates - a.Lost; max(a.Counter, -a.Counter) > kept || (a.Counter+kept)%2 != 0 {
-		t.Errorf("%s: the counter ended at %d with %d of %d updates lost: that cannot be", a.Arm, a.Counter, a.Lost, a.Updates)
+		t.Errorf("%s: the counter ended at %d with %d of %d updates lost: that cannot be", a.Lock, a.Counter, a.Lost, a.Updates)
 	}
 	var worst compare.Millis
 	by := map[int]int{}
-	for _, u := range a.Course {
+	for _, u := range a.History {
 		worst = max(worst, u.Waited)
 		by[u.Client]++
 	}
 	if a.WorstWait != worst {
-		t.Errorf("%s: the worst wait is %v ms, that of its course %v", a.Arm, a.WorstWait, worst)
+		t.Errorf("%s: the worst wait is %v ms, that of its history %v", a.Lock, a.WorstWait, worst)
 	}
 	for client, n := range by {
 		if n != 10 {
-			t.Errorf("%s: client %d made %d updates, want 10", a.Arm, client, n)
+			t.Errorf("%s: client %d made %d updates, want 10", a.Lock, client, n)
 		}
 	}
-	if want := float64(a.Each / put); math.Abs(float64(a.Puts)/want-1) > 0.01 {
-		t.Errorf("%s: %v × one Put, want %v ÷ %v", a.Arm, a.Puts, a.Each, put)
+	if want := float64(a.PerUpdate / put); math.Abs(float64(a.TimesPut)/want-1) > 0.01 {
+		t.Errorf("%s: %v × one Put, want %v ÷ %v", a.Lock, a.TimesPut, a.PerUpdate, put)
 	}
 }
 
@@ -153,19 +153,19 @@ func TestARaceOnAClusterOfItsOwnPrintsItsResultAndNoControlCharacters(t *testing
 
 func TestAnInterruptedRaceLeavesNothing(t *testing.T) {
 	t.Parallel()
-	for _, arm := range compare.Implementations() {
-		t.Run(arm, func(t *testing.T) {
+	for _, lock := range compare.Locks() {
+		t.Run(lock, func(t *testing.T) {
 			c := etcdtest.NewCluster(t, nil)
 			cli := etcdtest.Client(t, c)
 			events := cli.Watch(t.Context(), "counter-", clientv3.WithPrefix())
-			cmd := onCluster(etcdkit(t, shortDir(t), "race", "--only", arm, "--clients", "4", "--rounds", "1000"), cli)
+			cmd := onCluster(etcdkit(t, shortDir(t), "race", "--only", lock, "--clients", "4", "--rounds", "1000"), cli)
 			said := newTalk()
 			cmd.Stdout, cmd.Stderr = said, said
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			defer cmd.Process.Kill()
-			awaitRace(t, events, arm)
+			awaitRace(t, events, lock)
 			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +180,7 @@ func TestAnInterruptedRaceLeavesNothing(t *testing.T) {
 
 // awaitRace waits until clients race. The Puts to compare with have a counter of their own, that is
 // always 0.
-func awaitRace(t *testing.T, events clientv3.WatchChan, arm string) {
+func awaitRace(t *testing.T, events clientv3.WatchChan, lock string) {
 	t.Helper()
 	timeout := time.After(time.Minute)
 	for {
@@ -190,7 +190,7 @@ func awaitRace(t *testing.T, events clientv3.WatchChan, arm string) {
 				t.Fatalf("the watch ended: %v", err)
 			}
 			for _, ev := range resp.Events {
-				if locks := strings.Contains(string(ev.Kv.Key), "-lock/"); locks || arm == "none" && string(ev.Kv.Value) == "1" {
+				if locks := strings.Contains(string(ev.Kv.Key), "-lock/"); locks || lock == "none" && string(ev.Kv.Value) == "1" {
 					return
 				}
 			}

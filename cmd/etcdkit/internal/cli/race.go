@@ -51,7 +51,7 @@ func newRace(e *env) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&f.clients, "clients", 2, fmt.Sprintf("how many change the counter, an even number up to %d", mostClients))
 	cmd.Flags().IntVar(&f.rounds, "rounds", 50, fmt.Sprintf("updates made by each, up to %d", mostRounds))
-	cmd.Flags().StringSliceVar(&f.only, "only", compare.Implementations(), "what to compare, in this order")
+	cmd.Flags().StringSliceVar(&f.only, "only", compare.Locks(), "what to compare, in this order")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json (one object, when it is over)")
 	cmd.Flags().StringVar(&f.x, "x", string(compare.Time), "draw the counter over seconds, on one scale, or over updates")
 	cmd.Flags().StringVar(&f.svg, "svg", "", "draw the result into this file, too")
@@ -68,10 +68,10 @@ func (f *raceFlags) check() error {
 	case f.rounds < 1 || f.rounds > mostRounds:
 		return usagef("--rounds %d: want 1 to %d", f.rounds, mostRounds)
 	case len(f.only) == 0:
-		return usagef("--only: name some of %s", strings.Join(compare.Implementations(), ", "))
+		return usagef("--only: name some of %s", strings.Join(compare.Locks(), ", "))
 	}
 	for i, name := range f.only {
-		known := compare.Implementations()
+		known := compare.Locks()
 		if !slices.Contains(known, name) {
 			if near := nearest(name, known); near != "" {
 				return usagef("--only %q: did you mean %s?", name, near)
@@ -117,27 +117,27 @@ func (e *env) race(ctx context.Context, f raceFlags) (err error) {
 	}
 	end := func() {}
 	if f.output == "text" {
-		end = e.out.Screen(ctx, func(width, height int) []string { return live(r.Standing(), width, height, e.out.Palette) })
+		end = e.out.Screen(ctx, func(width, height int) []string { return live(r.Progress(), width, height, e.out.Palette) })
 	}
 	err = r.Run(ctx)
 	end()
 	if err != nil {
 		if ctx.Err() != nil && f.output == "text" {
-			err = errors.Join(err, e.picture(r.Standing()))
+			err = errors.Join(err, e.picture(r.Progress()))
 			e.out.Talkf("etcdkit: interrupted")
 		}
 		return interrupted(ctx, err)
 	}
-	return e.raced(r.Standing(), f)
+	return e.raced(r.Progress(), f)
 }
 
 // live is the race in its middle.
-func live(s *compare.Standing, width, height int, p out.Palette) []string {
+func live(s *compare.Progress, width, height int, p out.Palette) []string {
 	return append(s.Picture(min(width, 120), height, p), "", "→ "+s.Now()+" · Ctrl-C ends it")
 }
 
 // raced tells the result, and fails if a lock let an update be lost.
-func (e *env) raced(s *compare.Standing, f raceFlags) error {
+func (e *env) raced(s *compare.Progress, f raceFlags) error {
 	if f.output == "json" {
 		if err := e.out.JSON(s); err != nil {
 			return fmt.Errorf("write the result: %w", err)
@@ -156,8 +156,8 @@ func (e *env) raced(s *compare.Standing, f raceFlags) error {
 	return errors.Join(failed, s.Unsafe())
 }
 
-// picture prints the race as it stands, on a screen of any size.
-func (e *env) picture(s *compare.Standing) error {
+// picture prints the race so far, on a screen of any size.
+func (e *env) picture(s *compare.Progress) error {
 	width, height := e.out.Size()
 	return e.out.Printf("%s\n", strings.Join(s.Picture(min(width, 120), height, e.out.Palette), "\n"))
 }

@@ -15,21 +15,21 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// Side is a client that adds or subtracts.
-type Side struct {
+// Worker is a client that adds or subtracts.
+type Worker struct {
 	Cli     *clientv3.Client
-	Lease   clientv3.LeaseID // the counter hangs on it: it is gone when all have left, however they left
+	Lease   clientv3.LeaseID // the counter has it: it is gone when all workers have ended, however they ended
 	Counter string           // key; all others begin with it
 	Delta   int
 
-	ends []func() error
+	atEnd []func() error
 }
 
 // Change changes the counter once: it says what it read, and the revision at which it wrote Next of that.
 type Change func(ctx context.Context) (read *clientv3.GetResponse, wrote int64, err error)
 
 // Next is what to write when the counter was read so.
-func (s *Side) Next(got *clientv3.GetResponse) string { return strconv.Itoa(value(got) + s.Delta) }
+func (w *Worker) Next(got *clientv3.GetResponse) string { return strconv.Itoa(value(got) + w.Delta) }
 
 // value is 0 before the first update.
 func value(got *clientv3.GetResponse) int {
@@ -40,12 +40,12 @@ func value(got *clientv3.GetResponse) int {
 	return n
 }
 
-// AtEnd is called when the side leaves.
-func (s *Side) AtEnd(f func() error) { s.ends = append(s.ends, f) }
+// AtEnd has f called when the worker ends.
+func (w *Worker) AtEnd(f func() error) { w.atEnd = append(w.atEnd, f) }
 
-func (s *Side) leave() error {
+func (w *Worker) end() error {
 	var errs []error
-	for _, f := range slices.Backward(s.ends) {
+	for _, f := range slices.Backward(w.atEnd) {
 		errs = append(errs, f())
 	}
 	return errors.Join(errs...)
@@ -54,39 +54,39 @@ func (s *Side) leave() error {
 const (
 	// TTL is the shortest that a busy machine keeps up with.
 	TTL = 5 * time.Second
-	// patience is for one turn. An update may have to wait for one of each side.
+	// patience is for one turn. An update may have to wait for one of each worker.
 	patience = 5 * time.Second
 )
 
 // A Job is how many clients change the counter, and how often.
 type Job struct {
-	Dial   func(context.Context) (*clientv3.Client, error) // one for each side
-	Sides  int                                             // the first adds, the second subtracts, and so on
-	Rounds int                                             // updates made by each
+	Dial    func(context.Context) (*clientv3.Client, error) // one for each worker
+	Workers int                                             // the first adds, the second subtracts, and so on
+	Rounds  int                                             // updates made by each
 
 	Seen func(Update) // if not nil, called with each update when it is made, by several goroutines at once
 }
 
-// Run lets all sides change a fresh counter, each with a client of its own, from the same moment on. It
+// Run lets all workers change a fresh counter, each with a client of its own, from the same moment on. It
 // leaves nothing in etcd. The first error, or ctx, ends it.
-func (j *Job) Run(ctx context.Context, w Way) (r *Result, err error) {
+func (j *Job) Run(ctx context.Context, m Method) (r *Result, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	counter := "counter-" + rand.Text()
-	changes := make([]Change, j.Sides)
+	changes := make([]Change, j.Workers)
 	for i := range changes {
-		s := &Side{Counter: counter, Delta: delta(i)}
-		defer func() { err = errors.Join(err, s.leave()) }()
-		if changes[i], err = j.enter(ctx, s, w); err != nil {
+		w := &Worker{Counter: counter, Delta: delta(i)}
+		defer func() { err = errors.Join(err, w.end()) }()
+		if changes[i], err = j.connect(ctx, w, m); err != nil {
 			return nil, err
 		}
 	}
 
 	updates := make([][]Update, len(changes))
-	var workers sync.WaitGroup
+	var working sync.WaitGroup
 	ready, start := make(chan struct{}), time.Time{}
 	for i, change := range changes {
-		workers.Go(func() {
+		working.Go(func() {
 			<-ready // so that the first has not updated the counter before the last has begun
 			for range j.Rounds {
 				u, err := j.once(ctx, i, change, start)
@@ -100,38 +100,38 @@ func (j *Job) Run(ctx context.Context, w Way) (r *Result, err error) {
 	}
 	start = time.Now()
 	close(ready)
-	workers.Wait()
+	working.Wait()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return &Result{Name: w.Name(), Updates: sorted(slices.Concat(updates...)), Took: time.Since(start)}, nil
+	return &Result{Updates: sorted(slices.Concat(updates...)), Took: time.Since(start)}, nil
 }
 
-func delta(side int) int { return 1 - side%2*2 }
+func delta(worker int) int { return 1 - worker%2*2 }
 
-// enter connects a side.
-func (j *Job) enter(ctx context.Context, s *Side, w Way) (change Change, err error) {
-	if s.Cli, err = j.Dial(ctx); err != nil {
+// connect connects a worker.
+func (j *Job) connect(ctx context.Context, w *Worker, m Method) (change Change, err error) {
+	if w.Cli, err = j.Dial(ctx); err != nil {
 		return nil, err
 	}
-	s.AtEnd(s.Cli.Close)
-	keeper := lease.NewKeeper(s.Cli, &lease.Options{TTL: TTL})
-	s.AtEnd(keeper.Close)
+	w.AtEnd(w.Cli.Close)
+	keeper := lease.NewKeeper(w.Cli, &lease.Options{TTL: TTL})
+	w.AtEnd(keeper.Close)
 	l, err := keeper.Lease(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.Lease = l.ID()
-	return w.Join(s)
+	w.Lease = l.ID()
+	return m.Join(w)
 }
 
-func (j *Job) once(ctx context.Context, side int, change Change, start time.Time) (u Update, err error) {
-	turn, cancel := context.WithTimeout(ctx, patience*time.Duration(j.Sides))
+func (j *Job) once(ctx context.Context, worker int, change Change, start time.Time) (u Update, err error) {
+	turn, cancel := context.WithTimeout(ctx, patience*time.Duration(j.Workers))
 	defer cancel()
 	asked := time.Since(start)
 	read, wrote, err := change(turn)
 	if err != nil && turn.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("not done after %v: %w", patience*time.Duration(j.Sides), err)
+		err = fmt.Errorf("not done after %v: %w", patience*time.Duration(j.Workers), err)
 	}
 	if err != nil {
 		return u, err
@@ -139,7 +139,7 @@ func (j *Job) once(ctx context.Context, side int, change Change, start time.Time
 	for _, kv := range read.Kvs { // one, or none before the first update
 		u.Read = kv.ModRevision
 	}
-	u.Side, u.Wrote, u.Value = side, wrote, value(read)+delta(side)
+	u.Worker, u.Wrote, u.Value = worker, wrote, value(read)+delta(worker)
 	u.At = time.Since(start)
 	u.Waited = u.At - asked
 	if j.Seen != nil {

@@ -26,7 +26,7 @@ func dial(cli *clientv3.Client) func(context.Context) (*clientv3.Client, error) 
 }
 
 func job(cli *clientv3.Client) *compare.Job {
-	return &compare.Job{Dial: dial(cli), Sides: 2, Rounds: 3}
+	return &compare.Job{Dial: dial(cli), Workers: 2, Rounds: 3}
 }
 
 func TestAnUpdateIsLostWhenTheFinalValueWasNotBuiltOnIt(t *testing.T) {
@@ -48,7 +48,7 @@ func TestAnUpdateIsLostWhenTheFinalValueWasNotBuiltOnIt(t *testing.T) {
 }
 
 func TestALockThatChangesHandsIsSeenAndSoIsTheWorstWait(t *testing.T) {
-	r := compare.Result{Updates: []compare.Update{{Side: 0, Waited: 3}, {Side: 0, Waited: 9}, {Side: 2, Waited: 1}, {Side: 1}, {Side: 1}}}
+	r := compare.Result{Updates: []compare.Update{{Worker: 0, Waited: 3}, {Worker: 0, Waited: 9}, {Worker: 2, Waited: 1}, {Worker: 1}, {Worker: 1}}}
 	if got := r.HandOvers(); got != 2 {
 		t.Errorf("%d hand-overs, want 2, of %+v", got, r.Updates)
 	}
@@ -70,7 +70,7 @@ func TestARaceThatGoesOnLeavesOutWhatIsBuiltOnAnUpdateNotYetSeen(t *testing.T) {
 		"the last is on its way":    {all[:3], 3},
 		"nothing has been seen yet": {nil, 0},
 	} {
-		r := compare.SoFar("", c.seen)
+		r := compare.SoFar(c.seen)
 		if len(r.Updates) != c.counts || r.Lost() != 0 {
 			t.Errorf("%s: %d updates count and %d of them are lost, want %d and 0", name, len(r.Updates), r.Lost(), c.counts)
 		}
@@ -80,22 +80,22 @@ func TestARaceThatGoesOnLeavesOutWhatIsBuiltOnAnUpdateNotYetSeen(t *testing.T) {
 func TestTheRaceTellsOfEachUpdateWhenItIsMade(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	j := job(cli)
-	j.Sides = 4
+	j.Workers = 4
 	var mu sync.Mutex
 	seen := map[int]int{}
 	j.Seen = func(u compare.Update) {
 		mu.Lock()
 		defer mu.Unlock()
-		seen[u.Side] += u.Value
+		seen[u.Worker] += u.Value
 	}
-	r, err := j.Run(t.Context(), compare.Way{Impl: "none", Join: func(*compare.Side) (compare.Change, error) {
+	r, err := j.Run(t.Context(), compare.Method{Lock: "none", Join: func(*compare.Worker) (compare.Change, error) {
 		return func(context.Context) (*clientv3.GetResponse, int64, error) { return new(clientv3.GetResponse), 2, nil }, nil
 	}})
 	if err != nil || len(r.Updates) != 12 {
 		t.Fatalf("%+v, %v, want 12 updates", r, err)
 	}
 	if want := (map[int]int{0: 3, 1: -3, 2: 3, 3: -3}); !maps.Equal(seen, want) {
-		t.Errorf("sums by side: %v, want %v", seen, want)
+		t.Errorf("sums by worker: %v, want %v", seen, want)
 	}
 }
 
@@ -103,7 +103,7 @@ func TestEachWorkerHasAClientAndALeaseOfItsOwn(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	var mu sync.Mutex
 	clients, leases, calls := map[*clientv3.Client]int{}, map[clientv3.LeaseID]bool{}, 0
-	r, err := job(cli).Run(t.Context(), compare.Way{Impl: "none", Join: func(s *compare.Side) (compare.Change, error) {
+	r, err := job(cli).Run(t.Context(), compare.Method{Lock: "none", Join: func(s *compare.Worker) (compare.Change, error) {
 		clients[s.Cli], leases[s.Lease] = s.Delta, true
 		return func(context.Context) (*clientv3.GetResponse, int64, error) {
 			mu.Lock()
@@ -131,7 +131,7 @@ func TestTheFirstErrorEndsTheRaceForBoth(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	broken := errors.New("broken")
 	var lease clientv3.LeaseID
-	_, err := job(cli).Run(t.Context(), compare.Way{Impl: "none", Join: func(s *compare.Side) (compare.Change, error) {
+	_, err := job(cli).Run(t.Context(), compare.Method{Lock: "none", Join: func(s *compare.Worker) (compare.Change, error) {
 		return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
 			if s.Delta < 0 {
 				return nil, 0, broken
@@ -161,7 +161,7 @@ func TestTheFirstErrorEndsTheRaceForBoth(t *testing.T) {
 func TestACancelledRaceSaysWhy(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := job(cli).Run(ctx, compare.Way{Impl: "none", Join: func(*compare.Side) (compare.Change, error) {
+	_, err := job(cli).Run(ctx, compare.Method{Lock: "none", Join: func(*compare.Worker) (compare.Change, error) {
 		return func(ctx context.Context) (*clientv3.GetResponse, int64, error) {
 			cancel(errors.New("enough"))
 			<-ctx.Done()
@@ -174,11 +174,11 @@ func TestACancelledRaceSaysWhy(t *testing.T) {
 }
 
 func ExampleResult() {
-	r := &compare.Result{Name: "without lock", Took: 70 * time.Millisecond, Updates: []compare.Update{
+	r := &compare.Result{Took: 70 * time.Millisecond, Updates: []compare.Update{
 		{Read: 0, Wrote: 2, Value: 1},  // the Adder
 		{Read: 2, Wrote: 3, Value: 2},  // and once more
 		{Read: 0, Wrote: 4, Value: -1}, // the Subtractor, which had read before both
 	}}
-	fmt.Println(r)
-	// Output: without lock: counter -1 (want 0) · 2 of 3 updates lost · 23.3 ms an update
+	fmt.Printf("counter %d, %d of %d updates lost\n", r.Counter(), r.Lost(), len(r.Updates))
+	// Output: counter -1, 2 of 3 updates lost
 }

@@ -9,18 +9,18 @@ import (
 	"github.com/etcdkit/etcdkit/internal/plot"
 )
 
-// around is what stands above and below the curves, with what an interactive shell adds.
 const (
-	around = 16
+	// otherLines are those above and below the curves, with what an interactive shell adds.
+	otherLines = 16
 
-	// tall is a screen with room for the curves over time and over updates; below is what stands with the
-	// second ones.
-	tall  = 36
-	below = 6
+	// tall is a screen with room for the curves over time and over updates; the second ones come with
+	// secondLines more.
+	tall        = 36
+	secondLines = 6
 )
 
-// Picture is the race in width columns and, where the arms are not too many for it, height rows.
-func (s *Standing) Picture(width, height int, p out.Palette) []string {
+// Picture is the race in width columns and, where the methods are not too many for it, height rows.
+func (s *Progress) Picture(width, height int, p out.Palette) []string {
 	adds := s.Clients / 2
 	clients := fmt.Sprintf("%d clients add and %[1]d subtract", adds)
 	if adds == 1 {
@@ -32,9 +32,9 @@ func (s *Standing) Picture(width, height int, p out.Palette) []string {
 	}
 	lines := []string{"etcdkit race on " + s.Cluster, clients + ", " + times + " each", ""}
 	if height < tall {
-		lines = append(lines, s.curves(s.x, width, max(height-around, 4), p)...)
+		lines = append(lines, s.curves(s.x, width, max(height-otherLines, 4), p)...)
 	} else {
-		each := min((height-around-below)/2, 20)
+		each := min((height-otherLines-secondLines)/2, 20)
 		lines = append(append(lines, s.curves(s.x, width, each, p)...), "")
 		lines = append(lines, s.curves(s.x.other(), width, each, p)...)
 	}
@@ -42,11 +42,11 @@ func (s *Standing) Picture(width, height int, p out.Palette) []string {
 	return append(lines, s.table(p)...)
 }
 
-// curves draws the arms beside one another, on one scale.
-func (s *Standing) curves(x Axis, width, height int, p out.Palette) []string {
+// curves draws the methods next to each other, on one scale.
+func (s *Progress) curves(x Axis, width, height int, p out.Palette) []string {
 	const gap = "  "
 	var charts []plot.Chart
-	for _, a := range s.Arms {
+	for _, a := range s.Methods {
 		charts = append(charts, a.chart(s, x))
 	}
 	each := (width - len(gap)*(len(charts)-1)) / len(charts)
@@ -56,7 +56,7 @@ func (s *Standing) curves(x Axis, width, height int, p out.Palette) []string {
 		var cells []string
 		for i, panel := range panels {
 			cell := panel[row]
-			cell = curveIn(p, cell, s.Arms[i].colour())
+			cell = curveIn(p, cell, s.Methods[i].colour())
 			if row == 0 {
 				cell = p.Paint(cell, out.Bold)
 			}
@@ -70,10 +70,10 @@ func (s *Standing) curves(x Axis, width, height int, p out.Palette) []string {
 // columns of the table: the first to the left, the figures to the right.
 const tableRow = "%-8s  %13s  %9s  %9s  %9s  %10s  %10s"
 
-func (s *Standing) table(p out.Palette) []string {
-	lines := []string{fmt.Sprintf(tableRow, "ARM", "LOST", "COUNTER", "MS/UPDATE", "× ONE PUT", "HAND-OVERS", "WORST WAIT")}
-	for _, a := range s.Arms {
-		cells := []any{a.Arm, "-", "-", "-", "-", "-", "-"}
+func (s *Progress) table(p out.Palette) []string {
+	lines := []string{fmt.Sprintf(tableRow, "LOCK", "LOST", "COUNTER", "MS/UPDATE", "× ONE PUT", "HAND-OVERS", "WORST WAIT")}
+	for _, a := range s.Methods {
+		cells := []any{a.Lock, "-", "-", "-", "-", "-", "-"}
 		if a.Updates > 0 {
 			cells[1], cells[2] = fmt.Sprintf("%d of %d", a.Lost, a.Updates), fmt.Sprint(a.Counter)
 			switch {
@@ -82,14 +82,14 @@ func (s *Standing) table(p out.Palette) []string {
 			case a.over && a.Lost > 0:
 				cells[2] = "0 by luck"
 			}
-			cells[3], cells[4] = decimal(a.Each), decimal(a.Puts)
+			cells[3], cells[4] = decimal(a.PerUpdate), decimal(a.TimesPut)
 			if a.HandOvers != nil {
 				cells[5] = fmt.Sprint(*a.HandOvers)
 			}
 			cells[6] = decimal(a.WorstWait) + " ms"
 		}
 		line := fmt.Sprintf(tableRow, cells...)
-		lines = append(lines, p.Paint(line[:len(a.Arm)], a.colour())+line[len(a.Arm):])
+		lines = append(lines, p.Paint(line[:len(a.Lock)], a.colour())+line[len(a.Lock):])
 	}
 	return append(lines, strings.TrimRight(fmt.Sprintf(tableRow, "one Put", "", "", decimal(s.Put), "1.0", "", ""), " "))
 }
@@ -98,8 +98,8 @@ func (s *Standing) table(p out.Palette) []string {
 func decimal(m Millis) string { return fmt.Sprintf("%.1f", float64(m)) }
 
 // colour is near to that of the SVG.
-func (a *ArmStanding) colour() out.Colour {
-	return map[string]out.Colour{"none": out.Orange, "clientv3": out.Blue, "etcdkit": out.Green}[a.Arm]
+func (a *MethodProgress) colour() out.Colour {
+	return map[string]out.Colour{"none": out.Orange, "clientv3": out.Blue, "etcdkit": out.Green}[a.Lock]
 }
 
 // curveIn colours what stands right of the y axis.
@@ -113,11 +113,11 @@ func curveIn(p out.Palette, line string, how out.Colour) string {
 }
 
 // SVG is a drawing of the race.
-func (s *Standing) SVG() ([]byte, error) {
+func (s *Progress) SVG() ([]byte, error) {
 	var charts []plot.Chart
-	for _, a := range s.Arms {
+	for _, a := range s.Methods {
 		chart := a.chart(s, s.x)
-		chart.Title = fmt.Sprintf("%s: %d of %d lost, %s ms an update, %s × one Put", a.title, a.Lost, a.Updates, decimal(a.Each), decimal(a.Puts))
+		chart.Title = fmt.Sprintf("%s: %d of %d lost, %s ms an update, %s × one Put", a.title, a.Lost, a.Updates, decimal(a.PerUpdate), decimal(a.TimesPut))
 		chart.YLabel = "counter"
 		charts = append(charts, chart)
 	}

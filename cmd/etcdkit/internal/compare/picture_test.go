@@ -33,13 +33,13 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// halfway is a race with one arm that is over, one that goes on and one that has not begun.
+// halfway is a race with one method that is over, one that goes on and one that has not begun.
 func halfway() *Race {
-	c := &Race{Options: Options{Clients: 2, Rounds: 4, Where: "a new cluster of 3 members"}, now: "lock of clientv3", puts: 25, spent: 50 * time.Millisecond}
-	for _, to := range ways() {
-		c.arms = append(c.arms, &arm{Way: to})
+	c := &Race{Options: Options{Clients: 2, Rounds: 4, Where: "a new cluster of 3 members"}, activity: "lock of clientv3", puts: 25, spent: 50 * time.Millisecond}
+	for _, m := range methods() {
+		c.runs = append(c.runs, &run{Method: m})
 	}
-	c.arms[0].result = &Result{Name: "without lock", Took: 16 * time.Millisecond}
+	c.runs[0].result = &Result{Took: 16 * time.Millisecond}
 	value := 0
 	for i := range 8 {
 		value++
@@ -50,21 +50,21 @@ func halfway() *Race {
 		if i == 0 || i == 5 {
 			read = 0
 		}
-		c.arms[0].result.Updates = append(c.arms[0].result.Updates, Update{Side: i % 2, Read: read, Wrote: int64(i + 2), Value: value, At: time.Duration(i+1) * 2 * time.Millisecond, Waited: 3 * time.Millisecond})
+		c.runs[0].result.Updates = append(c.runs[0].result.Updates, Update{Worker: i % 2, Read: read, Wrote: int64(i + 2), Value: value, At: time.Duration(i+1) * 2 * time.Millisecond, Waited: 3 * time.Millisecond})
 	}
 	for i, ms := range []time.Duration{50, 103, 151} {
-		u := Update{Side: i % 2, Read: int64(i*3 + 11), Wrote: int64(i*3 + 14), Value: 1 - i%2, At: ms * time.Millisecond, Waited: 98 * time.Millisecond}
+		u := Update{Worker: i % 2, Read: int64(i*3 + 11), Wrote: int64(i*3 + 14), Value: 1 - i%2, At: ms * time.Millisecond, Waited: 98 * time.Millisecond}
 		if i == 0 {
 			u.Read = 0
 		}
-		c.arms[1].seen = append(c.arms[1].seen, u)
+		c.runs[1].seen = append(c.runs[1].seen, u)
 	}
 	return c
 }
 
 // Look at a changed picture before you commit it: cat testdata/race-*.golden
 func TestThePictureOfARaceLooksLikeItsGoldenFiles(t *testing.T) {
-	s := halfway().Standing()
+	s := halfway().Progress()
 	plain := s.Picture(80, 24, out.Palette{})
 	golden(t, "race-halfway", strings.Join(plain, "\n")+"\n")
 	golden(t, "race-halfway-wide", strings.Join(s.Picture(120, 40, out.Palette{}), "\n")+"\n")
@@ -76,18 +76,18 @@ func TestThePictureOfARaceLooksLikeItsGoldenFiles(t *testing.T) {
 }
 
 func TestALockThatHasLostNothingIsSafeWhileItsCounterIsNot0(t *testing.T) {
-	s := halfway().Standing()
-	if s.Arms[1].Counter == 0 || !s.OK || s.Unsafe() != nil {
-		t.Errorf("OK: %v, %v, with the counter at %d; want true", s.OK, s.Unsafe(), s.Arms[1].Counter)
+	s := halfway().Progress()
+	if s.Methods[1].Counter == 0 || !s.OK || s.Unsafe() != nil {
+		t.Errorf("OK: %v, %v, with the counter at %d; want true", s.OK, s.Unsafe(), s.Methods[1].Counter)
 	}
 }
 
 func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
 	c := halfway()
-	for _, a := range c.arms {
-		a.result = c.arms[0].result // as if no lock had done anything
+	for _, a := range c.runs {
+		a.result = c.runs[0].result // as if no lock had done anything
 	}
-	s := c.Standing()
+	s := c.Progress()
 	err := s.Unsafe()
 	want := "the lock of clientv3 did not protect the counter: it ended at 1, and 5 of 8 updates were lost\nthe lock of etcdkit did not protect the counter: it ended at 1, and 5 of 8 updates were lost"
 	if err == nil || err.Error() != want {

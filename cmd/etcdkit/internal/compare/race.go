@@ -1,11 +1,11 @@
-// Package compare lets clients change one counter in etcd, half of them up and half of them down, in several
-// ways one after the other: without a lock, and under the locks of clientv3 and etcdkit.
+// Package compare lets clients change one counter in etcd, half of them up and half of them down, by several
+// methods one after the other: without a lock, and under the locks of clientv3 and etcdkit.
 //
 //	r, err := compare.New(&compare.Options{Where: "a cluster", Dial: dial, Clients: 2, Rounds: 50})
 //	err = r.Run(ctx)
-//	standing := r.Standing() // also while it runs
+//	progress := r.Progress() // also while it runs
 //
-// It prints nothing: Standing has the figures, Picture the lines of a terminal, SVG a drawing.
+// It prints nothing: Progress has the figures, Picture the lines of a terminal, SVG a drawing.
 package compare
 
 import (
@@ -25,7 +25,7 @@ type Options struct {
 	Dial    func(context.Context) (*clientv3.Client, error)
 	Clients int      // an even number
 	Rounds  int      // updates made by each
-	Only    []string // of Implementations, in this order
+	Only    []string // of Locks, in this order
 	X       Axis     // of the curves; "" is Time
 }
 
@@ -44,9 +44,9 @@ func (x Axis) other() Axis {
 	return Time
 }
 
-// arm is one way of the comparison, on its way.
-type arm struct {
-	Way
+// run is one method of the race: what is known of it.
+type run struct {
+	Method
 
 	seen   []Update // as they came
 	result *Result  // nil until it is over
@@ -56,28 +56,28 @@ type arm struct {
 type Race struct {
 	Options
 
-	mu    sync.Mutex // guards what follows
-	arms  []*arm
-	now   string // what is going on
-	at    *arm   // the one that is under way, or nil
-	puts  int
-	spent time.Duration // on puts
+	mu       sync.Mutex // guards what follows
+	runs     []*run
+	activity string // what is going on
+	current  *run   // the one that goes on, or nil
+	puts     int
+	spent    time.Duration // on puts
 }
 
 // New prepares a race.
 func New(opts *Options) (*Race, error) {
 	r := &Race{Options: *opts}
 	for _, name := range opts.Only {
-		at := slices.IndexFunc(ways(), func(w Way) bool { return w.Impl == name })
+		at := slices.IndexFunc(methods(), func(m Method) bool { return m.Lock == name })
 		if at < 0 {
-			return nil, fmt.Errorf("unknown implementation %q", name)
+			return nil, fmt.Errorf("unknown lock %q", name)
 		}
-		r.arms = append(r.arms, &arm{Way: ways()[at]})
+		r.runs = append(r.runs, &run{Method: methods()[at]})
 	}
 	return r, nil
 }
 
-// putsAtATime are enough for a mean, and few enough to be made before and after each arm: a machine
+// putsAtATime are enough for a mean, and few enough to be made before and after each method: a machine
 // that others use, too, is not equally fast all the time.
 const putsAtATime = 50
 
@@ -86,14 +86,14 @@ func (r *Race) Run(ctx context.Context) error {
 	if err := r.measure(ctx); err != nil {
 		return err
 	}
-	for _, a := range r.arms {
-		r.does(a.Name(), a)
-		job := Job{Dial: r.Dial, Sides: r.Clients, Rounds: r.Rounds, Seen: func(u Update) {
+	for _, a := range r.runs {
+		r.begin(a.Name(), a)
+		job := Job{Dial: r.Dial, Workers: r.Clients, Rounds: r.Rounds, Seen: func(u Update) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			a.seen = append(a.seen, u)
 		}}
-		result, err := job.Run(ctx, a.Way)
+		result, err := job.Run(ctx, a.Method)
 		if err != nil {
 			return fmt.Errorf("%s: %w", a.Name(), err)
 		}
@@ -107,11 +107,11 @@ func (r *Race) Run(ctx context.Context) error {
 	return nil
 }
 
-// measure adds some Puts to the floor.
+// measure measures some Puts.
 func (r *Race) measure(ctx context.Context) error {
-	r.does("one Put at a time, to compare with", nil)
-	job := Job{Dial: r.Dial, Sides: 1, Rounds: putsAtATime}
-	result, err := job.Run(ctx, Way{Impl: "put", Join: onePut})
+	r.begin("one Put at a time, to compare with", nil)
+	job := Job{Dial: r.Dial, Workers: 1, Rounds: putsAtATime}
+	result, err := job.Run(ctx, Method{Lock: "put", Join: onePut})
 	if err != nil {
 		return fmt.Errorf("measure a Put: %w", err)
 	}
@@ -122,16 +122,16 @@ func (r *Race) measure(ctx context.Context) error {
 	return nil
 }
 
-func (r *Race) does(what string, at *arm) {
+func (r *Race) begin(activity string, current *run) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now, r.at = what, at
+	r.activity, r.current = activity, current
 }
 
 // Unsafe is an error for each lock that did not protect the counter.
-func (s *Standing) Unsafe() error {
+func (s *Progress) Unsafe() error {
 	var errs []error
-	for _, a := range s.Arms {
+	for _, a := range s.Methods {
 		if a.locked && !a.safe() {
 			errs = append(errs, fmt.Errorf("the %s did not protect the counter: it ended at %d, and %d of %d updates were lost", a.title, a.Counter, a.Lost, a.Updates))
 		}

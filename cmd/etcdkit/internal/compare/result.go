@@ -2,15 +2,14 @@ package compare
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 )
 
-// An Update is one change of the counter: the side that made it, the version that it read, the one that it wrote, and
+// An Update is one change of the counter: the worker that made it, the version that it read, the one that it wrote, and
 // its value.
 type Update struct {
-	Side        int
+	Worker      int
 	Read, Wrote int64 // revisions; Read is 0 when there was no counter yet
 	Value       int
 
@@ -23,17 +22,16 @@ func sorted(updates []Update) []Update {
 	return updates
 }
 
-// A Result is the outcome of a race.
+// A Result is that of a job.
 type Result struct {
-	Name    string
 	Updates []Update // in the order in which etcd has made them
 	Took    time.Duration
 }
 
-// SoFar is the result of a race that goes on, from the updates seen until now. It leaves out those that
+// SoFar is the result of a job that goes on, from the updates seen until now. It leaves out those that
 // were built on one not yet seen: two answers can overtake each other on their way here.
-func SoFar(name string, seen []Update) *Result {
-	r := &Result{Name: name}
+func SoFar(seen []Update) *Result {
+	r := new(Result)
 	grounded := map[int64]bool{0: true}
 	for _, u := range sorted(slices.Clone(seen)) {
 		if grounded[u.Read] {
@@ -72,30 +70,24 @@ func (r *Result) Lost() int {
 }
 
 // Each is the time that one update took, as they came out.
-func (r *Result) Each() time.Duration { return r.Took / time.Duration(max(1, len(r.Updates))) }
+func (r *Result) PerUpdate() time.Duration { return r.Took / time.Duration(max(1, len(r.Updates))) }
 
-// HandOvers counts how often the next update was another side's.
+// HandOvers counts how often the next update was another worker's.
 func (r *Result) HandOvers() int {
 	n := 0
 	for i := 1; i < len(r.Updates); i++ {
-		if r.Updates[i].Side != r.Updates[i-1].Side {
+		if r.Updates[i].Worker != r.Updates[i-1].Worker {
 			n++
 		}
 	}
 	return n
 }
 
-// WorstWait is the longest that a side waited for one update to be done.
+// WorstWait is the longest that a worker waited for one update to be done.
 func (r *Result) WorstWait() time.Duration {
 	var worst time.Duration
 	for _, u := range r.Updates {
 		worst = max(worst, u.Waited)
 	}
 	return worst
-}
-
-// String is the result in one line.
-func (r *Result) String() string {
-	return fmt.Sprintf("%s: counter %d (want 0) · %d of %d updates lost · %.1f ms an update",
-		r.Name, r.Counter(), r.Lost(), len(r.Updates), r.Each().Seconds()*1000)
 }
