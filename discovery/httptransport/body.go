@@ -12,25 +12,25 @@ import (
 type body struct {
 	from io.ReadCloser
 
-	mu     sync.Mutex
-	taken  func() // called before each Read
-	held   bool   // a try is under way: Close only records that it was called
-	shut   bool   // Close was called
-	closed bool   // from is closed
-	read   bool
-	broken bool // a Read failed
+	mu          sync.Mutex
+	beforeRead  func()
+	inTry       bool // Close only records that it was called
+	closeCalled bool // since the try began
+	closed      bool // from is closed
+	read        bool
+	readFailed  bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	b.read = true
-	taken := b.taken
+	beforeRead := b.beforeRead
 	b.mu.Unlock()
-	taken()
+	beforeRead()
 	n, err := b.from.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.mu.Lock()
-		b.broken = b.broken || !b.shut // otherwise it failed because it was closed
+		b.readFailed = b.readFailed || !b.closeCalled // otherwise it failed because it was closed
 		b.mu.Unlock()
 	}
 	return n, err
@@ -38,9 +38,9 @@ func (b *body) Read(p []byte) (int, error) {
 
 func (b *body) Close() error {
 	b.mu.Lock()
-	b.shut = true
-	done := b.held || b.closed
-	b.closed = b.closed || !b.held
+	b.closeCalled = true
+	done := b.inTry || b.closed
+	b.closed = b.closed || !b.inTry
 	b.mu.Unlock()
 	if done {
 		return nil
@@ -48,11 +48,11 @@ func (b *body) Close() error {
 	return b.from.Close()
 }
 
-// beginTry begins a try. taken is called before each Read.
-func (b *body) beginTry(taken func()) {
+// beginTry begins a try. beforeRead is called before each Read.
+func (b *body) beginTry(beforeRead func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.taken, b.held, b.shut = taken, true, false
+	b.beforeRead, b.inTry, b.closeCalled = beforeRead, true, false
 }
 
 // keep leaves the body to the try that succeeded.
@@ -61,10 +61,10 @@ func (b *body) keep() {
 		return
 	}
 	b.mu.Lock()
-	b.held = false
-	shut := b.shut
+	b.inTry = false
+	closeCalled := b.closeCalled
 	b.mu.Unlock()
-	if shut {
+	if closeCalled {
 		b.Close()
 	}
 }
@@ -75,7 +75,7 @@ func (b *body) finish() {
 		return
 	}
 	b.mu.Lock()
-	b.held = false
+	b.inTry = false
 	b.mu.Unlock()
 	b.Close()
 }
@@ -97,13 +97,13 @@ func (b *body) failed() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.broken
+	return b.readFailed
 }
 
 // answer is the body of a response. The try ends with it.
 type answer struct {
 	io.ReadCloser
-	t    *try
+	try  *try
 	once sync.Once
 }
 
@@ -124,20 +124,20 @@ func (a *answer) end(err error) {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	a.once.Do(func() { a.t.end(err) })
+	a.once.Do(func() { a.try.end(err) })
 }
 
 // duplex is the body of a response that switched protocols: it can be written to.
 type duplex struct {
 	*answer
-	w io.Writer
+	writer io.Writer
 }
 
-func (d *duplex) Write(p []byte) (int, error) { return d.w.Write(p) }
+func (d *duplex) Write(p []byte) (int, error) { return d.writer.Write(p) }
 
 // CloseWrite is what net/http's own body has; httputil.ReverseProxy asks for it.
 func (d *duplex) CloseWrite() error {
-	if w, ok := d.w.(interface{ CloseWrite() error }); ok {
+	if w, ok := d.writer.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()
 	}
 	return http.ErrNotSupported

@@ -30,8 +30,8 @@ func (r *request) failure(why error) error {
 		tries = append(tries, t.String())
 		causes = append(causes, t.err)
 	}
-	what := "service " + quote.Text(r.s.name) + ","
-	if text, ok := explain.AllExpired(r.s.view); ok {
+	what := "service " + quote.Text(r.service.name) + ","
+	if text, ok := explain.AllExpired(r.service.view); ok {
 		what, causes = text+":", append(causes, discovery.ErrNone)
 	}
 	text := fmt.Sprintf("httptransport: %s %s", what, strings.Join(tries, "; "))
@@ -44,7 +44,7 @@ func (r *request) failure(why error) error {
 
 // noInstance is the error of a request to a service without an instance that takes requests.
 func (r *request) noInstance(err error) error {
-	return cause.New("httptransport: "+explain.Empty(r.s.view, "takes requests"), err)
+	return cause.New("httptransport: "+explain.Empty(r.service.view, "takes requests"), err)
 }
 
 // maxCause is how much of an error's text is kept: an instance can have a part in it.

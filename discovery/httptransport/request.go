@@ -16,15 +16,15 @@ import (
 // request is a request on its way, perhaps to several instances. The caller's request is not changed.
 type request struct {
 	*http.Request
-	t     *Transport
-	s     *service
-	body  *body // nil: it has none
-	began time.Time
-	tries []*try
+	transport *Transport
+	service   *service
+	body      *body // nil: it has none
+	began     time.Time
+	tries     []*try
 }
 
 func newRequest(t *Transport, req *http.Request) *request {
-	r := &request{Request: req, t: t, began: time.Now()}
+	r := &request{Request: req, transport: t, began: time.Now()}
 	if req.Body != nil && req.Body != http.NoBody {
 		r.body = &body{from: req.Body}
 	}
@@ -37,14 +37,14 @@ func (r *request) run() (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.s, err = r.t.open(r.Context(), name); err != nil {
+	if r.service, err = r.transport.open(r.Context(), name); err != nil {
 		return nil, err
 	}
-	i, err := r.s.view.Pick()
+	i, err := r.service.view.Pick()
 	if err != nil {
 		return nil, r.noInstance(err)
 	}
-	for t := (&try{r: r, instance: i}); ; {
+	for t := (&try{request: r, instance: i}); ; {
 		r.tries = append(r.tries, t)
 		t.send()
 		if t.err == nil && !unavailable(t.resp) {
@@ -59,7 +59,7 @@ func (r *request) run() (*http.Response, error) {
 		case t.err == nil:
 			t.abandon()
 		}
-		r.t.retries.Add(1)
+		r.transport.retries.Add(1)
 		t = next
 	}
 }
@@ -81,7 +81,7 @@ func (r *request) next(failed *try) (next *try, why error) {
 		return nil, err
 	case failed.requestFault:
 		return nil, nil // the fault is in the request itself, as the cause says
-	case len(r.tries) >= r.t.opts.Attempts:
+	case len(r.tries) >= r.transport.opts.Attempts:
 		return nil, nil
 	case !failed.unsent && !r.repeatable():
 		return nil, fmt.Errorf("not sent again, as a %s may have arrived", r.Method)
@@ -134,16 +134,16 @@ func (r *request) repeatable() bool {
 
 // retryable reports whether the request may go to another instance after it was sent to one.
 func (r *request) retryable() bool {
-	return r.repeatable() && (r.body == nil || r.GetBody != nil) && len(r.tries) < r.t.opts.Attempts && slices.ContainsFunc(r.s.view.Instances(), r.untried)
+	return r.repeatable() && (r.body == nil || r.GetBody != nil) && len(r.tries) < r.transport.opts.Attempts && slices.ContainsFunc(r.service.view.Instances(), r.untried)
 }
 
 // another picks an instance that takes requests and was not tried; nil: there is none.
 func (r *request) another() *try {
-	i, err := r.s.view.PickWhere(r.untried)
+	i, err := r.service.view.PickWhere(r.untried)
 	if err != nil {
 		return nil
 	}
-	return &try{r: r, instance: i}
+	return &try{request: r, instance: i}
 }
 
 // untried reports whether the request may be tried at an instance once more.

@@ -22,11 +22,11 @@ const (
 
 // service has a service's list, and the connections to its instances.
 type service struct {
-	name   string
-	t      *Transport
-	opened chan struct{} // closed when view or err is set
-	view   *discovery.View
-	err    error
+	name      string
+	transport *Transport
+	opened    chan struct{} // closed when view or err is set
+	view      *discovery.View
+	err       error
 
 	mu    sync.Mutex
 	pools map[string]*pool // by address; nil once the Transport or the etcd client is closed
@@ -43,7 +43,7 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	}
 	s := t.services[name]
 	if s == nil {
-		s = &service{name: name, t: t, opened: make(chan struct{}), pools: make(map[string]*pool)}
+		s = &service{name: name, transport: t, opened: make(chan struct{}), pools: make(map[string]*pool)}
 		t.services[name] = s
 		t.wg.Go(s.run) // ends with Close, or when the list cannot be opened
 	}
@@ -63,34 +63,34 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 
 // run opens the list, and closes the connections to instances that leave it.
 func (s *service) run() {
-	ctx, cancel := context.WithTimeout(s.t.life, openTimeout)
-	s.view, s.err = discovery.Open(ctx, s.t.cli, s.name, &s.t.opts.View)
+	ctx, cancel := context.WithTimeout(s.transport.life, openTimeout)
+	s.view, s.err = discovery.Open(ctx, s.transport.cli, s.name, &s.transport.opts.View)
 	cancel()
 	if s.err != nil {
 		s.err = cause.Errorf("httptransport: %w", s.err)
-		if closed := s.t.closedError(s.name); closed != nil {
+		if closed := s.transport.closedError(s.name); closed != nil {
 			s.err = closed
 		}
-		s.t.mu.Lock()
-		delete(s.t.services, s.name) // the next request opens it again
-		s.t.mu.Unlock()
+		s.transport.mu.Lock()
+		delete(s.transport.services, s.name) // the next request opens it again
+		s.transport.mu.Unlock()
 		close(s.opened)
 		return
 	}
 	close(s.opened)
 	defer s.view.Close()
-	closed := s.t.cli.Ctx().Done()
-	for s.t.life.Err() == nil && s.t.cli.Ctx().Err() == nil {
+	closed := s.transport.cli.Ctx().Done()
+	for s.transport.life.Err() == nil && s.transport.cli.Ctx().Err() == nil {
 		changed := s.view.Changed()
 		s.tidy()
 		select {
 		case <-changed:
-		case <-s.t.life.Done():
+		case <-s.transport.life.Done():
 		case <-closed:
 		}
 		select {
 		case <-time.After(tidyEvery):
-		case <-s.t.life.Done():
+		case <-s.transport.life.Done():
 		case <-closed:
 		}
 	}
@@ -128,8 +128,8 @@ func (s *service) closeIdle() {
 
 // to returns the RoundTripper for an address.
 func (s *service) to(addr string) http.RoundTripper {
-	if s.t.pattern == nil {
-		return s.t.opts.Base
+	if s.transport.template == nil {
+		return s.transport.opts.Base
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +154,7 @@ type pool struct {
 }
 
 func (s *service) newPool() *pool {
-	c := s.t.pattern.Clone()
+	c := s.transport.template.Clone()
 	if c.TLSClientConfig == nil {
 		c.TLSClientConfig = new(tls.Config)
 	}

@@ -56,9 +56,9 @@ type Options struct {
 // Transport is an http.RoundTripper whose hosts are services. Its methods may be called from any
 // goroutine.
 type Transport struct {
-	cli     *clientv3.Client
-	opts    Options
-	pattern *http.Transport // nil: opts.Base is used as it is
+	cli      *clientv3.Client
+	opts     Options
+	template *http.Transport // each instance has a copy; nil: opts.Base is used as it is
 
 	requests, retries atomic.Uint64
 
@@ -93,9 +93,9 @@ func New(cli *clientv3.Client, opts *Options) *Transport {
 		}
 	}
 	if base, ok := t.opts.Base.(*http.Transport); ok {
-		t.pattern = base.Clone() // the caller may go on changing base
+		t.template = base.Clone() // the caller may go on changing base
 		if base.TLSNextProto["h2"] != nil {
-			t.pattern.ForceAttemptHTTP2 = true // a copy has a TLSClientConfig, and would not use HTTP/2 by itself
+			t.template.ForceAttemptHTTP2 = true // a copy has a TLSClientConfig, and would not use HTTP/2 by itself
 		}
 	}
 	t.life, t.stop = context.WithCancel(context.Background())
@@ -160,7 +160,7 @@ func (t *Transport) View(ctx context.Context, service string) (*discovery.View, 
 
 // CloseIdleConnections closes idle connections: http.Client.CloseIdleConnections calls it.
 func (t *Transport) CloseIdleConnections() {
-	if base, ok := t.opts.Base.(interface{ CloseIdleConnections() }); ok && t.pattern == nil { // otherwise base has no connection
+	if base, ok := t.opts.Base.(interface{ CloseIdleConnections() }); ok && t.template == nil { // otherwise base has no connection
 		base.CloseIdleConnections()
 	}
 	t.mu.Lock()

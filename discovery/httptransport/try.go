@@ -25,7 +25,7 @@ var errNoAddr = errors.New("it is registered without an address")
 
 // try is a request at one instance.
 type try struct {
-	r        *request
+	request  *request
 	instance *discovery.Instance
 	began    time.Time
 	release  context.CancelCauseFunc // of the context, if the try has its own
@@ -51,7 +51,7 @@ func (t *try) send() {
 
 // exchange asks the instance.
 func (t *try) exchange() {
-	r := t.r
+	r := t.request
 	var asked, got atomic.Bool // net/http has asked for a connection, and has one
 	ctx, idle := r.Context(), (*idleTimer)(nil)
 	if limit := t.answerTimeout(); limit > 0 && r.retryable() {
@@ -68,13 +68,13 @@ func (t *try) exchange() {
 	u.Host = t.instance.Addr
 	out.URL = &u
 	if out.Host == "" {
-		out.Host = r.s.name
+		out.Host = r.service.name
 	}
 	if r.body != nil {
 		r.body.beginTry(idle.renew)
 		out.Body = r.body
 	}
-	t.resp, t.err = r.s.to(t.instance.Addr).RoundTrip(out)
+	t.resp, t.err = r.service.to(t.instance.Addr).RoundTrip(out)
 	if idle.stop() {
 		if t.err == nil {
 			t.resp.Body.Close()
@@ -87,16 +87,16 @@ func (t *try) exchange() {
 	}
 	var dial *net.OpError
 	t.unsent = asked.Load() && !got.Load() || errors.As(t.err, &dial) && dial.Op == "dial"
-	t.requestFault = r.t.pattern != nil && !asked.Load() || r.body.failed()
+	t.requestFault = r.transport.template != nil && !asked.Load() || r.body.failed()
 }
 
 // answerTimeout is for how long nothing may happen; 0: for as long as the request lives.
 func (t *try) answerTimeout() time.Duration {
-	limit := t.r.t.opts.AnswerTimeout
-	if !t.r.s.view.Failing(t.instance) {
+	limit := t.request.transport.opts.AnswerTimeout
+	if !t.request.service.view.Failing(t.instance) {
 		return limit
 	}
-	if deadline, ok := t.r.Context().Deadline(); ok { // it may hang, and there are others
+	if deadline, ok := t.request.Context().Deadline(); ok { // it may hang, and there are others
 		if half := max(time.Until(deadline)/2, time.Nanosecond); limit <= 0 || half < limit {
 			limit = half
 		}
@@ -107,12 +107,12 @@ func (t *try) answerTimeout() time.Duration {
 // answer returns the response for the caller. The try ends with its body.
 func (t *try) answer() *http.Response {
 	resp := t.resp
-	resp.Request = t.r.Request
+	resp.Request = t.request.Request
 	if resp.Body == nil || resp.Body == http.NoBody {
 		t.end(nil)
 		return resp
 	}
-	a := &answer{ReadCloser: resp.Body, t: t}
+	a := &answer{ReadCloser: resp.Body, try: t}
 	resp.Body = a
 	if w, ok := a.ReadCloser.(io.ReadWriteCloser); ok { // 101 Switching Protocols
 		resp.Body = &duplex{a, w}
@@ -142,7 +142,7 @@ func (t *try) end(err error) {
 	case err != nil && !t.instanceFailed():
 		err = explain.ErrUnused
 	}
-	t.r.s.view.Report(t.instance, err)
+	t.request.service.view.Report(t.instance, err)
 	if t.release != nil {
 		t.release(nil)
 	}
@@ -151,14 +151,14 @@ func (t *try) end(err error) {
 // instanceFailed reports whether a try failed because of the instance. The caller's deadline counts if
 // more than half of the request's time was spent in this try.
 func (t *try) instanceFailed() bool {
-	ended := t.r.ended()
+	ended := t.request.ended()
 	switch {
 	case t.requestFault:
 		return false
 	case ended == nil:
 		return true
 	case errors.Is(ended, context.DeadlineExceeded):
-		return t.resp == nil && 2*time.Since(t.began) > time.Since(t.r.began)
+		return t.resp == nil && 2*time.Since(t.began) > time.Since(t.request.began)
 	}
 	return false
 }

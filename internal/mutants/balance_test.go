@@ -98,10 +98,10 @@ var balanceMutants = []mutant{
 		"err := t.closedError(name); err != nil", "err := t.closedError(name); err != nil && t.life.Err() != nil",
 	}, "discovery/httptransport", "TestARequestSaysAtOnceThatTheEtcdClientWasClosed"},
 	{"a request does not say that its list cannot come from a closed client", "discovery/httptransport/service.go", []string{
-		"closed != nil", "closed != nil && s.t.life.Err() != nil",
+		"closed != nil", "closed != nil && s.transport.life.Err() != nil",
 	}, "discovery/httptransport", "TestARequestThatWaitsForItsListEndsWithTheEtcdClient"},
 	{"it is not said that those listed are only kept", "discovery/httptransport/failure.go", []string{
-		"	if text, ok := explain.AllExpired(r.s.view); ok {", "	if text, ok := explain.AllExpired(r.s.view); ok && false {",
+		"	if text, ok := explain.AllExpired(r.service.view); ok {", "	if text, ok := explain.AllExpired(r.service.view); ok && false {",
 	}, "discovery/httptransport", "TestWhenExpiredInstancesAreDeadRequestsSayThatNoneIsRegistered"},
 	{"what an instance answers is not quoted", "discovery/httptransport/try.go", []string{
 		"what = quote.Line(t.err.Error(), maxCause)", "what = t.err.Error()",
