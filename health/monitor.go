@@ -37,10 +37,10 @@ type Monitor struct {
 
 // run is a running check. Only its goroutine uses it, and after that Close.
 type run struct {
-	check  Check
-	status statusTracker
-	began  time.Time   // when its last probe was started
-	late   chan answer // of a probe that has not returned at its Timeout
+	check   Check
+	tracker statusTracker
+	began   time.Time   // when its last probe was started
+	late    chan answer // of a probe that has not returned at its Timeout
 }
 
 type answer struct {
@@ -63,7 +63,7 @@ func Open(ctx context.Context, addr string, checks ...Check) (*Monitor, error) {
 	m.stop = stop
 	for _, c := range checks {
 		c = c.withDefaults()
-		m.runs = append(m.runs, &run{check: c, status: newStatusTracker(c)})
+		m.runs = append(m.runs, &run{check: c, tracker: newStatusTracker(c)})
 		m.results = append(m.results, Result{Name: c.Name})
 	}
 	for n := range m.runs {
@@ -95,7 +95,7 @@ func (m *Monitor) complete(ctx context.Context) error {
 // follow probes until ctx is done.
 func (m *Monitor) follow(ctx context.Context, n int) {
 	r := m.runs[n]
-	up, pause := false, min(firstPause, r.check.Interval)
+	hasPassed, pause := false, min(firstPause, r.check.Interval)
 	again := time.NewTimer(0)
 	defer again.Stop()
 	for {
@@ -109,12 +109,12 @@ func (m *Monitor) follow(ctx context.Context, n int) {
 		if ctx.Err() != nil { // the result may be a consequence
 			return
 		}
-		m.note(n, r.status.add(result), output)
+		m.record(n, r.tracker.add(result), output)
 		switch {
-		case up:
+		case hasPassed:
 			again.Reset(time.Until(now.Add(r.check.Interval)))
-		case r.status.status != Critical:
-			up = true
+		case r.tracker.status != Critical:
+			hasPassed = true
 			again.Reset(rand.N(r.check.Interval))
 		default:
 			again.Reset(pause/2 + rand.N(pause/2))
@@ -141,10 +141,10 @@ func (r *run) probe(ctx context.Context, addr string) (Status, string) {
 	go ask(ctx, r.check.Probe, addr, result) // ends with the probe
 	select {
 	case a := <-result:
-		return r.read(ctx, a)
+		return r.interpret(ctx, a)
 	case <-ctx.Done():
 		r.late = result
-		return r.read(ctx, answer{err: ctx.Err()})
+		return r.interpret(ctx, answer{err: ctx.Err()})
 	}
 }
 
@@ -160,8 +160,8 @@ func ask(ctx context.Context, probe Probe, addr string, result chan<- answer) {
 	a.output, a.err = probe(ctx, addr)
 }
 
-// read returns what an answer means.
-func (r *run) read(ctx context.Context, a answer) (Status, string) {
+// interpret returns what an answer means.
+func (r *run) interpret(ctx context.Context, a answer) (Status, string) {
 	if a.err == nil {
 		return Passing, line(a.output)
 	}
@@ -178,8 +178,8 @@ func (r *run) read(ctx context.Context, a answer) (Status, string) {
 	return Critical, line(text)
 }
 
-// note records the result of a probe.
-func (m *Monitor) note(n int, changed bool, output string) {
+// record keeps the result of a probe.
+func (m *Monitor) record(n int, changed bool, output string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &m.results[n]
@@ -187,7 +187,7 @@ func (m *Monitor) note(n int, changed bool, output string) {
 	if !changed && r.Status != "" {
 		return
 	}
-	r.Status, r.At = m.runs[n].status.status, time.Now().UTC().Truncate(time.Second)
+	r.Status, r.At = m.runs[n].tracker.status, time.Now().UTC().Truncate(time.Second)
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
