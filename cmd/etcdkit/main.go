@@ -16,7 +16,7 @@ func main() {
 	cluster.RunMember() // becomes a member, in a process that was started to be one
 	runUpstream()       // becomes etcd or etcdctl, where it was called so
 
-	ctx, stop := signal.NotifyContext(context.Background(), child.Ending()...)
+	ctx, stop := signal.NotifyContext(context.Background(), child.TerminationSignals()...)
 	ctx, end := context.WithCancelCause(ctx)
 	code := cli.Run(ctx, os.Args[1:], os.Stdin, out.StopOnBrokenPipe(end), os.Stderr)
 	end(nil)

@@ -18,7 +18,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sys/unix"
 
-	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/internal/means"
 )
@@ -134,6 +133,12 @@ func TestDevFitsATerminalOf80ColumnsAndIsColoured(t *testing.T) {
 	}
 }
 
+// What a terminal needs for its other screen, and for the shell's again.
+const (
+	enterScreen = "\033[?1049h\033[?25l\033[?7l"
+	leaveScreen = "\033[?7h\033[?25h\033[?1049l"
+)
+
 var (
 	colours  = regexp.MustCompile("\033\\[[0-9]+m")
 	progress = regexp.MustCompile("0 of ([1-9][0-9]*)")
@@ -151,8 +156,8 @@ func TestOnATerminalTheRaceIsDrawnAsItHappensAndItsResultStays(t *testing.T) {
 		if code != 0 {
 			t.Fatalf("exit code %d\n%q", code, drawn)
 		}
-		_, drawn, entered := strings.Cut(drawn, out.EnterScreen)
-		picture, result, left := strings.Cut(drawn, out.LeaveScreen)
+		_, drawn, entered := strings.Cut(drawn, enterScreen)
+		picture, result, left := strings.Cut(drawn, leaveScreen)
 		if !entered || !left || !strings.Contains(picture, "Ctrl-C ends it") || strings.Contains(result, "Ctrl-C ends it") {
 			t.Errorf("want a picture on the other screen and the result on this one: %q", drawn)
 		}
@@ -179,8 +184,8 @@ func TestCtrlCOnATerminalGivesItBackAndLeavesNothing(t *testing.T) {
 	if code != exitInterrupted {
 		t.Errorf("exit code %d, want %d", code, exitInterrupted)
 	}
-	_, stays, left := strings.Cut(drawn, out.LeaveScreen)
-	if !left || strings.Count(drawn, out.EnterScreen) != 1 {
+	_, stays, left := strings.Cut(drawn, leaveScreen)
+	if !left || strings.Count(drawn, enterScreen) != 1 {
 		t.Errorf("the terminal is not given back: %q", drawn)
 	}
 	if plain := colours.ReplaceAllString(stays, ""); !strings.Contains(plain, "\r\netcdkit ") || !strings.HasSuffix(plain, "etcdkit: interrupted\r\n") {

@@ -32,9 +32,9 @@ const (
 	drain = 200 * time.Millisecond
 )
 
-// Ending are the signals that ask a program to end: Ctrl-C, kill, and a closed terminal unless nohup says
+// TerminationSignals are the signals that ask a program to end: Ctrl-C, kill, and a closed terminal unless nohup says
 // otherwise.
-func Ending() []os.Signal {
+func TerminationSignals() []os.Signal {
 	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		all = append(all, syscall.SIGHUP)
@@ -78,7 +78,7 @@ func Run(cmd *exec.Cmd, signals <-chan os.Signal) error {
 		case s := <-signals:
 			switch {
 			case terminal && fromTerminal(s):
-			case !ending(s):
+			case !asksToEnd(s):
 				send(cmd, terminal, s)
 			case force != nil:
 				send(cmd, terminal, os.Kill)
@@ -106,8 +106,8 @@ func send(cmd *exec.Cmd, terminal bool, s os.Signal) {
 	}
 }
 
-// ending tells whether the signal asks for an end.
-func ending(s os.Signal) bool {
+// asksToEnd tells whether the signal asks for an end.
+func asksToEnd(s os.Signal) bool {
 	return s == os.Interrupt || s == syscall.SIGTERM || s == syscall.SIGHUP || s == syscall.SIGQUIT
 }
 

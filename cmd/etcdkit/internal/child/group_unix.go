@@ -10,7 +10,7 @@ import (
 )
 
 func forwarded() []os.Signal {
-	return append(Ending(), syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	return append(TerminationSignals(), syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 }
 
 // atTerminal tells whether this process is in the foreground of a terminal: then the command stays in the

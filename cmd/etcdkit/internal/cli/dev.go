@@ -84,8 +84,8 @@ func (e *env) dev(ctx context.Context, f devFlags) (err error) {
 		return err
 	}
 	defer removeDir()
-	talk := e.out.Logger(slog.LevelDebug)
-	opts, err := f.options(talk)
+	logger := e.out.Logger(slog.LevelDebug)
+	opts, err := f.options(logger)
 	if err != nil {
 		return err
 	}
@@ -96,23 +96,23 @@ func (e *env) dev(ctx context.Context, f devFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	took := time.Since(begin)
-	stop, err := devctl.Serve(c, func(ch *cluster.Change) { talk.Info(ch.String()) })
+	stop, err := devctl.Serve(c, func(ch *cluster.Change) { logger.Info(ch.String()) })
 	if err != nil {
 		return err
 	}
 	defer stop()
-	silence, err := devctl.Announce(c.Endpoints())
+	removeEndpoints, err := devctl.WriteEndpoints(c.Endpoints())
 	if err != nil {
 		return err
 	}
-	defer silence()
+	defer removeEndpoints()
 	removeReady, err := e.ready(c.State(), took, f)
 	if err != nil {
 		return err
 	}
 	defer removeReady()
 	<-ctx.Done()
-	talk.Info("stopping; Ctrl-C again ends it at once")
+	logger.Info("stopping; Ctrl-C again ends it at once")
 	return nil
 }
 

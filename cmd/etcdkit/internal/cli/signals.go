@@ -20,7 +20,7 @@ func endOnNextSignal() { endOnSignal(1) }
 
 func endOnSignal(n int) (takeBack func()) {
 	signals := make(chan os.Signal, 2) // none may get lost
-	signal.Notify(signals, child.Ending()...)
+	signal.Notify(signals, child.TerminationSignals()...)
 	stop := make(chan struct{})
 	go func() { // ends with takeBack
 		for range n {

@@ -142,7 +142,6 @@ func (g *guide) tell(ev tour.Event) {
 			mark = p.Paint("✗", out.Red)
 		}
 		g.out.Linef(2, "%s %s", mark, ev.Text)
-	case tour.Ends:
 	}
 }
 

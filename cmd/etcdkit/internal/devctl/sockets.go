@@ -95,8 +95,8 @@ func listenAt(path string) (net.Listener, error) {
 	return ln, nil
 }
 
-// Announce writes where a cluster is. Its control socket is there, so the directory stays.
-func Announce(endpoints []string) (remove func(), err error) {
+// WriteEndpoints writes where a cluster is. Its control socket is there, so the directory stays.
+func WriteEndpoints(endpoints []string) (remove func(), err error) {
 	name := filepath.Join(devdir.Path(), portOf(endpoints)+devdir.EndpointsExt)
 	if err := wholefile.Write(name, []byte(strings.Join(endpoints, ",")+"\n")); err != nil {
 		return nil, fmt.Errorf("tell other programs where the cluster is: %w", err)

@@ -11,8 +11,8 @@ import (
 const (
 	// The other screen, which the shell's comes back from unchanged; no cursor, and lines that are too
 	// long for it are cut instead of wrapped.
-	EnterScreen = "\033[?1049h\033[?25l\033[?7l"
-	LeaveScreen = "\033[?7h\033[?25h\033[?1049l"
+	enterScreen = "\033[?1049h\033[?25l\033[?7l"
+	leaveScreen = "\033[?7h\033[?25h\033[?1049l"
 
 	perFrame = 100 * time.Millisecond
 )
@@ -28,8 +28,8 @@ func (p *Printer) Screen(ctx context.Context, picture func(width, height int) []
 	stop := make(chan struct{})
 	var drawing sync.WaitGroup
 	drawing.Go(func() { // ends with end or ctx
-		fmt.Fprint(f, EnterScreen)
-		defer fmt.Fprint(f, LeaveScreen)
+		fmt.Fprint(f, enterScreen)
+		defer fmt.Fprint(f, leaveScreen)
 		tick := time.NewTicker(perFrame)
 		defer tick.Stop()
 		for {

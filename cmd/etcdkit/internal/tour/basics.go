@@ -38,12 +38,12 @@ func walkWatch(ctx context.Context, s *stage) error {
 	defer p.kill()
 	n := 0
 	if s.Place.Own != nil {
-		if n, err = p.says(ctx, n, "compacted at revision"); err != nil {
+		if n, err = p.waitFor(ctx, n, "compacted at revision"); err != nil {
 			return err
 		}
 		s.check(true, "it asked for history that was compacted away, said so and went on")
 	}
-	if n, err = p.says(ctx, n, "watching"); err != nil {
+	if n, err = p.waitFor(ctx, n, "watching"); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
@@ -51,13 +51,13 @@ func walkWatch(ctx context.Context, s *stage) error {
 	if _, err := s.Place.Client.Put(ctx, sampleKey, "changed"); err != nil {
 		return err
 	}
-	if n, err = p.says(ctx, n, fmt.Sprintf("PUT %q : %q", sampleKey, "changed")); err != nil {
+	if n, err = p.waitFor(ctx, n, fmt.Sprintf("PUT %q : %q", sampleKey, "changed")); err != nil {
 		return err
 	}
 	if _, err := s.Place.Client.Delete(ctx, sampleKey); err != nil {
 		return err
 	}
-	if _, err = p.says(ctx, n, fmt.Sprintf("DELETE %q", sampleKey)); err != nil {
+	if _, err = p.waitFor(ctx, n, fmt.Sprintf("DELETE %q", sampleKey)); err != nil {
 		return err
 	}
 	s.check(true, "it printed a put and a delete that others made")
@@ -89,7 +89,7 @@ func walkLease(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.says(ctx, 0, "TTL"); err != nil {
+	if _, err := p.waitFor(ctx, 0, "TTL"); err != nil {
 		return err
 	}
 	done := s.waiting("the lease runs out after 5s")

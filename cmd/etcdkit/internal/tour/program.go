@@ -29,8 +29,8 @@ type program struct {
 	err     error
 }
 
-// launch starts a command. heard is called with each line that it prints.
-func launch(cmd *exec.Cmd, name string, heard func(line string)) (*program, error) {
+// launch starts a command. record is called with each line that it prints.
+func launch(cmd *exec.Cmd, name string, record func(line string)) (*program, error) {
 	p := &program{cmd: cmd, name: name, changed: make(chan struct{}), ended: make(chan struct{})}
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
@@ -41,8 +41,8 @@ func launch(cmd *exec.Cmd, name string, heard func(line string)) (*program, erro
 	reading.Go(func() { // ends with the program
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
-			heard(lines.Text())
-			p.heard(lines.Text())
+			record(lines.Text())
+			p.record(lines.Text())
 		}
 		_, _ = io.Copy(io.Discard, out)
 	})
@@ -55,7 +55,7 @@ func launch(cmd *exec.Cmd, name string, heard func(line string)) (*program, erro
 	return p, nil
 }
 
-func (p *program) heard(line string) {
+func (p *program) record(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lines = append(p.lines, line)
@@ -63,9 +63,9 @@ func (p *program) heard(line string) {
 	p.changed = make(chan struct{})
 }
 
-// says waits until a line after the first n has the text, and returns how many lines there
+// waitFor waits until a line after the first n has the text, and returns how many lines there
 // were then.
-func (p *program) says(ctx context.Context, n int, text string) (int, error) {
+func (p *program) waitFor(ctx context.Context, n int, text string) (int, error) {
 	timeout := time.NewTimer(stepTimeout)
 	defer timeout.Stop()
 	for {
@@ -81,7 +81,7 @@ func (p *program) says(ctx context.Context, n int, text string) (int, error) {
 		select {
 		case <-changed:
 		case <-p.ended:
-			return 0, fmt.Errorf("%s ended before it said %q: %w", p.name, text, cmpErr(p.err))
+			return 0, fmt.Errorf("%s ended before it said %q: %w", p.name, text, exitReason(p.err))
 		case <-timeout.C:
 			return 0, fmt.Errorf("%s did not say %q within %v", p.name, text, stepTimeout)
 		case <-ctx.Done():
@@ -90,7 +90,7 @@ func (p *program) says(ctx context.Context, n int, text string) (int, error) {
 	}
 }
 
-func cmpErr(err error) error {
+func exitReason(err error) error {
 	if err == nil {
 		return errors.New("exit code 0")
 	}

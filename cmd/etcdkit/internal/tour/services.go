@@ -15,7 +15,7 @@ func walkRegister(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer p.kill()
-	n, err := p.says(ctx, 0, "success!")
+	n, err := p.waitFor(ctx, 0, "success!")
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func walkRegister(ctx context.Context, s *stage) error {
 		return err
 	}
 	revoked := time.Now()
-	if _, err := p.says(ctx, n, "registered again"); err != nil {
+	if _, err := p.waitFor(ctx, n, "registered again"); err != nil {
 		return err
 	}
 	s.check(true, "its lease was revoked and its key deleted; it registered again after %.2fs", time.Since(revoked).Seconds())
@@ -54,7 +54,7 @@ func walkDiscovery(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer sd.kill()
-	n, err := sd.says(ctx, 0, "services: []")
+	n, err := sd.waitFor(ctx, 0, "services: []")
 	if err != nil {
 		return err
 	}
@@ -63,11 +63,11 @@ func walkDiscovery(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer sr.kill()
-	if n, err = sd.says(ctx, n, serviceKey+"=localhost:2379"); err != nil {
+	if n, err = sd.waitFor(ctx, n, serviceKey+"=localhost:2379"); err != nil {
 		return err
 	}
 	s.check(true, "it lists the service when it comes")
-	if _, err := sr.says(ctx, 0, "success!"); err != nil {
+	if _, err := sr.waitFor(ctx, 0, "success!"); err != nil {
 		return err
 	}
 	second, err := s.start("sr", "-val", "localhost:2379")
@@ -86,7 +86,7 @@ func walkDiscovery(ctx context.Context, s *stage) error {
 	sr.kill()
 	killed := time.Now()
 	done = s.waiting("the lease of the killed service runs out after 5s")
-	_, err = sd.says(ctx, n, "services: []")
+	_, err = sd.waitFor(ctx, n, "services: []")
 	done()
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func openShop(ctx context.Context, s *stage, names ...string) (b *shop, err erro
 			return nil, err
 		}
 		b.instances[name] = p
-		if _, err := p.says(ctx, 0, "is registered"); err != nil {
+		if _, err := p.waitFor(ctx, 0, "is registered"); err != nil {
 			return nil, err
 		}
 	}
@@ -58,7 +58,7 @@ func (b *shop) close() {
 func (b *shop) answers(ctx context.Context, lines int) error {
 	for range lines {
 		var err error
-		if b.lines, err = b.load.says(ctx, b.lines, " answers"); err != nil {
+		if b.lines, err = b.load.waitFor(ctx, b.lines, " answers"); err != nil {
 			return err
 		}
 	}
@@ -112,7 +112,7 @@ func walkShop(ctx context.Context, s *stage) error {
 	}
 	s.does("SIGTERM: one front")
 	_ = b.instances["front"].cmd.Process.Signal(syscall.SIGTERM)
-	if _, err := b.instances["front"].says(ctx, 0, "has left"); err != nil {
+	if _, err := b.instances["front"].waitFor(ctx, 0, "has left"); err != nil {
 		return err
 	}
 	s.check(true, "the front that was told to stop said that it drains, and left")

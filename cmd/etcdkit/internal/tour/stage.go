@@ -28,7 +28,7 @@ func newStage(opts *Options, l *Lesson, tell func(Event)) *stage {
 	return &stage{Options: opts, lesson: l, env: env, tell: tell, result: &Result{Name: l.Title, Shows: l.Shows}}
 }
 
-func (s *stage) says(kind Kind, text string) { s.event(Event{Kind: kind, Text: text}) }
+func (s *stage) emit(kind Kind, text string) { s.event(Event{Kind: kind, Text: text}) }
 
 func (s *stage) event(e Event) {
 	s.mu.Lock()
@@ -39,11 +39,11 @@ func (s *stage) event(e Event) {
 
 func (s *stage) skip(why string) {
 	s.result.Skipped = why
-	s.says(Skipped, why)
+	s.emit(Skipped, why)
 }
 
 func (s *stage) run(ctx context.Context) {
-	s.says(Begins, s.lesson.Shows)
+	s.emit(Begins, s.lesson.Shows)
 	begin := time.Now()
 	err := s.lesson.walk(ctx, s)
 	if err != nil && ctx.Err() == nil {
@@ -52,13 +52,12 @@ func (s *stage) run(ctx context.Context) {
 	s.result.Took = since(begin)
 	if s.lesson.columns != nil {
 		for line := range strings.Lines(columns(strings.Join(s.result.Output, "\n"), s.lesson.columns...)) {
-			s.says(Line, strings.TrimSuffix(line, "\n"))
+			s.emit(Line, strings.TrimSuffix(line, "\n"))
 		}
 	}
 	for _, c := range s.result.Checks {
 		s.event(Event{Kind: Checked, Text: c.Expected, OK: c.OK})
 	}
-	s.says(Ends, "")
 }
 
 func (s *stage) check(ok bool, format string, args ...any) {
@@ -66,16 +65,16 @@ func (s *stage) check(ok bool, format string, args ...any) {
 }
 
 // does says what the tour itself does.
-func (s *stage) does(format string, args ...any) { s.says(Does, fmt.Sprintf(format, args...)) }
+func (s *stage) does(format string, args ...any) { s.emit(Does, fmt.Sprintf(format, args...)) }
 
 // waiting says what takes its time, until the returned function is called.
 func (s *stage) waiting(what string) (done func()) {
-	s.says(Waiting, what)
-	return func() { s.says(Waited, "") }
+	s.emit(Waiting, what)
+	return func() { s.emit(Waited, "") }
 }
 
-// heard takes a line that a program of the lesson printed.
-func (s *stage) heard(line string) {
+// record records a line that a program of the lesson printed.
+func (s *stage) record(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Data && strings.ContainsFunc(line, isDrawing) {
@@ -110,10 +109,10 @@ func (s *stage) etcdctl(args ...string) (*program, error) {
 }
 
 func (s *stage) launch(shown string, cmd *exec.Cmd) (*program, error) {
-	s.says(Command, shown)
+	s.emit(Command, shown)
 	s.result.Commands = append(s.result.Commands, shown)
 	cmd.Env = s.env
-	return launch(cmd, shown, s.heard)
+	return launch(cmd, shown, s.record)
 }
 
 // table asks etcdctl for a table. With Data it is data instead, and goes to the result's.

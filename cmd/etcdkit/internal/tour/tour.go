@@ -56,7 +56,6 @@ const (
 	Waiting Kind = "waiting" // for Text, which takes its time
 	Waited  Kind = "waited"  // that is over
 	Checked Kind = "checked" // Text was expected; OK says whether it was so
-	Ends    Kind = "ends"    // a lesson
 )
 
 // Event is something that happens in a lesson.
