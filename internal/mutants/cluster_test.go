@@ -34,6 +34,15 @@ var clusterMutants = []mutant{
 	{"a command gets half of another cluster's settings", "cmd/etcdkit/internal/place/environment.go", []string{
 		"return append(withoutConnection(environ), ", "return append(environ, ",
 	}, "cmd/etcdkit", "TestAClusterOfItsOwnIsReachedWithNoSettingOfAnother"},
+	{"a fault meant for a cluster of the environment reaches the only one that answers", "cmd/etcdkit/internal/devctl/find.go", []string{
+		"	if len(endpoints) > 0 {\n", "	if len(endpoints) > 0 && len(live) > 1 {\n",
+	}, "cmd/etcdkit/internal/devctl", "TestEndpointsMeanTheirOwnDevClusterAndNoOther"},
+	{"help of etcdctl needs a cluster", "cmd/etcdkit/upstream.go", []string{
+		"	if !needsCluster(args) {\n", "	if !needsCluster(args) && false {\n",
+	}, "cmd/etcdkit", "TestEtcdctlNamesTheDevClustersIfThereAreSeveral"},
+	{"a leader that a failed lesson has killed stays down", "cmd/etcdkit/internal/tour/failover.go", []string{
+		"	failed := f()\n", "	failed := f()\n	if failed != nil {\n		return failed\n	}\n",
+	}, "cmd/etcdkit/internal/tour", "TestTheKilledLeaderIsStartedAgainAlsoWhenTheLessonFails"},
 	{"a request to the control socket has no bound", "cmd/etcdkit/internal/devctl/server.go", []string{
 		"json.NewDecoder(http.MaxBytesReader(w, r.Body, mostRequest)).Decode(&req)", "json.NewDecoder(r.Body).Decode(&req)",
 	}, "cmd/etcdkit/internal/devctl", "TestTheControlSocketReadsNoMoreThanARequestNeeds"},

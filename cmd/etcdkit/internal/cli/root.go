@@ -1,5 +1,5 @@
 // Package cli is the command line: one file for each command. A command turns its flags into a job of a library
-// package or of a folder beside this one, and hands the result to package out.
+// package or of a folder next to this one, and hands the result to package out.
 package cli
 
 import (

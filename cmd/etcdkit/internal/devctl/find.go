@@ -100,12 +100,17 @@ func Find(ctx context.Context, port int, endpoints []string) (*Client, error) {
 		}
 		return at(p), nil
 	}
-	if len(endpoints) > 0 && len(live)+len(silent) > 0 {
+	if len(endpoints) > 0 {
 		p := belongTo(endpoints, live, silent, dir)
-		if p == "" {
+		if err, ok := silent[p]; ok {
+			return nil, err
+		}
+		if p != "" {
+			return at(p), nil
+		}
+		if len(live) > 0 {
 			return nil, &UsageError{fmt.Errorf("no dev cluster is at %s, which the environment names; choose one with --cluster PORT: %s", strings.Join(endpoints, ","), ports(live))}
 		}
-		return at(p), silent[p]
 	}
 	switch len(live) {
 	case 0:
