@@ -82,7 +82,7 @@ func Wait(ctx context.Context, cli *clientv3.Client) error {
 		case errors.Is(err, rpctypes.ErrAuthFailed):
 			return newError(wrongUserText(cli.Username, ""), ErrAuth, err)
 		}
-		if !ask.Answer(err) {
+		if !ask.IsAnswer(err) {
 			etcd.Failed(err)
 		}
 		if end := again.Wait(ctx); end != nil {

@@ -25,7 +25,7 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	ctx, done := ask.Of(cli).While(ctx) // a closed client ends it
+	ctx, done := ask.Of(cli).WhileOpen(ctx) // a closed client ends it
 	defer done()
 	resp, err := cli.Get(ctx, v.keys, clientv3.WithPrefix())
 	if err != nil {

@@ -36,7 +36,7 @@ func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Servi
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	ctx, done := ask.Of(cli).While(ctx) // a closed client ends it
+	ctx, done := ask.Of(cli).WhileOpen(ctx) // a closed client ends it
 	defer done()
 	var all []Service
 	read := []clientv3.OpOption{clientv3.WithRange(clientv3.GetPrefixRangeEnd(o.Prefix)), clientv3.WithKeysOnly(), clientv3.WithLimit(servicesPage)}

@@ -35,7 +35,7 @@ func (e *Election) Current(ctx context.Context) (Leader, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
 	defer cancel()
-	ctx, done := ask.Of(e.handle.Client).While(ctx) // a closed client ends it at once
+	ctx, done := ask.Of(e.handle.Client).WhileOpen(ctx) // a closed client ends it at once
 	defer done()
 	resp, err := e.handle.Client.Get(ctx, e.prefix(), clientv3.WithFirstCreate()...)
 	if err != nil {

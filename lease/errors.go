@@ -57,7 +57,7 @@ func ended(id clientv3.LeaseID, reason error, text string, why error) error {
 
 // explained is an error with that text. It says what to do about a certificate that the members refuse.
 func explained(text string, why error, is ...error) error {
-	if ask.Certificate(why) {
+	if ask.RefusesCertificate(why) {
 		text += "; the members refuse this client's certificate: renew it"
 		is = append(is, ErrCertificate)
 	}

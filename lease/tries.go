@@ -33,8 +33,8 @@ const firstPause = 50 * time.Millisecond
 func (t *tries[T]) run(ctx context.Context) (T, error) {
 	pause := ask.Jitter{First: firstPause, Most: t.maxPause}
 	hedge := ask.Hedge[T]{
-		Gate: t.etcd,
-		Drop: t.drop,
+		Outages: t.etcd,
+		Drop:    t.drop,
 		Try: func(ctx context.Context, n int) (T, error) {
 			answer, err := t.try(ctx, t.route(n))
 			return answer, t.at(n, err)
@@ -49,7 +49,7 @@ func (t *tries[T]) run(ctx context.Context) (T, error) {
 			return pause.Next()
 		},
 		Failed: func(n int, err error) bool {
-			if silent, ok := err.(ask.Silent); ok {
+			if silent, ok := err.(ask.NoAnswerWithin); ok {
 				err = t.at(n, silent)
 			}
 			return t.failed(err)
@@ -67,8 +67,8 @@ func (t *tries[T]) at(n int, err error) error {
 	case err == nil:
 		return nil
 	case route == shared:
-		return &ask.At{Endpoint: ask.Connection, Err: err}
+		return &ask.EndpointError{Endpoint: ask.Connection, Err: err}
 	default:
-		return &ask.At{Endpoint: route, Err: err}
+		return &ask.EndpointError{Endpoint: route, Err: err}
 	}
 }

@@ -146,7 +146,7 @@ func (m *replica) recordTrouble(err error) {
 	}
 	m.notify()
 	m.mu.Unlock()
-	if !ask.Answer(err) && !errors.Is(err, ErrGap) {
+	if !ask.IsAnswer(err) && !errors.Is(err, ErrGap) {
 		ask.Of(m.cli).Failed(err)
 	}
 	m.report()

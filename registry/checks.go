@@ -52,7 +52,7 @@ func (c *checks) openAll(ctx context.Context, all []*entry) (err error) {
 			c.stop(all...)
 		}
 	}()
-	ctx, cancel := ask.Until(ctx, c.table.closing, ErrClosed)
+	ctx, cancel := ask.UntilDone(ctx, c.table.closing, ErrClosed)
 	defer cancel()
 	errs := make([]error, len(all))
 	var opening sync.WaitGroup

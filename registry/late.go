@@ -59,7 +59,7 @@ func (l *lateWrites) delete(late lateKeys, after int64) {
 
 // watch is delete for keys of one service.
 func (l *lateWrites) watch(ctx context.Context, keys lateKeys, after int64) {
-	ctx, stop := l.etcd.While(ctx)
+	ctx, stop := l.etcd.WhileOpen(ctx)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, lateWriteFor)
 	defer cancel()

@@ -125,7 +125,7 @@ func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance
 			return err
 		}
 		defer end()
-		ctx, cancel := ask.Until(ctx, e.stopChecks, ErrClosed)
+		ctx, cancel := ask.UntilDone(ctx, e.stopChecks, ErrClosed)
 		defer cancel()
 		if fresh.monitor, err = health.Open(ctx, fresh.instance.Addr, r.checks.all...); err != nil {
 			return err

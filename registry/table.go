@@ -190,7 +190,7 @@ func (t *table) gaveUp(ctx context.Context, e *entry) error {
 	if last == nil {
 		last = t.keeper.Stats().GrantErr
 	}
-	if last != nil && ask.Answer(last) || errors.Is(last, errOwned) || errors.Is(last, ErrExists) {
+	if last != nil && ask.IsAnswer(last) || errors.Is(last, errOwned) || errors.Is(last, ErrExists) {
 		return cause.Errorf("%w; at %s: %w", context.Cause(ctx), quote.Joined(t.cli.Endpoints(), 10), last)
 	}
 	return t.etcd.GaveUp(ctx, last)

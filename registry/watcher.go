@@ -35,7 +35,7 @@ type target struct {
 }
 
 func newWatcher(t *table) *watcher {
-	ctx, cancel := t.etcd.While(context.Background())
+	ctx, cancel := t.etcd.WhileOpen(context.Background())
 	return &watcher{
 		table: t, ctx: ctx, cancel: cancel,
 		targets: make(map[string]*target), leases: make(map[*lease.Lease]bool),

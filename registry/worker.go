@@ -44,7 +44,7 @@ type worker struct {
 
 // start starts the worker, which ends with stop, or with the client.
 func (w *worker) start() {
-	ctx, stop := w.table.etcd.While(context.Background())
+	ctx, stop := w.table.etcd.WhileOpen(context.Background())
 	w.stop = stop
 	go w.run(ctx)
 }
@@ -116,8 +116,8 @@ func (w *worker) work(ctx context.Context) time.Duration {
 	return wait
 }
 
-// waitOutOutage has the worker woken at the end of an outage, in which it tries nothing: the client's
-// gate decides when that is, for all handles on the client.
+// waitOutOutage has the worker woken at the end of an outage, in which it tries nothing. Package
+// ask decides when that is, for all handles on the client.
 func (w *worker) waitOutOutage(ctx context.Context, outage error, todo [][]*entry) {
 	t := w.table
 	t.mu.Lock()
@@ -199,9 +199,9 @@ func (w *worker) settle(ctx context.Context, batch []*entry, pause time.Duration
 		return false // the worker ends: it says nothing of etcd
 	}
 	switch class := ask.ClassOf(err); {
-	case class == ask.Done || class == ask.Final && ask.Answer(err):
+	case class == ask.Done || class == ask.Final && ask.IsAnswer(err):
 		t.etcd.Answered()
-	case !ask.Answer(err): // a member that refuses is neither: it answers, but does nothing
+	case !ask.IsAnswer(err): // a member that refuses is neither: it answers, but does nothing
 		t.etcd.Failed(err)
 	}
 	t.mu.Lock()

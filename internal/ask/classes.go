@@ -154,8 +154,8 @@ func (s *Sent) Option() grpc.CallOption { return grpc.Peer(&s.peer) }
 // Maybe is false if no try of the call had a connection.
 func (s *Sent) Maybe() bool { return s.peer.Addr != nil }
 
-// Answer tells whether the error is an answer of etcd's; no error is one, too.
-func Answer(err error) bool {
+// IsAnswer tells whether the error is an answer of etcd's; no error is one, too.
+func IsAnswer(err error) bool {
 	if err == nil {
 		return true
 	}
@@ -163,13 +163,13 @@ func Answer(err error) bool {
 	return ok
 }
 
-// ErrCertificate is in the errors of requests when Certificate is true of their cause. Package lease
+// ErrCertificate is in the errors of requests when RefusesCertificate is true of their cause. Package lease
 // has it for users.
 var ErrCertificate = errors.New("certificate refused")
 
-// Certificate tells whether a member refuses this client's certificate, as expired or otherwise. It
+// RefusesCertificate tells whether a member refuses this client's certificate, as expired or otherwise. It
 // can be replaced while the client runs.
-func Certificate(err error) bool {
+func RefusesCertificate(err error) bool {
 	if err == nil {
 		return false
 	}

@@ -114,7 +114,7 @@ func TestAMemberWithoutALeaderRefuses(t *testing.T) {
 		_, got = pb.NewKVClient(cc).Put(clientv3.WithRequireLeader(bounded(t, 5*time.Second)), &pb.PutRequest{Key: []byte("x")})
 		return errors.Is(rpctypes.Error(got), rpctypes.ErrNoLeader)
 	})
-	if ask.ClassOf(got) != ask.Refused || !ask.Answer(got) {
+	if ask.ClassOf(got) != ask.Refused || !ask.IsAnswer(got) {
 		t.Errorf("%v: got %v, want refused, and an answer", got, ask.ClassOf(got))
 	}
 }

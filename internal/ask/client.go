@@ -18,9 +18,9 @@ type Client struct {
 	cli     *clientv3.Client
 	main    *grpc.ClientConn // nil: a client without connections, as NewCtxClient makes
 	conns   conns
-	gate    gate
+	outage  outage
 	closing closing
-	values  sync.Map // see Value
+	values  sync.Map // see Shared
 }
 
 // clients has the state of each client that is not closed. See docs/adr/0005.
@@ -38,7 +38,7 @@ func Of(cli *clientv3.Client) *Client {
 func adopt(cli *clientv3.Client, d *Dialer) *Client {
 	c := &Client{cli: cli, main: cli.ActiveConnection()}
 	c.conns.open = make(map[string]*conn)
-	c.gate.dialer = d
+	c.outage.dialer = d
 	if cli.Ctx().Err() != nil {
 		return c // closed for good: not to be kept
 	}
@@ -66,7 +66,7 @@ func (c *Client) Err() error {
 	return nil
 }
 
-// While returns a context that also ends with the client, with cause ErrClosed.
-func (c *Client) While(ctx context.Context) (context.Context, context.CancelFunc) {
-	return With(ctx, c.cli.Ctx(), ErrClosed)
+// WhileOpen returns a context that also ends with the client, with cause ErrClosed.
+func (c *Client) WhileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	return endWith(ctx, c.cli.Ctx(), ErrClosed)
 }

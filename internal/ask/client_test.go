@@ -18,7 +18,7 @@ func TestAClientHasOneStateUntilItIsClosed(t *testing.T) {
 	if ask.Of(cli) != c || ask.Of(other) == c {
 		t.Fatal("want one state for each client")
 	}
-	ctx, cancel := c.While(t.Context())
+	ctx, cancel := c.WhileOpen(t.Context())
 	defer cancel()
 	if c.Err() != nil || ctx.Err() != nil {
 		t.Fatalf("of an open client: %v, %v", c.Err(), ctx.Err())

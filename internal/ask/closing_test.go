@@ -64,7 +64,7 @@ func TestAFarewellEndsAlmostAtOnceWhenNothingCanBeReached(t *testing.T) {
 	cli := plain(t, addrs...)
 	c := ask.Of(cli)
 	cli.ActiveConnection().Connect()
-	until(t, "the gate closes", func() bool { return c.Outage() != nil })
+	until(t, "the outage is known", func() bool { return c.Outage() != nil })
 	began := time.Now()
 	ctx, done := c.ClosingContext(t.Context())
 	<-ctx.Done()

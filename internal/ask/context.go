@@ -2,8 +2,8 @@ package ask
 
 import "context"
 
-// Until returns ctx, which also ends when done is closed, with that cause then.
-func Until(ctx context.Context, done <-chan struct{}, cause error) (context.Context, context.CancelFunc) {
+// UntilDone returns ctx, which also ends when done is closed, with that cause then.
+func UntilDone(ctx context.Context, done <-chan struct{}, cause error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	select {
 	case <-done:
@@ -20,9 +20,9 @@ func Until(ctx context.Context, done <-chan struct{}, cause error) (context.Cont
 	return ctx, func() { cancel(nil) }
 }
 
-// With returns ctx, which also ends when other does, with that cause then; nil is other's own. It needs
+// endWith returns ctx, which also ends when other does, with that cause then; nil is other's own. It needs
 // no goroutine.
-func With(ctx, other context.Context, cause error) (context.Context, context.CancelFunc) {
+func endWith(ctx, other context.Context, cause error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	end := func() {
 		if cause != nil {

@@ -12,26 +12,26 @@ import (
 func TestAContextWithTwoEnds(t *testing.T) {
 	errDone, errOther := errors.New("done"), errors.New("other")
 	for name, make2 := range map[string]func(ctx context.Context, cause error) (_ context.Context, cancel, end func()){
-		"Until": func(ctx context.Context, cause error) (context.Context, func(), func()) {
+		"UntilDone": func(ctx context.Context, cause error) (context.Context, func(), func()) {
 			done := make(chan struct{})
-			two, cancel := ask.Until(ctx, done, cause)
+			two, cancel := ask.UntilDone(ctx, done, cause)
 			return two, cancel, func() { close(done) }
 		},
-		"Until, done before": func(ctx context.Context, cause error) (context.Context, func(), func()) {
+		"UntilDone, done before": func(ctx context.Context, cause error) (context.Context, func(), func()) {
 			done := make(chan struct{})
 			close(done)
-			two, cancel := ask.Until(ctx, done, cause)
+			two, cancel := ask.UntilDone(ctx, done, cause)
 			return two, cancel, nil
 		},
-		"With": func(ctx context.Context, cause error) (context.Context, func(), func()) {
+		"endWith": func(ctx context.Context, cause error) (context.Context, func(), func()) {
 			other, end := context.WithCancelCause(context.Background())
-			two, cancel := ask.With(ctx, other, cause)
+			two, cancel := ask.EndWith(ctx, other, cause)
 			return two, cancel, func() { end(errOther) }
 		},
-		"With, ended before": func(ctx context.Context, cause error) (context.Context, func(), func()) {
+		"endWith, ended before": func(ctx context.Context, cause error) (context.Context, func(), func()) {
 			other, end := context.WithCancelCause(context.Background())
 			end(errOther)
-			two, cancel := ask.With(ctx, other, cause)
+			two, cancel := ask.EndWith(ctx, other, cause)
 			return two, cancel, nil
 		},
 	} {
@@ -67,7 +67,7 @@ func TestAContextWithTwoEnds(t *testing.T) {
 	}
 	other, end := context.WithCancelCause(t.Context())
 	end(errOther)
-	ctx, cancel := ask.With(t.Context(), other, nil)
+	ctx, cancel := ask.EndWith(t.Context(), other, nil)
 	defer cancel()
 	if got := context.Cause(ctx); got != errOther {
 		t.Errorf("no cause: got %v, want other's", got)

@@ -13,8 +13,8 @@ import (
 // alone would try each endpoint of each connection at its own pace: with the short pauses that let
 // it notice soon that a member is back, that is a storm.
 //
-// While the gate is closed, Dial returns at once why the latest try failed. So gRPC's pauses grow; they
-// are reset when the gate opens.
+// In an outage, Dial returns at once why the latest try failed. So gRPC's pauses grow; they
+// are reset when the outage ends.
 type Dialer struct {
 	mu      sync.Mutex
 	client  *Client // nil until Adopt

@@ -29,17 +29,17 @@ type Hedge[T any] struct {
 	// Pause is how long to wait for the next try after the latest one has failed. nil: a failure starts
 	// no try, and Run returns when none is under way.
 	Pause func(n int, err error) time.Duration
-	// Failed receives why try n failed, that it is silent (as Silent), and with n = -1 that nothing can
+	// Failed receives why try n failed, that it is silent (as NoAnswerWithin), and with n = -1 that nothing can
 	// be reached. It returns true for a failure that ends Run. nil: Permanent decides.
 	Failed func(n int, err error) (final bool)
 	// Drop receives answers that come after the first. nil: they need nothing.
 	Drop func(T)
-	// Gate, unless it is nil, is told of answers and failures. In an outage no try starts.
-	Gate Gate
+	// Outages, unless it is nil, is told of answers and failures. In an outage no try starts.
+	Outages Outages
 }
 
-// Gate is the outage gate of a *Client, as Hedge uses it.
-type Gate interface {
+// Outages is what Hedge uses of a *Client.
+type Outages interface {
 	Done() <-chan struct{}
 	Outage() error
 	Await(ctx context.Context) error
@@ -66,8 +66,8 @@ func (h *Hedge[T]) Run(ctx context.Context) (answer T, open bool, err error) {
 	open = r.open || r.pending > 0 // before cancel, which gives the others an end
 	cancel()
 	r.next.Stop()
-	if r.reopened != nil {
-		<-r.reopened
+	if r.over != nil {
+		<-r.over
 	}
 	for ; r.pending > 0; r.pending-- {
 		switch late := <-r.results; {
@@ -84,15 +84,15 @@ func (h *Hedge[T]) Run(ctx context.Context) (answer T, open bool, err error) {
 // hedging is a Run.
 type hedging[T any] struct {
 	*Hedge[T]
-	ctx      context.Context
-	results  chan result[T]
-	pending  int // tries under way
-	latest   int // the number of the latest try; -1: none yet
-	asked    bool
-	next     *time.Timer
-	reopened chan error // in an outage: receives the result of the wait for its end
-	open     bool       // a failed try may have been carried out
-	err      error      // of the latest failure
+	ctx     context.Context
+	results chan result[T]
+	pending int // tries under way
+	latest  int // the number of the latest try; -1: none yet
+	asked   bool
+	next    *time.Timer
+	over    chan error // in an outage: receives the result of the wait for its end
+	open    bool       // a failed try may have been carried out
+	err     error      // of the latest failure
 }
 
 type result[T any] struct {
@@ -104,16 +104,16 @@ type result[T any] struct {
 func (r *hedging[T]) firstAnswer() (none T, _ error) {
 	ended := r.ctx.Done()
 	var closed <-chan struct{}
-	if r.Gate != nil {
-		closed = r.Gate.Done()
+	if r.Outages != nil {
+		closed = r.Outages.Done()
 	}
 	for {
 		select {
 		case res := <-r.results:
 			r.pending--
 			if res.err == nil {
-				if r.Gate != nil {
-					r.Gate.Answered()
+				if r.Outages != nil {
+					r.Outages.Answered()
 				}
 				return res.answer, nil
 			}
@@ -125,8 +125,8 @@ func (r *hedging[T]) firstAnswer() (none T, _ error) {
 			}
 		case <-r.next.C:
 			r.proceed()
-		case err := <-r.reopened:
-			r.reopened = nil
+		case err := <-r.over:
+			r.over = nil
 			if err != nil && r.ctx.Err() == nil {
 				return none, err
 			}
@@ -146,20 +146,20 @@ func (r *hedging[T]) firstAnswer() (none T, _ error) {
 
 // continues tells whether a try follows although none is under way.
 func (r *hedging[T]) continues() bool {
-	return r.ctx.Err() == nil && (r.reopened != nil || r.Pause != nil && r.mayTry())
+	return r.ctx.Err() == nil && (r.over != nil || r.Pause != nil && r.mayTry())
 }
 
 func (r *hedging[T]) mayTry() bool { return r.Most == 0 || r.latest+1 < r.Most }
 
 // proceed starts the next try if it may start now.
 func (r *hedging[T]) proceed() {
-	if r.ctx.Err() != nil || r.reopened != nil {
+	if r.ctx.Err() != nil || r.over != nil {
 		return
 	}
 	if r.asked {
-		silent := Silent(r.Silence(r.latest))
-		if r.Gate != nil {
-			r.Gate.Failed(silent)
+		silent := NoAnswerWithin(r.Silence(r.latest))
+		if r.Outages != nil {
+			r.Outages.Failed(silent)
 		}
 		if r.Failed != nil {
 			r.Failed(r.latest, silent)
@@ -168,8 +168,8 @@ func (r *hedging[T]) proceed() {
 	if !r.mayTry() {
 		return
 	}
-	if r.Gate != nil {
-		if outage := r.Gate.Outage(); outage != nil {
+	if r.Outages != nil {
+		if outage := r.Outages.Outage(); outage != nil {
 			r.awaitEnd(outage)
 			return
 		}
@@ -195,9 +195,9 @@ func (r *hedging[T]) awaitEnd(outage error) {
 	if r.Failed != nil {
 		r.Failed(-1, outage)
 	}
-	reopened := make(chan error, 1)
-	r.reopened = reopened
-	go func() { reopened <- r.Gate.Await(r.ctx) }() // Run waits for it
+	over := make(chan error, 1)
+	r.over = over
+	go func() { over <- r.Outages.Await(r.ctx) }() // Run waits for it
 }
 
 func (r *hedging[T]) try(n int) {
@@ -218,15 +218,15 @@ func (r *hedging[T]) failed(res result[T]) bool {
 	if r.ctx.Err() != nil {
 		return r.Failed == nil && Permanent(res.err)
 	}
-	if r.Gate != nil && !Answer(res.err) {
-		r.Gate.Failed(res.err)
+	if r.Outages != nil && !IsAnswer(res.err) {
+		r.Outages.Failed(res.err)
 	}
 	if r.Failed == nil && Permanent(res.err) || r.Failed != nil && r.Failed(res.n, res.err) {
 		return true
 	}
 	if res.n == r.latest {
 		r.asked = false
-		if r.Pause != nil && r.reopened == nil {
+		if r.Pause != nil && r.over == nil {
 			r.next.Reset(r.Pause(res.n, res.err))
 		}
 	}

@@ -205,7 +205,7 @@ func TestAHedgeWithPausesGoesOnUntilItIsAnswered(t *testing.T) {
 		g := newFakeGate()
 		h, started := script(outcome{err: errRefused}, outcome{err: errUnsure}, outcome{after: never}, outcome{after: 200 * time.Millisecond})
 		var told []string
-		h.Gate = g
+		h.Outages = g
 		h.Pause = func(n int, err error) time.Duration { return time.Duration(n+1) * 10 * time.Second }
 		h.Failed = func(n int, err error) bool {
 			told = append(told, fmt.Sprint(n, " ", err))
@@ -222,7 +222,7 @@ func TestAHedgeWithPausesGoesOnUntilItIsAnswered(t *testing.T) {
 			t.Errorf("Failed was told %q, want %q", told, want)
 		}
 		if g.answered != 1 || len(g.failures) != 2 { // a refusal is an answer
-			t.Errorf("the gate was told of %d answers and %v; want 1, and what had no answer", g.answered, g.failures)
+			t.Errorf("the client was told of %d answers and %v; want 1, and what had no answer", g.answered, g.failures)
 		}
 	})
 }
@@ -232,7 +232,7 @@ func TestAHedgeMakesNoTryInAnOutage(t *testing.T) {
 		g := newFakeGate()
 		g.outage = errors.New("nothing answers")
 		h, started := script(outcome{})
-		h.Gate = g
+		h.Outages = g
 		told := 0
 		h.Failed = func(n int, err error) bool {
 			if n != -1 || err != g.outage {
@@ -270,7 +270,7 @@ func TestAHedgeEndsWithTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newFakeGate()
 		h, _ := script(outcome{after: never})
-		h.Gate = g
+		h.Outages = g
 		time.AfterFunc(time.Minute, func() { close(g.done) })
 		if _, open, err := h.Run(t.Context()); !open || !errors.Is(err, ask.ErrClosed) {
 			t.Errorf("got open %v, %v; want open, and ErrClosed", open, err)

@@ -88,7 +88,7 @@ func TestManyHandlesMakeNoMoreConnectionsInAnOutageThanOne(t *testing.T) {
 					}
 				})
 			}
-			until(t, "the gate closes", func() bool { return c.Outage() != nil })
+			until(t, "the outage is known", func() bool { return c.Outage() != nil })
 			<-time.After(test.from)
 			before := count(all)
 			<-time.After(10 * time.Second)
@@ -123,13 +123,13 @@ func TestThoseThatWaitComeBackSpread(t *testing.T) {
 	for _, d := range all {
 		d.become(closes)
 	}
-	until(t, "the gate closes", func() bool { return c.Outage() != nil })
+	until(t, "the outage is known", func() bool { return c.Outage() != nil })
 	const handles = 240
 	ctx := bounded(t, generous)
 	back := make(chan time.Time, handles)
 	var waiting atomic.Int64
 	for range handles {
-		go func() { // ends when the gate opens, or with ctx
+		go func() { // ends when the outage ends, or with ctx
 			waiting.Add(1)
 			if err := c.Await(ctx); err != nil {
 				t.Errorf("Await: %v", err)
@@ -168,7 +168,7 @@ func TestInAnOutageOnlyTheProberConnects(t *testing.T) {
 	cli := pacedBy(t, d, addrs...)
 	c := ask.Of(cli)
 	cli.ActiveConnection().Connect()
-	until(t, "the gate closes", func() bool { return c.Outage() != nil })
+	until(t, "the outage is known", func() bool { return c.Outage() != nil })
 	made := 0
 	for range 100 {
 		conn, err := d.Dial(t.Context(), all[0].addr())
@@ -214,7 +214,7 @@ func TestInAnOutageAllWaitAtTheGate(t *testing.T) {
 	cli := plain(t, addrs...)
 	c := ask.Of(cli)
 	cli.ActiveConnection().Connect()
-	until(t, "the gate closes", func() bool { return c.Outage() != nil })
+	until(t, "the outage is known", func() bool { return c.Outage() != nil })
 	for what, wait := range map[string]func(context.Context) error{"Await": c.Await, "Wait": c.Backoff(1, 1).Wait} {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
@@ -284,7 +284,7 @@ func TestAMemberThatIsBackOpensTheGateForEndpointsThatAreNot(t *testing.T) {
 	for _, d := range all {
 		d.become(closes)
 	}
-	until(t, "the gate closes", func() bool { return c.Outage() != nil })
+	until(t, "the outage is known", func() bool { return c.Outage() != nil })
 	all[1].become(leads)
 	if err := keepAsking(bounded(t, generous), cli, 1); err != nil {
 		t.Fatal(err)
@@ -298,7 +298,7 @@ func TestOneSilentMemberIsNoOutage(t *testing.T) {
 	all, _, c := reached(t, plain)
 	all[0].become(silent)
 	for range 30 {
-		c.Failed(ask.Silent(time.Second))
+		c.Failed(ask.NoAnswerWithin(time.Second))
 		<-time.After(100 * time.Millisecond)
 		if err := c.Outage(); err != nil {
 			t.Fatalf("one of three is silent: %v", err)
@@ -315,7 +315,7 @@ func TestAConnectionThatIsUpKeepsTheGateOpenWhereNewOnesAreRefused(t *testing.T)
 			d.mode.Store(mode)
 		}
 		for range 60 {
-			c.Failed(ask.Silent(time.Second))
+			c.Failed(ask.NoAnswerWithin(time.Second))
 			<-time.After(100 * time.Millisecond)
 			if err := c.Outage(); err != nil {
 				t.Fatalf("its own connection is up: %v", err)
@@ -335,7 +335,7 @@ func TestWithoutAnOutageNothingWaits(t *testing.T) {
 		}
 	}
 	if took := time.Since(began); took > time.Second {
-		t.Errorf("1,000 times through an open gate: %v", took)
+		t.Errorf("1,000 times without an outage: %v", took)
 	}
 }
 

@@ -26,13 +26,13 @@ const (
 	gRPCIsSlow     = 10 * time.Second
 )
 
-// probe asks one endpoint after another until one answers. It ends when the gate opens, or with the
+// probe asks one endpoint after another until one answers. It ends with the outage, or with the
 // client.
-func (c *Client) probe(reopened <-chan struct{}) {
+func (c *Client) probe(over <-chan struct{}) {
 	ctx, cancel := context.WithCancel(c.cli.Ctx())
 	defer cancel()
 	began, every := time.Now(), whileGRPCTries
-	if c.gate.dialer != nil {
+	if c.outage.dialer != nil {
 		every = pacedEvery
 	}
 	results, pending := make(chan error), 0
@@ -42,21 +42,16 @@ func (c *Client) probe(reopened <-chan struct{}) {
 			<-results
 		}
 	}()
-	first := every/2 + rand.N(every) // gRPC has just tried
-	var u *Unanswered
-	if errors.As(c.Outage(), &u) && u.Cause == nil {
-		first = 0 // and has not said why it failed
-	}
-	next := time.NewTimer(first)
+	next := time.NewTimer(c.firstProbe(every))
 	defer next.Stop()
 	for try := rand.IntN(1 << 16); ; {
 		select {
-		case <-reopened:
+		case <-over:
 			return
 		case <-ctx.Done():
 			return
 		case <-next.C:
-			if c.gate.dialer == nil && time.Since(began) > gRPCIsSlow {
+			if c.outage.dialer == nil && time.Since(began) > gRPCIsSlow {
 				every = unpacedEvery
 			}
 			next.Reset(every/2 + rand.N(every))
@@ -64,51 +59,65 @@ func (c *Client) probe(reopened <-chan struct{}) {
 			if len(endpoints) == 0 {
 				continue
 			}
-			endpoint := endpoints[try%len(endpoints)]
+			pending += c.sendProbe(ctx, endpoints[try%len(endpoints)], results)
 			try++
-			pending++
-			if c.gate.dialer != nil {
-				c.gate.dialer.permit()
-			}
-			go func() { results <- c.reach(ctx, endpoint) }() // probe waits for it
-			if c.connected() {
-				pending++
-				go func() { results <- c.check(ctx, c.main, Connection) }() // as well
-			}
 		case err := <-results:
 			pending--
 			if err == nil {
-				c.openGate()
+				c.endOutage()
 				return
 			}
-			c.gate.mu.Lock()
-			c.gate.recordCause(err)
-			c.gate.mu.Unlock()
+			c.outage.mu.Lock()
+			c.outage.recordCause(err)
+			c.outage.mu.Unlock()
 		}
 	}
 }
 
+// sendProbe asks an endpoint, and the client's own connection if it is up. It returns how many results
+// that will have.
+func (c *Client) sendProbe(ctx context.Context, endpoint string, results chan<- error) int {
+	if c.outage.dialer != nil {
+		c.outage.dialer.permit()
+	}
+	go func() { results <- c.reach(ctx, endpoint) }() // probe waits for it
+	if !c.connected() {
+		return 1
+	}
+	go func() { results <- c.check(ctx, c.main, Connection) }() // probe waits for it
+	return 2
+}
+
+// firstProbe is how long the first probe waits: gRPC has just tried.
+func (c *Client) firstProbe(every time.Duration) time.Duration {
+	var u *Unanswered
+	if errors.As(c.Outage(), &u) && u.Cause == nil {
+		return 0 // and has not said why it failed
+	}
+	return every/2 + rand.N(every)
+}
+
 // probeAll finds out whether any endpoint answers, if no other such probe is under way or was a moment ago,
-// and closes the gate if none does.
+// and begins an outage if none does.
 func (c *Client) probeAll() {
-	g := &c.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.probing || g.reopened != nil || time.Since(g.probedAt) < probeAllEvery || c.Err() != nil {
+	o := &c.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.probing || o.over != nil || time.Since(o.probedAt) < probeAllEvery || c.Err() != nil {
 		return
 	}
-	g.probing, g.probedAt = true, time.Now()
+	o.probing, o.probedAt = true, time.Now()
 	go func() { // ends within probePatience, or with the client
 		began := sinceStart()
 		answered, cause := c.anyAnswers()
-		g.mu.Lock()
-		g.probing = false
-		g.mu.Unlock()
+		o.mu.Lock()
+		o.probing = false
+		o.mu.Unlock()
 		switch {
 		case answered: // it can be reached; for what is being closed that is no answer
-			g.answered.Store(int64(sinceStart()))
-		case time.Duration(g.answered.Load()) < began:
-			c.closeGate(cause)
+			o.answered.Store(int64(sinceStart()))
+		case time.Duration(o.answered.Load()) < began:
+			c.beginOutage(cause)
 		}
 	}()
 }
@@ -144,7 +153,7 @@ func (c *Client) reach(ctx context.Context, endpoint string) error {
 	defer cancel()
 	cc, err := c.cli.Dial(endpoint)
 	if err != nil {
-		return &At{endpoint, err}
+		return &EndpointError{endpoint, err}
 	}
 	defer cc.Close()
 	return c.check(ctx, cc, endpoint)
@@ -164,9 +173,9 @@ func (c *Client) check(ctx context.Context, cc grpc.ClientConnInterface, where s
 	_, err := grpc_health_v1.NewHealthClient(cc).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(false))
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled:
-		return &At{where, err}
+		return &EndpointError{where, err}
 	case codes.DeadlineExceeded:
-		return &At{where, Silent(probePatience)}
+		return &EndpointError{where, NoAnswerWithin(probePatience)}
 	}
 	return nil
 }

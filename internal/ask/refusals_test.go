@@ -33,7 +33,7 @@ func (r *refusal) check(t *testing.T) {
 		t.Errorf("%s: etcd answers %v, want %v", r.name, r.err, r.is)
 		return
 	}
-	if got := ask.ClassOf(r.err); got != r.class || !ask.Answer(r.err) {
+	if got := ask.ClassOf(r.err); got != r.class || !ask.IsAnswer(r.err) {
 		t.Errorf("%s: %v: got %v, want %v, and an answer", r.name, r.err, got, r.class)
 	}
 	if got := ask.Permanent(r.err); got != r.permanent {
@@ -141,7 +141,7 @@ func TestACallerThatGaveUpSaysWhereAndWhy(t *testing.T) {
 	}{
 		{nil, "no answer from " + both + " (context deadline exceeded)"},
 		{errors.New("lease: connection refused"), "no answer from " + both + ": connection refused (context deadline exceeded)"},
-		{&ask.At{Endpoint: "a", Err: errors.New("refused")}, "no answer from " + both + ": a: refused (context deadline exceeded)"},
+		{&ask.EndpointError{Endpoint: "a", Err: errors.New("refused")}, "no answer from " + both + ": a: refused (context deadline exceeded)"},
 		{rpctypes.ErrNoSpace, "no success at " + both + ": etcdserver: mvcc: database space exceeded (context deadline exceeded)"},
 		{&ask.Unanswered{Endpoints: []string{"a"}, Cause: errors.New("refused")}, "no answer from a: refused (context deadline exceeded)"},
 	} {

@@ -24,7 +24,7 @@ type Unanswered struct {
 
 func (e *Unanswered) Error() string {
 	text := "no answer from "
-	if e.Cause != nil && Answer(e.Cause) {
+	if e.Cause != nil && IsAnswer(e.Cause) {
 		text = "no success at " // a member is there, and refuses
 	}
 	text += strings.Join(e.Endpoints, ", ")
@@ -44,25 +44,25 @@ func (e *Unanswered) Unwrap() []error {
 			is = append(is, err)
 		}
 	}
-	if Certificate(e.Cause) {
+	if RefusesCertificate(e.Cause) {
 		is = append(is, ErrCertificate)
 	}
 	return is
 }
 
-// At is the error of a try at one endpoint.
-type At struct {
+// EndpointError is the error of a try at one endpoint.
+type EndpointError struct {
 	Endpoint string
 	Err      error
 }
 
-func (e *At) Error() string { return e.Endpoint + ": " + textOf(e.Err) }
-func (e *At) Unwrap() error { return e.Err }
+func (e *EndpointError) Error() string { return e.Endpoint + ": " + textOf(e.Err) }
+func (e *EndpointError) Unwrap() error { return e.Err }
 
-// Silent is the error of a try that had no answer for so long. It may still get one.
-type Silent time.Duration
+// NoAnswerWithin is the error of a try that had no answer for so long. It may still get one.
+type NoAnswerWithin time.Duration
 
-func (e Silent) Error() string {
+func (e NoAnswerWithin) Error() string {
 	return "no answer within " + time.Duration(e).Round(time.Millisecond).String()
 }
 
@@ -73,18 +73,18 @@ func (c *Client) Explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	c.gate.mu.Lock()
-	latest := c.gate.cause
-	c.gate.mu.Unlock()
-	refused := Certificate(latest) && !Certificate(err) // see recordCause
-	var explained *Unanswered                           // gRPC can have it from a Dialer, of an earlier try
+	c.outage.mu.Lock()
+	latest := c.outage.cause
+	c.outage.mu.Unlock()
+	refused := RefusesCertificate(latest) && !RefusesCertificate(err) // see recordCause
+	var explained *Unanswered                                         // gRPC can have it from a Dialer, of an earlier try
 	if errors.Is(err, ErrClosed) || errors.As(err, &explained) && !refused {
 		return err
 	}
 	if closed := c.Err(); closed != nil {
 		return cause.Errorf("%w: %w", closed, err)
 	}
-	if Answer(err) {
+	if IsAnswer(err) {
 		return err
 	}
 	if TimeIsUp(err) || refused {
@@ -100,10 +100,10 @@ func (c *Client) GaveUp(ctx context.Context, why error) error {
 		return cause.Errorf("%w: %w", err, context.Cause(ctx))
 	}
 	why = Latest(c, why)
-	c.gate.mu.Lock()
-	latest := c.gate.cause
-	c.gate.mu.Unlock()
-	if latest != nil && (Reason(why) == nil || Certificate(latest) && !Answer(why)) { // see recordCause
+	c.outage.mu.Lock()
+	latest := c.outage.cause
+	c.outage.mu.Unlock()
+	if latest != nil && (Reason(why) == nil || RefusesCertificate(latest) && !IsAnswer(why)) { // see recordCause
 		why = latest
 	}
 	return GaveUp(c.cli.Endpoints(), context.Cause(ctx), why)
@@ -132,8 +132,8 @@ func Reason(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return nil
 	}
-	var at *At
-	var silent Silent
+	var at *EndpointError
+	var silent NoAnswerWithin
 	if errors.As(err, &at) {
 		return at
 	}

@@ -30,8 +30,8 @@ var leaseMutants = []mutant{
 	{"a TTL is not bounded", "lease/keeper.go", []string{
 		"min(max(set.TTL, minTTL), maxTTL)", "max(set.TTL, minTTL)",
 	}, "lease", "TestAnImpossibleTTLIsTheLongestPossible"},
-	{"in an outage each handle tries for itself", "internal/ask/gate.go", []string{
-		"		if reopened == nil {\n			if !waited {", "		if reopened == nil || true {\n			if !waited {",
+	{"in an outage each handle tries for itself", "internal/ask/outage.go", []string{
+		"		if over == nil {\n			if !waited {", "		if over == nil || true {\n			if !waited {",
 	}, "internal/ask", "TestInAnOutageAllWaitAtTheGate"},
 	{"a closed Keeper leaves its leases to expire", "lease/keeper.go", []string{
 		"errs[i] = k.revoke(ctx, l.id)", "errs[i] = nil",
@@ -39,10 +39,10 @@ var leaseMutants = []mutant{
 	{"a token that has expired is taken for a user who is refused", "lease/errors.go", []string{
 		"return stale || ask.Unauthorised(err), stale", "return stale || ask.Unauthorised(err), stale && false",
 	}, "internal/matrix", "TestTokensThatExpireAreRenewed"},
-	{"an outage is told as it was known first", "internal/ask/gate.go", []string{
+	{"an outage is told as it was known first", "internal/ask/outage.go", []string{
 		"	if outage := c.Outage(); outage != nil {\n		return outage\n", "	if outage := c.Outage(); outage != nil {\n		return cause\n",
 	}, "internal/ask", "TestTheCauseOfAnOutageIsNamedThoughItBecameKnownLater"},
-	{"after an outage all come back at once", "internal/ask/gate.go", []string{
+	{"after an outage all come back at once", "internal/ask/outage.go", []string{
 		"c.sleep(ctx, rand.N(spread))", "c.sleep(ctx, 0*rand.N(spread))",
 	}, "internal/ask", "TestThoseThatWaitComeBackSpread"},
 	{"what was explained before hides a refused certificate", "internal/ask/unanswered.go", []string{
@@ -58,7 +58,7 @@ var leaseMutants = []mutant{
 		"		f.spent += time.Since(f.began)\n", "",
 	}, "internal/ask", "TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether"},
 	{"that members are there refills the bound of closing", "internal/ask/probe.go", []string{
-		"no answer\n			g.answered.Store(int64(sinceStart()))\n", "no answer\n			c.Answered()\n",
+		"no answer\n			o.answered.Store(int64(sinceStart()))\n", "no answer\n			c.Answered()\n",
 	}, "internal/ask", "TestTheBoundOfClosingIsRefilledByAnswersOnly"},
 	{"a spent bound of closing leaves no time for a try", "internal/ask/closing.go", []string{
 		"left := max(f.left(), leastBudget-time.Since(began))", "left := f.left()",
@@ -66,7 +66,7 @@ var leaseMutants = []mutant{
 	{"what fails after a refused certificate hides it", "internal/ask/unanswered.go", []string{
 		"	if TimeIsUp(err) || refused {\n", "	if TimeIsUp(err) {\n",
 	}, "internal/ask", "TestARefusedCertificateStaysTheCauseUntilSomethingAnswers"},
-	{"a refused certificate stays the cause for ever", "internal/ask/gate.go", []string{
-		"	if c.gate.refused.Load() {", "	if false {",
+	{"a refused certificate stays the cause for ever", "internal/ask/outage.go", []string{
+		"	if c.outage.refused.Load() {", "	if false {",
 	}, "internal/ask", "TestARefusedCertificateStaysTheCauseUntilSomethingAnswers"},
 }

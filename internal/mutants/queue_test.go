@@ -5,7 +5,7 @@ var queueMutants = []mutant{
 		"	if q.takeTurn(e) && e.Lease.Err() == nil {", "	if q.takeTurn(e) {",
 	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
 	{"nobody looks at the lease after waking", "internal/queue/wait.go", []string{
-		"	leased, cancel := ask.Until(ctx, e.Lease.Done(), nil)\n", "	leased, cancel := context.WithCancel(ctx)\n",
+		"	leased, cancel := ask.UntilDone(ctx, e.Lease.Done(), nil)\n", "	leased, cancel := context.WithCancel(ctx)\n",
 		"	if lost := e.Lease.Err(); lost != nil {", "	if lost := e.Lease.Err(); lost != nil && err != nil {",
 	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
 	{"few wait without reading once the watch is open", "internal/queue/wait.go", []string{

@@ -41,7 +41,7 @@ var registryMutants = []mutant{
 		"half > 0 && isolatesRefusal(err)", "half > 128 && isolatesRefusal(err)",
 	}, "registry", "TestOneRegistrationThatIsRefusedKeepsNoOtherOut"},
 	{"a member's refusal is what closing waits for", "registry/worker.go", []string{
-		"class == ask.Final && ask.Answer(err):", "ask.Answer(err):",
+		"class == ask.Final && ask.IsAnswer(err):", "ask.IsAnswer(err):",
 	}, "registry", "TestCloseIsBoundedThoughEtcdAnswersThatItDoesNot"},
 	{"a client without a user is not refused for good", "registry/worker.go", []string{
 		"ask.Unauthorised(err) || errors.Is(err, lease.ErrUnauthorised)", "errors.Is(err, rpctypes.ErrPermissionDenied)",

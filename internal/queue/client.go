@@ -32,7 +32,7 @@ type client struct {
 // clientOf returns the one client of a *clientv3.Client.
 func clientOf(cli *clientv3.Client) *client {
 	etcd := ask.Of(cli)
-	return ask.Value(etcd, func() *client {
+	return ask.Shared(etcd, func() *client {
 		return &client{
 			cli: cli, etcd: etcd, reads: make(chan struct{}, mostReads), hedges: make(chan struct{}, mostHedges),
 			views: make(map[string]*view), watches: watches{cli: cli, open: make(map[*watch]struct{}), silence: silence},

@@ -48,7 +48,7 @@ func (q *Queue) guard(e *Entry, first check) {
 	if first == nil {
 		first = func(ctx context.Context) (int64, bool, error) { return q.exists(ctx, e, linearizable) }
 	}
-	ctx, end := ask.Until(q.background, e.Lease.Done(), nil)
+	ctx, end := ask.UntilDone(q.background, e.Lease.Done(), nil)
 	e.guarded, e.endGuard = true, end
 	q.running.start(func() { // ends with the entry, its lease, or the queue
 		defer end()

@@ -70,7 +70,7 @@ func (q *Queue) resolveRepeat(ctx context.Context, e *Entry, ops []clientv3.Op) 
 // cannot be applied is returned when the entry was deleted without them. When ctx ends before,
 // the error is ErrUnknown if ops may have been applied.
 func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, why error) (resp *clientv3.TxnResponse, done bool, err error) {
-	ctx, cancel := q.client.etcd.While(ctx)
+	ctx, cancel := q.client.etcd.WhileOpen(ctx)
 	defer cancel()
 	unknown := !ask.NotApplied(why) // whether ops may have been applied
 	var bad error                   // why they cannot be

@@ -13,7 +13,7 @@ import (
 // ends before. It is for an entry that is kept in the queue though this process does not need it now.
 func (q *Queue) OnOthers(ctx context.Context, e *Entry, f func()) {
 	q.Go(func() {
-		ctx, cancel := ask.Until(ctx, e.Lease.Done(), nil)
+		ctx, cancel := ask.UntilDone(ctx, e.Lease.Done(), nil)
 		defer cancel()
 		defer context.AfterFunc(q.background, cancel)()
 		for p := q.client.backoff(); ctx.Err() == nil; _ = p.Wait(ctx) {

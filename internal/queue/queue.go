@@ -107,7 +107,7 @@ func Where(cli *clientv3.Client, err error) error {
 	if named := (*ask.Unanswered)(nil); errors.As(err, &named) {
 		return err // by the lease
 	}
-	if away := ask.Of(cli).Outage(); away != nil && !ask.Answer(err) {
+	if away := ask.Of(cli).Outage(); away != nil && !ask.IsAnswer(err) {
 		return cause.Errorf("%w (%w)", away, err)
 	}
 	return fmt.Errorf("%w (endpoints %q)", err, cli.Endpoints())

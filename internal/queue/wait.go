@@ -21,7 +21,7 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 	if q.takeTurn(e) && e.Lease.Err() == nil { // as a rule without others
 		return nil
 	}
-	leased, cancel := ask.Until(ctx, e.Lease.Done(), nil)
+	leased, cancel := ask.UntilDone(ctx, e.Lease.Done(), nil)
 	defer cancel()
 	err := q.await(leased, e)
 	v := q.lockView()

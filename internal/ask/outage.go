@@ -12,24 +12,24 @@ import (
 )
 
 const (
-	// silence is how long nothing has answered before a failure is a reason to find out whether
+	// askAllAfter is how long nothing has answered before a failure is a reason to find out whether
 	// anything can be reached at all.
-	silence = 2 * time.Second
+	askAllAfter = 2 * time.Second
 	// probeAllEvery spaces such probes of all endpoints, which cost one connection for each endpoint.
 	probeAllEvery = 5 * time.Second
-	// spread is within what time those that waited at the gate come back.
+	// spread is within what time those that waited for the end of an outage come back.
 	spread = 300 * time.Millisecond
 )
 
-// gate is closed while no endpoint can be reached.
-type gate struct {
+// outage is what is known of the present outage, in which no endpoint can be reached, or that there is none.
+type outage struct {
 	dialer   *Dialer      // nil: gRPC connects by itself
 	answered atomic.Int64 // when something answered last; see sinceStart
-	isClosed atomic.Bool  // reopened != nil
-	refused  atomic.Bool  // Certificate(cause)
+	known    atomic.Bool  // over != nil
+	refused  atomic.Bool  // RefusesCertificate(cause)
 
 	mu       sync.Mutex
-	reopened chan struct{} // nil: open; closed when it opens
+	over     chan struct{} // closed when the outage ends; nil: there is none
 	cause    error         // of the latest failure since the latest answer
 	probing  bool
 	probedAt time.Time // when the latest probe of all endpoints began
@@ -39,69 +39,69 @@ var start = time.Now()
 
 func sinceStart() time.Duration { return time.Since(start) }
 
-// Answered records that etcd has answered something, and opens the gate: a request that was sent
+// Answered records that etcd has answered something, which ends an outage: a request that was sent
 // before can be answered before a probe is. A refusal is an answer, too.
 func (c *Client) Answered() {
-	c.gate.answered.Store(int64(sinceStart()))
-	if c.gate.isClosed.Load() {
-		c.openGate()
+	c.outage.answered.Store(int64(sinceStart()))
+	if c.outage.known.Load() {
+		c.endOutage()
 	}
-	if c.gate.refused.Load() {
-		c.gate.accepted()
+	if c.outage.refused.Load() {
+		c.outage.accepted()
 	}
 	if c.closing.inUse.Load() {
 		c.closing.refill()
 	}
 }
 
-// Failed records that a request got no answer, and why. Without it the gate notices only
+// Failed records that a request got no answer, and why. Without it the client notices only
 // that connections are refused, not that members are silent.
 func (c *Client) Failed(err error) {
 	if err == nil || c.main == nil || c.Err() != nil {
 		return
 	}
-	g := &c.gate
-	g.mu.Lock()
-	g.recordCause(err)
-	g.mu.Unlock()
+	o := &c.outage
+	o.mu.Lock()
+	o.recordCause(err)
+	o.mu.Unlock()
 	if c.main.GetState() == connectivity.TransientFailure {
-		c.closeGate(err)
+		c.beginOutage(err)
 		return
 	}
-	if sinceStart()-time.Duration(g.answered.Load()) >= silence {
+	if sinceStart()-time.Duration(o.answered.Load()) >= askAllAfter {
 		c.probeAll()
 	}
 }
 
 // recordCause records the cause of a failure. That the members refuse the client's certificate stays the
 // cause until something answers: in TLS 1.3 the refusal is read by chance only, as the server has
-// closed the connection already. g.mu is held.
-func (g *gate) recordCause(err error) {
-	if Reason(err) != nil && (!Certificate(g.cause) || Certificate(err)) {
-		g.cause = err
-		g.refused.Store(Certificate(err))
+// closed the connection already. o.mu is held.
+func (o *outage) recordCause(err error) {
+	if Reason(err) != nil && (!RefusesCertificate(o.cause) || RefusesCertificate(err)) {
+		o.cause = err
+		o.refused.Store(RefusesCertificate(err))
 	}
 }
 
 // accepted forgets that a member refused the client's certificate.
-func (g *gate) accepted() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.refused.Swap(false) {
-		g.cause = nil
+func (o *outage) accepted() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.refused.Swap(false) {
+		o.cause = nil
 	}
 }
 
 // Outage is nil while etcd can be reached as far as is known. Otherwise it names the endpoints and
 // why the latest try failed.
 func (c *Client) Outage() error {
-	g := &c.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.reopened == nil {
+	o := &c.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over == nil {
 		return nil
 	}
-	return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: g.cause}
+	return &Unanswered{Endpoints: c.cli.Endpoints(), Cause: o.cause}
 }
 
 // Latest is the cause of a failure, or, if that is no more than an outage, what is known of it by now: an
@@ -128,17 +128,17 @@ func (c *Client) Await(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.gate.mu.Lock()
-		reopened := c.gate.reopened
-		c.gate.mu.Unlock()
-		if reopened == nil {
+		c.outage.mu.Lock()
+		over := c.outage.over
+		c.outage.mu.Unlock()
+		if over == nil {
 			if !waited {
 				return nil
 			}
 			return c.sleep(ctx, rand.N(spread))
 		}
 		select {
-		case <-reopened:
+		case <-over:
 		case <-ctx.Done():
 		case <-c.Done():
 		}
@@ -159,16 +159,16 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// watchConnection closes the gate when gRPC finds every endpoint unreachable, and opens it when one
+// watchConnection begins an outage when gRPC finds every endpoint unreachable, and ends it when one
 // is connected. It ends with the client.
 func (c *Client) watchConnection() {
 	state := c.main.GetState()
 	for {
 		switch state {
 		case connectivity.TransientFailure:
-			c.closeGate(nil)
+			c.beginOutage(nil)
 		case connectivity.Ready:
-			c.openGate()
+			c.endOutage()
 		}
 		if !c.main.WaitForStateChange(c.cli.Ctx(), state) {
 			return
@@ -177,39 +177,39 @@ func (c *Client) watchConnection() {
 	}
 }
 
-// closeGate closes the gate and starts the prober.
-func (c *Client) closeGate(cause error) {
-	g := &c.gate
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.reopened != nil || c.Err() != nil {
+// beginOutage records that there is an outage, and starts the prober.
+func (c *Client) beginOutage(cause error) {
+	o := &c.outage
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over != nil || c.Err() != nil {
 		return
 	}
-	g.recordCause(cause)
-	g.reopened = make(chan struct{})
-	g.isClosed.Store(true)
-	go c.probe(g.reopened) // ends when the gate opens, or with the client
+	o.recordCause(cause)
+	o.over = make(chan struct{})
+	o.known.Store(true)
+	go c.probe(o.over) // ends when the outage ends, or with the client
 }
 
-// openGate opens the gate, and has gRPC connect now: by itself it would wait, for up to two minutes.
-func (c *Client) openGate() {
-	g := &c.gate
-	g.mu.Lock()
-	reopened := g.reopened
-	g.reopened, g.cause = nil, nil
-	g.isClosed.Store(false)
-	g.refused.Store(false)
-	g.mu.Unlock()
+// endOutage records that there is none, and has gRPC connect now: by itself it would wait, for up to two minutes.
+func (c *Client) endOutage() {
+	o := &c.outage
+	o.mu.Lock()
+	over := o.over
+	o.over, o.cause = nil, nil
+	o.known.Store(false)
+	o.refused.Store(false)
+	o.mu.Unlock()
 	c.Answered()
-	if reopened == nil {
+	if over == nil {
 		return
 	}
-	if g.dialer != nil {
-		g.dialer.forget()
+	if o.dialer != nil {
+		o.dialer.forget()
 	}
 	if !c.connected() { // it goes through gRPC's connections without a lock
 		c.main.ResetConnectBackoff()
 	}
 	c.conns.renew()
-	close(reopened)
+	close(over)
 }
