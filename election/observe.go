@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/queue"
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
@@ -60,7 +61,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[Leader, error] {
 		}
 		m, err := mirror.Open(ctx, e.handle.Client, e.prefix(), nil)
 		if err != nil {
-			yield(Leader{}, e.readError("observe", fmt.Errorf("%w (endpoints %q)", err, e.handle.Client.Endpoints())))
+			yield(Leader{}, e.readError("observe", queue.Where(e.handle.Client, err)))
 			return
 		}
 		defer m.Close()

@@ -129,26 +129,6 @@ func TestACommitThatAClosedClientEndsIsUnknown(t *testing.T) {
 	}
 }
 
-// An Acquire takes the entry that lingers while Close runs, on a lease that goes on.
-func TestNoHoldOutlivesClose(t *testing.T) {
-	cli, prefix := etcdtest.New(t)
-	keeper := lease.NewKeeper(cli, nil)
-	t.Cleanup(func() { keeper.Close() })
-	for range 300 {
-		m := withOptions(t, cli, prefix+"lock", lock.Options{Keeper: keeper, Linger: time.Minute})
-		release(t, acquire(t, m))
-		got := make(chan *lock.Hold, 1)
-		go func() { // waited for below
-			h, _ := m.Acquire(bounded(t))
-			got <- h
-		}()
-		m.Close()
-		if h := <-got; h != nil && h.Err() == nil {
-			t.Fatal("a hold is live after Close")
-		}
-	}
-}
-
 // callingLog is a log handler that uses what it logs of.
 type callingLog struct {
 	slog.Handler

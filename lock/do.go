@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
 // purpose is what a Do or DoRead is for.
@@ -24,18 +29,25 @@ type doCall struct {
 // contextKey is the key of a lock's doCall in contexts.
 type contextKey struct{ of *lock }
 
-// do calls f while the lock is held, and releases it.
-func (h *Hold) do(ctx context.Context, to purpose, f func(context.Context, *Hold) error) error {
+// do acquires a lock, calls f while it is held, and releases it.
+func do(ctx context.Context, to purpose, acquire func(context.Context, ...clientv3.Op) (*Hold, error), f func(context.Context, *Hold) error) error {
+	h, err := acquire(ctx)
+	if err != nil {
+		return err
+	}
 	call := &doCall{to: to, hold: h}
 	ctx = context.WithValue(ctx, contextKey{h.lock}, call)
 	lost, err := h.held.RunHeld(ctx, func(ctx context.Context) error {
 		defer call.returned.Store(true) // also when f panics: its context may live on
 		return f(ctx, h)
 	}, h.Release)
-	if lost != nil && !errors.Is(err, ErrUnknown) { // ErrLost says that nothing was written
-		err = errors.Join(err, lost)
+	switch {
+	case lost == nil, errors.Is(err, lost), errors.Is(err, ErrUnknown): // ErrLost says that nothing was written
+		return err
+	case err == nil:
+		return lost
 	}
-	return err
+	return cause.Errorf("%w (%w)", err, lost)
 }
 
 // doCallOf returns the call of Do or DoRead that ctx comes from, if its hold would keep an Acquire
@@ -49,9 +61,9 @@ func (l *lock) doCallOf(ctx context.Context) *doCall {
 }
 
 // nested is ErrNested if the caller would wait for itself.
-func (l *lock) nested(ctx context.Context) error {
+func (l *lock) nested(ctx context.Context, kind queue.Kind) error {
 	if l.doCallOf(ctx) == nil {
 		return nil
 	}
-	return l.handle.Errorf("acquire", "%w", ErrNested)
+	return l.handle.Errorf(acquireVerb(kind), "%w", ErrNested)
 }

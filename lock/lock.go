@@ -110,28 +110,39 @@ func (l *lock) begin(ctx context.Context, verb string, reads []clientv3.Op) (_ c
 	return l.handle.Begin(ctx, verb)
 }
 
+// acquireVerb is what an error says before the name of the lock.
+func acquireVerb(kind queue.Kind) string {
+	if kind.Shared {
+		return "acquire a read hold of"
+	}
+	return "acquire"
+}
+
+func tryVerb(kind queue.Kind) string { return "try to " + acquireVerb(kind) }
+
 // acquire waits for a hold of a kind. Each call of this process waits in etcd by itself.
 func (l *lock) acquire(ctx context.Context, kind queue.Kind, reads []clientv3.Op) (*Hold, error) {
-	ctx, done, err := l.begin(ctx, "acquire", reads)
+	verb := acquireVerb(kind)
+	ctx, done, err := l.begin(ctx, verb, reads)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	e, err := l.handle.Wait("acquire", func() (*queue.Entry, error) { return l.reach(ctx, nil, kind, reads) })
+	e, err := l.handle.Wait(verb, func() (*queue.Entry, error) { return l.reach(ctx, nil, kind, reads) })
 	if err != nil {
 		return nil, err
 	}
 	return newHold(l, e, nil), nil
 }
 
-// reach waits in etcd until it is the turn of an entry; without one it makes one.
+// reach waits in etcd until it is an entry's turn. If e is nil it makes an entry.
 func (l *lock) reach(ctx context.Context, e *queue.Entry, kind queue.Kind, reads []clientv3.Op) (*queue.Entry, error) {
 	return l.handle.Queue.Reach(ctx, e, func(on *lease.Lease) *queue.Entry { return l.prepare(on, kind, reads) })
 }
 
 // try takes a hold of a kind if it need not wait.
 func (l *lock) try(ctx context.Context, kind queue.Kind) (*Hold, error) {
-	ctx, done, err := l.begin(ctx, "try", nil)
+	ctx, done, err := l.begin(ctx, tryVerb(kind), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -148,17 +159,17 @@ func (l *lock) tryEnter(ctx context.Context, kind queue.Kind) (*queue.Entry, err
 	for again := false; ; again = true {
 		on, err := l.handle.Queue.Lease(ctx)
 		if err != nil {
-			return nil, l.handle.Explain("try", err)
+			return nil, l.handle.Explain(tryVerb(kind), err)
 		}
 		e := l.prepare(on, kind, nil)
 		holder, err := l.handle.Queue.TryEnter(ctx, e)
 		switch {
 		case !again && (errors.Is(err, queue.ErrLost) || errors.Is(err, rpctypes.ErrLeaseNotFound)): // the next lease is another
 		case err != nil:
-			return nil, l.handle.Explain("try", err)
+			return nil, l.handle.Explain(tryVerb(kind), err)
 		case holder != nil:
 			l.handle.Counters.Refused()
-			return nil, l.handle.Errorf("try", "%w by %s", ErrTaken, describe(l.handle.Name, holder))
+			return nil, l.handle.Errorf(tryVerb(kind), "%w by %s", ErrTaken, describe(l.handle.Name, holder))
 		default:
 			return e, nil
 		}

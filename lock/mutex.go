@@ -65,7 +65,7 @@ func (m *Mutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, error
 	if h := m.acquireKept(ctx, reads); h != nil {
 		return h, nil
 	}
-	if err := m.nested(ctx); err != nil {
+	if err := m.nested(ctx, queue.Kind{}); err != nil {
 		return nil, err
 	}
 	ctx, done, err := m.begin(ctx, "acquire", reads)
@@ -183,7 +183,7 @@ func (m *Mutex) hold(e *queue.Entry) *Hold {
 // not answered within 0.4 s is sent again, to another member. The first call of a lock also asks for a
 // lease. When etcd does not answer, each of the two takes 2 s at most.
 func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
-	ctx, done, err := m.begin(ctx, "try", nil)
+	ctx, done, err := m.begin(ctx, tryVerb(queue.Kind{}), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (m *Mutex) TryAcquire(ctx context.Context) (*Hold, error) {
 	m.mu.Unlock()
 	if busy {
 		m.handle.Counters.Refused()
-		return nil, m.takenLocally("try")
+		return nil, m.takenLocally(tryVerb(queue.Kind{}))
 	}
 	if e == nil {
 		if e, err = m.tryEnter(ctx, queue.Kind{}); err != nil {
@@ -227,11 +227,7 @@ func (m *Mutex) takenLocally(verb string) error {
 // that takes 2 s at most while etcd cannot be reached, together with the Close of all handles of the
 // client.
 func (m *Mutex) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
-	h, err := m.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	return h.do(ctx, toWrite, f)
+	return do(ctx, toWrite, m.Acquire, f)
 }
 
 // Close ends the lock. Calls that wait return ErrClosed and leave the queue. Release holds before: a

@@ -84,11 +84,11 @@ func (m *Mutex) resume(ctx context.Context, was resumeToken) (*queue.Entry, erro
 		return nil, err
 	}
 	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != was.Revision {
-		return nil, fmt.Errorf("%w: %s is gone", queue.ErrLost, quote.Text(was.Key))
+		return nil, cause.New(fmt.Sprintf("%s is gone", quote.Text(was.Key)), queue.ErrLost)
 	}
 	var is owner
 	if json.Unmarshal(resp.Kvs[0].Value, &is) != nil || is.Nonce != was.Nonce {
-		return nil, fmt.Errorf("%w: %s was resumed by %s", queue.ErrLost, quote.Text(was.Key), describe(m.handle.Name, resp.Kvs[0]))
+		return nil, cause.New(fmt.Sprintf("%s was resumed by %s", quote.Text(was.Key), describe(m.handle.Name, resp.Kvs[0])), queue.ErrLost)
 	}
 	return m.handle.Queue.Resume(ctx, resp.Kvs[0], m.owner.newValue())
 }

@@ -31,7 +31,7 @@ func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, err
 	if call := m.doCallOf(ctx); call != nil && call.to == toRead {
 		return nil, m.handle.Errorf("acquire", "%w: release it and acquire to write, and read again: another process may have written in between", ErrUpgrade)
 	}
-	if err := m.nested(ctx); err != nil {
+	if err := m.nested(ctx, queue.Kind{}); err != nil {
 		return nil, err
 	}
 	return m.acquire(ctx, queue.Kind{}, reads)
@@ -44,9 +44,9 @@ func (m *RWMutex) Acquire(ctx context.Context, reads ...clientv3.Op) (*Hold, err
 // ErrNested. Outside Do, release the write hold first: AcquireRead waits for it.
 func (m *RWMutex) AcquireRead(ctx context.Context, reads ...clientv3.Op) (*Hold, error) {
 	if call := m.doCallOf(ctx); call != nil && call.to == toWrite {
-		return nil, m.handle.Errorf("acquire", "%w: a write hold cannot become a read hold: release it and acquire to read, and read again: another process may have written in between", ErrNested)
+		return nil, m.handle.Errorf(acquireVerb(queue.Kind{Shared: true}), "%w: a write hold cannot become a read hold: release it and acquire to read, and read again: another process may have written in between", ErrNested)
 	}
-	if err := m.nested(ctx); err != nil {
+	if err := m.nested(ctx, queue.Kind{Shared: true}); err != nil {
 		return nil, err
 	}
 	return m.acquire(ctx, queue.Kind{Shared: true}, reads)
@@ -67,18 +67,10 @@ func (m *RWMutex) TryAcquireRead(ctx context.Context) (*Hold, error) {
 
 // Do is as [Mutex.Do], to write.
 func (m *RWMutex) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
-	h, err := m.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	return h.do(ctx, toWrite, f)
+	return do(ctx, toWrite, m.Acquire, f)
 }
 
 // DoRead is as [Mutex.Do], to read.
 func (m *RWMutex) DoRead(ctx context.Context, f func(context.Context, *Hold) error) error {
-	h, err := m.AcquireRead(ctx)
-	if err != nil {
-		return err
-	}
-	return h.do(ctx, toRead, f)
+	return do(ctx, toRead, m.AcquireRead, f)
 }

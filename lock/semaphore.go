@@ -25,15 +25,12 @@ type Semaphore struct {
 	size int
 }
 
-// maxSize limits the size of a Semaphore, as each waiter knows all entries ahead of it.
-const maxSize = 10_000
-
 // NewSemaphore returns the semaphore of a name. It sends nothing. An invalid name, or a size that is
 // not 1 to 10,000, is ErrInvalid from the first call.
 func NewSemaphore(cli *clientv3.Client, name string, size int, opts *SharedOptions) *Semaphore {
 	s := &Semaphore{newLock(cli, name, opts), size}
-	if size < 1 || size > maxSize {
-		s.handle.SetInvalid("the size of the semaphore is %d: want 1 to %d", size, maxSize)
+	if size < 1 || size > queue.MostSize {
+		s.handle.SetInvalid("the size of the semaphore is %d: want 1 to %d", size, queue.MostSize)
 	}
 	return s
 }
@@ -76,9 +73,5 @@ func (s *Semaphore) kind(n int) (queue.Kind, error) {
 
 // Do is as [Mutex.Do].
 func (s *Semaphore) Do(ctx context.Context, f func(context.Context, *Hold) error) error {
-	h, err := s.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	return h.do(ctx, toWrite, f)
+	return do(ctx, toWrite, s.Acquire, f)
 }

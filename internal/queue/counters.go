@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,16 +26,20 @@ const (
 var Losses = [...]Loss{LossExpired, LossRevoked, LossUnreachable, LossUnauthorised, LossDeleted, LossClosed}
 
 // lossOf is the reason that an error has.
-func lossOf(err error) int {
-	for i, reason := range [...]error{lease.ErrExpired, lease.ErrRevoked, lease.ErrUnreachable, lease.ErrUnauthorised} {
-		if errors.Is(err, reason) {
-			return i
-		}
+func lossOf(err error) Loss {
+	switch {
+	case errors.Is(err, lease.ErrExpired):
+		return LossExpired
+	case errors.Is(err, lease.ErrRevoked):
+		return LossRevoked
+	case errors.Is(err, lease.ErrUnreachable):
+		return LossUnreachable
+	case errors.Is(err, lease.ErrUnauthorised):
+		return LossUnauthorised
+	case errors.Is(err, errKeyDeleted):
+		return LossDeleted
 	}
-	if errors.Is(err, errKeyDeleted) {
-		return 4
-	}
-	return 5
+	return LossClosed
 }
 
 // bounds are the upper bounds of a histogram's buckets.
@@ -80,7 +85,7 @@ func (h *histogram) read() Histogram {
 type Counters struct {
 	waiting, held atomic.Int64
 	refused       atomic.Uint64
-	lost          [len(Losses)]atomic.Uint64
+	lost          [len(Losses)]atomic.Uint64 // in the order of Losses
 	wait, hold    histogram
 }
 
@@ -112,7 +117,7 @@ func (c *Counters) EndHold(lasted time.Duration, lost error) {
 	c.held.Add(-1)
 	c.hold.observe(lasted)
 	if lost != nil {
-		c.lost[lossOf(lost)].Add(1)
+		c.lost[slices.Index(Losses[:], lossOf(lost))].Add(1)
 	}
 }
 

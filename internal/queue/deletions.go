@@ -21,8 +21,8 @@ func (v *view) applyDeletions(w *watch, resp clientv3.WatchResponse) {
 	d := &v.deletions
 	for _, ev := range resp.Events {
 		key, revision := string(ev.Kv.Key), ev.Kv.ModRevision
-		if len(d.of) >= mostDeletions { // of many that came once
-			forgotten := slices.Max(slices.Collect(maps.Values(d.of))) // each watch may have heard of another one last
+		if len(d.of) >= mostDeletions { // most are of entries that left long ago
+			forgotten := slices.Max(slices.Collect(maps.Values(d.of))) // each watch has its own order
 			clear(d.of)
 			for other := range v.open {
 				other.from.Store(max(other.from.Load(), forgotten))

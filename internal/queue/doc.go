@@ -17,9 +17,9 @@
 // not all. What the caller wants to read is watched, too: a transaction that writes it and ends the turn
 // before reports both. No watch begins at a past revision: the server would look at it every 100 ms only.
 //
-// A hold that is older than a second is guarded: its key is watched, and its deletion, also with its
-// lease, ends the hold at once. The request that writes since when it is held, or a read, makes sure that
-// nothing happened before the watch was open.
+// The key of a hold that is older than a second is watched: when it is deleted, also with its lease, the
+// hold ends at once. Once the watch is open, the write of when the hold began, or a read, shows whether
+// the key was deleted before.
 //
 // Watches can fall silent without an end. So each client asks the members that serve its watches every
 // 2 s, with one progress request on each stream (as a rule one), whether they are there. A watch that

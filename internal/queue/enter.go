@@ -25,14 +25,14 @@ const mostEnter = 16
 // errCrowded: the call had no place among the mostEnter before its context ended.
 var errCrowded = fmt.Errorf("nothing was sent, as %d other calls of this client were entering the queue", mostEnter)
 
-// lateWrite is what is known of writes of an entry that were not answered.
+// lateWrite is what is known of an entry's writes that were not answered.
 type lateWrite struct {
 	mayExist     bool      // one is under way, or was: the entry may be in etcd
 	unansweredAt time.Time // when one was given up that may still be carried out; zero: never
 }
 
-// lateness is how much later than its request a write may be carried out whose answer was given up:
-// etcd itself gives up after 7 s.
+// lateness bounds the time in which etcd may carry out a write after its caller gave up: etcd gives up
+// after 7 s.
 const lateness = 10 * time.Second
 
 // record records how a write ended. open tells that another try of it may still be carried out.
@@ -79,7 +79,7 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (err error) {
 	p := q.client.backoff()
 	for {
 		if err := e.Lease.Err(); err != nil {
-			return cause.Errorf("%w: %w", ErrLost, err)
+			return lostBy(err)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -264,7 +264,7 @@ func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, er
 	v.mu.Unlock()
 	if !room {
 		q.releaseKey(e)
-		return q.readKey(ctx, all[len(all)-1])
+		return q.readKey(ctx, all[len(all)-1]), nil
 	}
 	if err := q.enter(ctx, e); err != nil {
 		return nil, err
@@ -276,5 +276,5 @@ func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, er
 		return nil, nil
 	}
 	q.Remove(e)
-	return q.readKey(ctx, &KeyValue{Key: []byte(last.key)})
+	return q.readKey(ctx, &KeyValue{Key: []byte(last.key)}), nil
 }

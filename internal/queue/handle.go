@@ -31,7 +31,7 @@ type Package struct {
 
 // Options of a Handle.
 type Options struct {
-	TTL    time.Duration // of the handle's own leases; not beside a Keeper
+	TTL    time.Duration // of the handle's own leases; not with a Keeper
 	Keeper *lease.Keeper // shared; nil: one of the handle's own
 	Logger *slog.Logger  // nil: silent
 }

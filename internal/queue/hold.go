@@ -78,7 +78,7 @@ func (h *Hold) Token() int64 { return h.entry.Revision }
 // Reads are the answers to what was to be read when the turn came.
 func (h *Hold) Reads() []*clientv3.GetResponse { return h.reads }
 
-// Key is the key in etcd whose being there is the hold.
+// Key is the key in etcd: it is held as long as this key exists.
 func (h *Hold) Key() string { return h.entry.Key }
 
 // Guard is true in etcd as long as it is held.

@@ -49,8 +49,8 @@ type Kind struct {
 
 const (
 	sharedMark = "r" // no hexadecimal digit, and after all of them
-	// mostSize is how much can be counted to.
-	mostSize = 10_000
+	// MostSize is the largest Size: an entry that counts knows all entries ahead of it.
+	MostSize = 10_000
 	// takesAll is what an entry takes that excludes all others: more than any size.
 	takesAll = 1 << 30
 )
@@ -86,13 +86,19 @@ func (k Kind) takes(rest string) weight {
 		return weight{1, 0}
 	}
 	place, count, _ := strings.Cut(rest, ".")
-	w, s, _ := strings.Cut(count, "of")
-	n, ok1 := number(w)
-	size, ok2 := number(s)
-	if !isLeaseSlot(place) || !ok1 || !ok2 || n > size || size > mostSize {
+	w, ok := parseCount(count)
+	if !isLeaseSlot(place) || !ok {
 		return weight{takesAll, 0}
 	}
-	return weight{n, size}
+	return w
+}
+
+// parseCount reads what a key says after its dot, as in 3of10.
+func parseCount(s string) (_ weight, ok bool) {
+	taken, of, _ := strings.Cut(s, "of")
+	n, ok1 := number(taken)
+	size, ok2 := number(of)
+	return weight{n, size}, ok1 && ok2 && n <= size && size <= MostSize
 }
 
 // shared tells whether the rest of a key is of an entry that is shared with others of its kind.

@@ -30,6 +30,17 @@ func FuzzWhatAKeyTakesIsNeverTooLittle(f *testing.F) {
 	})
 }
 
+// A list shows an entry as the others in its queue take it.
+func TestAListShowsOfAKeyWhatItTakes(t *testing.T) {
+	for _, rest := range []string{"1a-0.3of10", "1a-0.007of0999", "1a-00.1of2", "1a-0.1of10001", "1a-0.4of3", "1a-0.1of10000", "r1a-0.1of3", "1a-0.1of3of3"} {
+		weight, size := queue.Takes(rest)
+		f := queue.Parse(&queue.KeyValue{Key: []byte("lock/" + rest), Lease: 0x1a})
+		if counted := f.Kind.Size > 0; counted != (size > 0) || counted && f.Kind.Weight != weight {
+			t.Errorf("%q takes %d of %d, and the list says %d of %d", rest, weight, size, f.Kind.Weight, f.Kind.Size)
+		}
+	}
+}
+
 func TestWhatAKeySaysIsWhatItWasMadeOf(t *testing.T) {
 	for _, lease := range []int64{1, 0x7fffffffffffffff, 0xabc} {
 		for _, slot := range []int{0, 7, 4999} {

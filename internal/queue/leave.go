@@ -87,7 +87,7 @@ func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, w
 		if err := context.Cause(ctx); err != nil {
 			end := ctx.Err()
 			if !errors.Is(end, err) { // What ended ctx is told, but not as what this error is: it may be another lock's loss.
-				end = fmt.Errorf("%w (%v)", end, err)
+				end = fmt.Errorf("%w (%s)", end, cause.Text(err))
 			}
 			if ask.TimeIsUp(why) {
 				return giveUp(cause.Errorf("no answer: %w", end))

@@ -46,7 +46,6 @@ type Found struct {
 	Value     string // the first KeptValue bytes
 	ValueSize int
 	Revision  int64 // at which it was created: the token
-	Changed   int64 // at which its value was written
 	Lease     clientv3.LeaseID
 	Kind      Kind
 	Origin    Origin
@@ -96,7 +95,7 @@ func parse(kv *KeyValue) (name string, f Found) {
 	}
 	f = Found{
 		Key: key, Value: string(value), ValueSize: len(kv.Value),
-		Revision: kv.CreateRevision, Changed: kv.ModRevision, Lease: clientv3.LeaseID(kv.Lease),
+		Revision: kv.CreateRevision, Lease: clientv3.LeaseID(kv.Lease),
 	}
 	f.Origin, f.Kind = origin(key[slash+1:], kv)
 	return name, f
@@ -122,20 +121,17 @@ func origin(last string, kv *KeyValue) (Origin, Kind) {
 		return Candidate, Kind{Unique: true}
 	}
 	slot, count, counts := strings.Cut(slot, ".")
-	if _, err := strconv.ParseUint(slot, 10, 32); err != nil || !onOwn && !isLockValue(kv.Value) {
+	if !isLeaseSlot(lease+"-"+slot) || !onOwn && !isLockValue(kv.Value) {
 		return Unknown, Kind{}
 	}
-	kind := Kind{Shared: shared}
-	if counts {
-		w, s, _ := strings.Cut(count, "of")
-		weight, err1 := strconv.Atoi(w)
-		size, err2 := strconv.Atoi(s)
-		if err1 != nil || err2 != nil || weight < 1 || size < weight {
-			return Unknown, Kind{}
-		}
-		kind.Weight, kind.Size = weight, size
+	if !counts {
+		return Lock, Kind{Shared: shared}
 	}
-	return Lock, kind
+	w, ok := parseCount(count)
+	if !ok || shared {
+		return Unknown, Kind{}
+	}
+	return Lock, Kind{Weight: w.n, Size: w.size}
 }
 
 // isLockValue tells whether a value is a lock's: one that was resumed is on another lease than its key

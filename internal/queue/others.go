@@ -74,7 +74,7 @@ func (q *Queue) Reread(ctx context.Context, e *Entry, wanted []clientv3.Op) erro
 	v.mu.Unlock()
 	switch {
 	case deleted:
-		return ErrLost
+		return lostBy(errKeyDeleted)
 	case len(wanted) == 0:
 		return nil
 	}

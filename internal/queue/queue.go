@@ -26,6 +26,9 @@ var (
 	ErrClient = ask.ErrClosed
 )
 
+// lostBy is ErrLost for a reason, which is all that its text says: the package above says what is lost.
+func lostBy(why error) error { return cause.New(cause.Text(why), ErrLost, why) }
+
 const (
 	tryTimeout = 2 * time.Second // of one request; the next one goes to another member
 	firstPause = 20 * time.Millisecond

@@ -117,12 +117,12 @@ func (c *client) limitReads(ctx context.Context, read func() error) error {
 }
 
 // readKey reads a key with its value. If it is gone, the answer is what was known of it.
-func (q *Queue) readKey(ctx context.Context, known *KeyValue) (*KeyValue, error) {
+func (q *Queue) readKey(ctx context.Context, known *KeyValue) *KeyValue {
 	resp, err := q.cli.Get(ctx, string(known.Key))
 	if err != nil || len(resp.Kvs) == 0 {
-		return known, nil
+		return known
 	}
-	return resp.Kvs[0], nil
+	return resp.Kvs[0]
 }
 
 // has tells whether an answer has a key that was created at a revision.

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
 // Resume makes an entry of an earlier process, as it was found in etcd, this one's: in one step its
@@ -22,7 +23,7 @@ func (q *Queue) Resume(ctx context.Context, found *KeyValue, value string) (*Ent
 	}
 	unclaim, ok := q.keeper.Claim(string(found.Key))
 	if !ok {
-		return nil, fmt.Errorf("%w: %s is this process's own", ErrLost, found.Key)
+		return nil, lostBy(fmt.Errorf("%s is this process's own", quote.Text(string(found.Key))))
 	}
 	e := &Entry{
 		Key: string(found.Key), Revision: found.CreateRevision, Lease: l, Value: value, knownValue: value,
@@ -72,5 +73,5 @@ func (q *Queue) tryResume(ctx context.Context, e *Entry, found int64) (done bool
 	if len(kvs) > 0 && string(kvs[0].Value) == e.Value && kvs[0].Lease == int64(e.Lease.ID()) {
 		return true, nil // by an earlier try
 	}
-	return false, fmt.Errorf("%w: %s has changed meanwhile", ErrLost, e.Key)
+	return false, lostBy(fmt.Errorf("%s has changed meanwhile", quote.Text(e.Key)))
 }

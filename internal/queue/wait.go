@@ -3,12 +3,10 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
 )
 
 // longWait is after how long a wait has its own key watched as well, where only the one before it is.
@@ -29,7 +27,7 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 	v.mu.Unlock()
 	if lost := e.Lease.Err(); lost != nil {
 		q.Remove(e)
-		return cause.Errorf("%w: %w", ErrLost, lost)
+		return lostBy(lost)
 	}
 	if err == nil {
 		return nil
@@ -47,7 +45,7 @@ func (q *Queue) await(ctx context.Context, e *Entry) error {
 		deleted, mustRead, allowed, at := e.deleted, e.ahead.mustRead, e.allowed(), max(e.ahead.at, e.ahead.lastDeletion)
 		v.mu.Unlock()
 		if deleted {
-			return fmt.Errorf("%w: another client deleted it", ErrLost)
+			return lostBy(errKeyDeleted)
 		}
 		var err error
 		switch {

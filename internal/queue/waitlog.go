@@ -9,6 +9,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
 const (
@@ -118,7 +120,11 @@ func (a *WaitLog) run(ctx context.Context, began time.Time, done chan struct{}) 
 			return
 		case err != nil && said != "?":
 			said = "?"
-			a.log.Warn(a.waiting+", and etcd does not answer", "name", a.name, "endpoints", a.cli.Endpoints(), "waited", waited, "error", err.Error())
+			trouble := ", and etcd does not answer"
+			if ask.Answer(err) {
+				trouble = ", and etcd refuses to say for which holder"
+			}
+			a.log.Warn(a.waiting+trouble, "name", a.name, "endpoints", a.cli.Endpoints(), "waited", waited, "error", err.Error())
 		case first != nil && fmt.Sprint(first.Key, first.Revision) != said:
 			said = fmt.Sprint(first.Key, first.Revision)
 			attrs := append([]any{"name", a.name}, a.holder(a.name, *first)...)
