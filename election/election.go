@@ -46,8 +46,8 @@ type Options struct {
 // goroutine, and each Campaign is a candidate of its own.
 type Election struct{ handle *queue.Handle }
 
-// ofElections is what the queue's errors and log say for this package.
-var ofElections = &queue.Package{
+// electionType is what the queue's errors and log say for this package.
+var electionType = &queue.HandleType{
 	Name: "election", Origin: queue.Candidate, Handles: "elections", Entries: "candidates",
 	Invalid: ErrInvalid, Closed: ErrClosed, Lost: ErrLost, Released: ErrResigned,
 	Waiting: "waiting to lead", LostLog: "term lost", HeldKey: "lasted",
@@ -61,7 +61,7 @@ func New(cli *clientv3.Client, name string, opts *Options) *Election {
 	if opts != nil {
 		o = *opts
 	}
-	return &Election{ofElections.NewHandle(cli, name, queue.Options{TTL: o.TTL, Keeper: o.Keeper, Logger: o.Logger})}
+	return &Election{electionType.NewHandle(cli, name, queue.Options{TTL: o.TTL, Keeper: o.Keeper, Logger: o.Logger})}
 }
 
 // Campaign waits until this candidate is elected. The value is what others see of the leader: an

@@ -81,7 +81,7 @@ func (o *ListOptions) limit() int {
 // linearizable request, and waits for the answer until ctx is done, or for 15 s. Every key below the name
 // is a candidate: also those of clientv3's Election and "etcdctl elect".
 func Candidates(ctx context.Context, cli *clientv3.Client, name string, opts *ListOptions) (*Queue, error) {
-	l, err := ofElections.Read(ctx, cli, name, opts.limit())
+	l, err := electionType.Read(ctx, cli, name, opts.limit())
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +100,13 @@ func Candidates(ctx context.Context, cli *clientv3.Client, name string, opts *Li
 //
 // It ends by break, or with one final error.
 func List(ctx context.Context, cli *clientv3.Client, prefix string, opts *ListOptions) iter.Seq2[*Queue, error] {
-	return queue.WalkOf(ctx, ofElections, cli, prefix, opts.limit(), newQueue)
+	return queue.WalkOf(ctx, electionType, cli, prefix, opts.limit(), newQueue)
 }
 
 // Parse is List for keys that were read already, in any order. They must have their values and leases,
 // and be all keys below each election's name. It sends nothing.
 func Parse(kvs []*mvccpb.KeyValue, opts *ListOptions) []*Queue {
-	return queue.SortedOf(ofElections, kvs, opts.limit(), newQueue)
+	return queue.SortedOf(electionType, kvs, opts.limit(), newQueue)
 }
 
 func newQueue(l *queue.List) *Queue {

@@ -118,7 +118,7 @@ func (o *ListOptions) limit() int {
 // name is an entry, as others wait for it: also the keys of clientv3's Mutex and "etcdctl lock", and one
 // that another client put there. A lock without a holder has no entries.
 func Entries(ctx context.Context, cli *clientv3.Client, name string, opts *ListOptions) (*Queue, error) {
-	l, err := ofLocks.Read(ctx, cli, name, opts.limit())
+	l, err := lockType.Read(ctx, cli, name, opts.limit())
 	if err != nil {
 		return nil, err
 	}
@@ -136,13 +136,13 @@ func Entries(ctx context.Context, cli *clientv3.Client, name string, opts *ListO
 //
 // It ends by break, or with one final error.
 func List(ctx context.Context, cli *clientv3.Client, prefix string, opts *ListOptions) iter.Seq2[*Queue, error] {
-	return queue.WalkOf(ctx, ofLocks, cli, prefix, opts.limit(), newQueue)
+	return queue.WalkOf(ctx, lockType, cli, prefix, opts.limit(), newQueue)
 }
 
 // Parse is List for keys that were read already, in any order. They must have their values and leases,
 // and be all keys below each lock's name. It sends nothing.
 func Parse(kvs []*mvccpb.KeyValue, opts *ListOptions) []*Queue {
-	return queue.SortedOf(ofLocks, kvs, opts.limit(), newQueue)
+	return queue.SortedOf(lockType, kvs, opts.limit(), newQueue)
 }
 
 func newQueue(l *queue.List) *Queue {

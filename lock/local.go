@@ -29,8 +29,8 @@ func (l Local) times() int {
 	return l.Times
 }
 
-// kept is the entry that a Mutex with Local or Linger has in etcd.
-type kept struct {
+// keptEntry is the entry that a Mutex with Local or Linger has in etcd.
+type keptEntry struct {
 	entry  *queue.Entry // nil: none
 	until  time.Time    // Local passes it on until then
 	times  int          // and so many times
@@ -43,7 +43,7 @@ type kept struct {
 // keep records the entry of a hold that begins. m.mu is held.
 func (m *Mutex) keep(e *queue.Entry) {
 	if (m.local.For > 0 || m.linger > 0) && m.kept.entry != e {
-		m.kept = kept{entry: e, until: time.Now().Add(m.local.For), times: m.local.times()}
+		m.kept = keptEntry{entry: e, until: time.Now().Add(m.local.For), times: m.local.times()}
 	}
 }
 
@@ -158,7 +158,7 @@ func (m *Mutex) stopKeeping(e *queue.Entry, others bool) {
 func (m *Mutex) removeKept() {
 	e := m.kept.entry
 	m.forget(e)
-	m.handle.Queue.Remove(e)
+	m.handle.Queue.RemoveLater(e)
 }
 
 // forget ends the keeping of an entry. m.mu is held.
@@ -170,7 +170,7 @@ func (m *Mutex) forget(e *queue.Entry) {
 		m.kept.linger.Stop()
 		m.kept.stop()
 	}
-	m.kept = kept{}
+	m.kept = keptEntry{}
 }
 
 // remove removes an entry that no call of this process holds from etcd.
@@ -178,7 +178,7 @@ func (m *Mutex) remove(e *queue.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.forget(e)
-	m.handle.Queue.Remove(e)
+	m.handle.Queue.RemoveLater(e)
 }
 
 // endKept removes the entry that is kept. None is kept from now on.

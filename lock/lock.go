@@ -80,8 +80,8 @@ type lock struct {
 	owner  owner // this process
 }
 
-// ofLocks is what the queue's errors and log say for this package.
-var ofLocks = &queue.Package{
+// lockType is what the queue's errors and log say for this package.
+var lockType = &queue.HandleType{
 	Name: "lock", Origin: queue.Lock, Handles: "locks", Entries: "entries",
 	Invalid: ErrInvalid, Closed: ErrClosed, Lost: ErrLost, Unknown: ErrUnknown, Released: ErrReleased,
 	Waiting: "waiting for lock", Gained: "lock acquired after a wait", LostLog: "lock lost", HeldKey: "held",
@@ -93,7 +93,7 @@ func newLock(cli *clientv3.Client, name string, opts *SharedOptions) lock {
 	if opts != nil {
 		o = *opts
 	}
-	l := lock{ofLocks.NewHandle(cli, name, queue.Options{TTL: o.TTL, Keeper: o.Keeper, Logger: o.Logger}), thisProcess(o.Data)}
+	l := lock{lockType.NewHandle(cli, name, queue.Options{TTL: o.TTL, Keeper: o.Keeper, Logger: o.Logger}), thisProcess(o.Data)}
 	if len(o.Data) > mostData || !utf8.ValidString(o.Data) {
 		l.handle.SetInvalid("the option Data is %s: want at most %d bytes of UTF-8", quote.Text(o.Data), mostData)
 	}
@@ -157,7 +157,7 @@ func (l *lock) try(ctx context.Context, kind queue.Kind) (*Hold, error) {
 // tryEnter brings an entry into the queue if it need not wait there.
 func (l *lock) tryEnter(ctx context.Context, kind queue.Kind) (*queue.Entry, error) {
 	for again := false; ; again = true {
-		on, err := l.handle.Queue.Lease(ctx)
+		on, err := l.handle.Queue.TryLease(ctx)
 		if err != nil {
 			return nil, l.handle.Explain(tryVerb(kind), err)
 		}

@@ -25,8 +25,8 @@ type Mutex struct {
 	busy    bool  // a call holds it, or waits in etcd
 	last    *Hold // the latest of this Mutex; nil: none yet
 	waiters []*waiter
-	kept    kept // with Local or Linger
-	ended   bool // by Close
+	kept    keptEntry // with Local or Linger
+	ended   bool      // by Close
 }
 
 // waiter is a call that waits in this process.

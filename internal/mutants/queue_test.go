@@ -12,7 +12,7 @@ var queueMutants = []mutant{
 		"		missed := e.ahead.at < from\n", "		missed := from < 0\n",
 	}, "lock", "TestADeletionBeforeTheWatchOpensIsNotMissed"},
 	{"a member that lags behind ends a wait", "internal/queue/deletions.go", []string{
-		"ok && !e.guarded && revision > a.at {", "ok && !e.guarded && revision > 0 {",
+		"ok && !e.ownWatched && revision > a.at {", "ok && !e.ownWatched && revision > 0 {",
 	}, "lock", "TestAnAnswerOfAMemberThatLagsBehindEndsNoWait"},
 	{"readers do not wait for writers", "internal/queue/ahead.go", []string{
 		"	return len(a.entries) == 0 || ", "	return len(a.entries) == 0 || k.Shared || ",
@@ -41,7 +41,7 @@ var queueMutants = []mutant{
 	{"two resume one hold", "internal/queue/resume.go", []string{
 		`clientv3.Compare(clientv3.ModRevision(e.Key), "=", found)`, `e.Guard()`,
 	}, "lock", "TestOfTwoThatResumeAtOnceOneHasIt"},
-	{"a hold to read is resumed as one that excludes", "internal/queue/kind.go", []string{
+	{"a hold to read is resumed as one that excludes", "internal/queue/key.go", []string{
 		"	return ours && !strings.HasPrefix(last, sharedMark) && ", "	return ours && ",
 	}, "lock", "TestAHandleOfAnotherKindIsRefused"},
 	{"a leader proclaims without its guard", "internal/queue/hold.go", []string{
@@ -60,7 +60,7 @@ var queueMutants = []mutant{
 		"		next.late.mayExist = true\n", "",
 	}, "lock", "TestAnEntryThatNoCallNeedsIsRemoved"},
 	{"a try that comes late stays", "internal/queue/leave.go", []string{
-		"	q.finish(e)\n	if next != nil {", "	q.releaseKey(e)\n	if next != nil {",
+		"	q.endDeleted(e)\n	if next != nil {", "	q.releaseKey(e)\n	if next != nil {",
 	}, "lock", "TestATryThatComesLateLeavesTheLockFree"},
 	{"an entry that was not answered is put once more", "internal/queue/enter.go", []string{
 		`		If(clientv3.Compare(clientv3.CreateRevision(e.Key), "=", 0)).`, `		If(clientv3.Compare(clientv3.CreateRevision(e.Key), ">", -1)).`,
@@ -71,9 +71,9 @@ var queueMutants = []mutant{
 	{"a Commit that was not answered did not happen", "internal/queue/leave.go", []string{
 		"	unknown := !ask.NotApplied(why) //", "	unknown := false //",
 	}, "lock", "TestWhatACommitSaysIsTrueWhateverBecomesOfItsTries"},
-	{"a key that takes less than nothing turns a semaphore off", "internal/queue/kind.go", []string{
+	{"a key that takes less than nothing turns a semaphore off", "internal/queue/key.go", []string{
 		"	if s == \"\" || len(s) > 5 || s[0] == '0' {\n", "	if n, err := strconv.Atoi(s); err == nil {\n		return n, true\n	}\n	if s == \"\" || len(s) > 5 || s[0] == '0' {\n",
-		"	\"slices\"\n	\"strings\"\n", "	\"slices\"\n	\"strconv\"\n	\"strings\"\n",
+		"	\"fmt\"\n	\"strings\"\n", "	\"fmt\"\n	\"strconv\"\n	\"strings\"\n",
 	}, "lock", "TestAKeyThatCannotBeRightTakesAllOfASemaphore"},
 	{"readers see only what sorts before them", "internal/queue/kind.go", []string{
 		"		{mark + \"g\", clientv3.GetPrefixRangeEnd(prefix)},", "		{mark + \"g\", mark + \"h\"},",
@@ -81,13 +81,13 @@ var queueMutants = []mutant{
 	{"a larger size counts while a smaller one stands", "internal/queue/ahead.go", []string{
 		"		limit = min(limit, size)\n", "		limit = max(limit, size)\n",
 	}, "lock", "TestASizeIsChangedByCallsWithAnotherSize"},
-	{"a holder is not told of a deletion", "internal/queue/guard.go", []string{
+	{"a holder is not told of a deletion", "internal/queue/loss.go", []string{
 		"			h.deleted()\n", "			_ = h\n",
 	}, "lock", "TestAHoldThatAnotherClientEndsIsLostAtOnce"},
 	{"a holder looks once and does not watch", "internal/queue/deletions.go", []string{
-		"	e.deleted = e.deleted || key == e.Key && revision > e.Revision\n", "	e.deleted = e.deleted || !e.guarded && key == e.Key && revision > e.Revision\n",
+		"	e.deleted = e.deleted || key == e.Key && revision > e.Revision\n", "	e.deleted = e.deleted || !e.ownWatched && key == e.Key && revision > e.Revision\n",
 	}, "lock", "TestAHoldThatAnotherClientEndsIsLostAtOnce"},
-	{"a holder watches and does not look", "internal/queue/guard.go", []string{
+	{"a holder watches and does not look", "internal/queue/loss.go", []string{
 		"		e.deleted = e.deleted || !exists\n", "		_ = exists\n",
 	}, "lock", "TestAHoldThatIsDeletedInItsFirstSecondIsLostAfterIt"},
 	{"a release is taken for a loss", "internal/queue/hold.go", []string{
@@ -117,8 +117,8 @@ var queueMutants = []mutant{
 	{"a request goes on when its caller's context has ended", "internal/queue/client.go", []string{
 		"	return h.Run(ctx)\n", "	return h.Run(context.WithoutCancel(ctx))\n",
 	}, "lock", "TestAcquireEndsWithItsContextAndNamesTheEndpoints"},
-	{"a hold is watched from its first moment on", "internal/queue/guard.go", []string{
-		"const guardAfter = time.Second\n", "const guardAfter = time.Nanosecond\n",
+	{"a hold is watched from its first moment on", "internal/queue/loss.go", []string{
+		"const watchAfter = time.Second\n", "const watchAfter = time.Nanosecond\n",
 	}, "lock", "TestAShortHoldCostsTwoRequests"},
 	{"watches are asked ten times as often", "internal/queue/watches.go", []string{
 		"	askEvery = 2 * time.Second\n", "	askEvery = 200 * time.Millisecond\n",
@@ -156,10 +156,10 @@ var queueMutants = []mutant{
 	{"Shutdown waits for the background beyond its context", "internal/queue/workers.go", []string{
 		"		case <-idle:\n		case <-ctx.Done():\n", "		case <-idle:\n",
 	}, "lock", "TestShutdownWaitsForNoAnswerToARelease"},
-	{"a refused note is written again and again", "internal/queue/guard.go", []string{
+	{"a refused note is written again and again", "internal/queue/loss.go", []string{
 		"				first = nil //", "				_ = first //",
 	}, "lock", "TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
-	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/guard.go", []string{
+	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/loss.go", []string{
 		"			if err != nil && !q.Deleted(e) {", "			if err != nil {",
 	}, "lock", "TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
 }

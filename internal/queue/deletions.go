@@ -42,7 +42,7 @@ func (v *view) applyDeletions(w *watch, resp clientv3.WatchResponse) {
 func (v *view) applyDeletion(e *Entry, key string, revision int64) {
 	a := &e.ahead
 	e.deleted = e.deleted || key == e.Key && revision > e.Revision
-	if w, ok := a.entries[key]; ok && !e.guarded && revision > a.at {
+	if w, ok := a.entries[key]; ok && !e.ownWatched && revision > a.at {
 		last, was := a.last, e.allowed()
 		a.remove(key, w)
 		a.lastDeletion = max(a.lastDeletion, revision) // deletions before the wait are heard in any order

@@ -22,7 +22,7 @@ type Entry struct {
 	late    lateWrite
 	slot    int
 	unclaim func()        // gives the key back; nil: it is another entry's; guarded by slots.mu
-	woken   chan struct{} // wakes the goroutine that waits for the entry, or guards it
+	woken   chan struct{} // wakes the goroutine that waits for the entry, or watches its key
 
 	// The rest is guarded by its view's mu.
 
@@ -34,7 +34,7 @@ type Entry struct {
 	seenAt       int64  // the revision of the latest read that found it
 
 	subscription
-	guarding
+	ownWatch
 }
 
 // KeyValue is an entry as etcd has it.

@@ -16,9 +16,9 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// Package is what differs between the packages above the queue, lock and election: which entries are
+// HandleType is what differs between the packages above the queue, lock and election: which entries are
 // theirs, and what they say in errors and in the log.
-type Package struct {
+type HandleType struct {
 	Name                     string // each error begins with it
 	Origin                   Origin // of its entries
 	Handles, Entries         string // what errors call several handles, and the entries of one
@@ -45,16 +45,16 @@ type Handle struct {
 	Counters Counters
 	Log      *slog.Logger // nil: silent
 
-	pkg   *Package
+	of    *HandleType
 	waits *WaitLog
 	errs  *Errors
 }
 
 // NewHandle returns the handle of a name. It sends nothing.
-func (p *Package) NewHandle(cli *clientv3.Client, name string, o Options) *Handle {
+func (p *HandleType) NewHandle(cli *clientv3.Client, name string, o Options) *Handle {
 	h := &Handle{
 		Name: name, Invalid: p.checkName(name), Client: cli, Queue: New(cli, name, o.Keeper, o.TTL), Log: o.Logger,
-		pkg: p, waits: NewWaitLog(cli, name, o.Logger, p.Waiting, p.Gained, p.HolderAttrs),
+		of: p, waits: NewWaitLog(cli, name, o.Logger, p.Waiting, p.Gained, p.HolderAttrs),
 	}
 	h.errs = &Errors{
 		Lost: p.Lost, Unknown: p.Unknown, Released: fmt.Errorf("%w: %q", p.Released, name), Name: strconv.Quote(name),
@@ -66,8 +66,8 @@ func (p *Package) NewHandle(cli *clientv3.Client, name string, o Options) *Handl
 	return h
 }
 
-func (p *Package) checkName(name string) error {
-	if err := ValidName(name); err != nil {
+func (p *HandleType) checkName(name string) error {
+	if err := CheckName(name); err != nil {
 		return cause.Errorf("%w: the name: %w", p.Invalid, err)
 	}
 	return nil
@@ -76,7 +76,7 @@ func (p *Package) checkName(name string) error {
 // SetInvalid records a mistake in the arguments of the handle, unless there is one already.
 func (h *Handle) SetInvalid(format string, args ...any) {
 	if h.Invalid == nil {
-		h.Invalid = fmt.Errorf("%w: %q: %s", h.pkg.Invalid, h.Name, fmt.Sprintf(format, args...))
+		h.Invalid = fmt.Errorf("%w: %q: %s", h.of.Invalid, h.Name, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -103,34 +103,34 @@ func (h *Handle) Closed(verb string) error {
 
 func (h *Handle) closed(verb string, err error) error {
 	if errors.Is(err, ErrClient) {
-		return h.Errorf(verb, "%w: %w", h.pkg.Closed, ErrClient)
+		return h.Errorf(verb, "%w: %w", h.of.Closed, ErrClient)
 	}
-	return h.Errorf(verb, "%w", h.pkg.Closed)
+	return h.Errorf(verb, "%w", h.of.Closed)
 }
 
 // Errorf makes the error of a call of the handle: lock: acquire "jobs": …
 func (h *Handle) Errorf(verb, format string, args ...any) error {
-	return cause.Errorf("%s: %s %q: "+format, append([]any{h.pkg.Name, verb, h.Name}, args...)...)
+	return cause.Errorf("%s: %s %q: "+format, append([]any{h.of.Name, verb, h.Name}, args...)...)
 }
 
 // Explain makes an error of the queue one of the package.
 func (h *Handle) Explain(verb string, err error) error {
 	switch closed := h.Queue.Closed(); {
 	case errors.Is(closed, ErrClient) && errors.Is(err, ErrUnknown): // any other error would say that nothing was applied
-		return h.Errorf(verb, "%w: %w: %w", h.pkg.Closed, ErrClient, err)
+		return h.Errorf(verb, "%w: %w: %w", h.of.Closed, ErrClient, err)
 	case errors.Is(closed, ErrClient):
 		return h.closed(verb, closed)
 	case errors.Is(err, ErrLost):
-		return h.Errorf(verb, "%w: %w", h.pkg.Lost, err)
-	case closed != nil && !errors.Is(err, h.pkg.Closed):
-		return h.Errorf(verb, "%w: %w", h.pkg.Closed, Where(h.Client, err))
+		return h.Errorf(verb, "%w: %w", h.of.Lost, err)
+	case closed != nil && !errors.Is(err, h.of.Closed):
+		return h.Errorf(verb, "%w: %w", h.of.Closed, Where(h.Client, err))
 	}
 	return h.Errorf(verb, "%w", Where(h.Client, err))
 }
 
 // Ended makes the error with which a hold ended one of the package. That of a lost one is so already.
 func (h *Handle) Ended(verb string, err error) error {
-	if err == nil || errors.Is(err, h.pkg.Lost) && !errors.Is(err, h.pkg.Unknown) {
+	if err == nil || errors.Is(err, h.of.Lost) && !errors.Is(err, h.of.Unknown) {
 		return err
 	}
 	return h.Explain(verb, err)
@@ -157,22 +157,22 @@ func (h *Handle) Hold(e *Entry, value func() string) *Hold {
 // endHold counts the end of a hold, and logs its loss.
 func (h *Handle) endHold(hold *Hold, err error) {
 	lasted := time.Since(hold.Began())
-	if !errors.Is(err, h.pkg.Lost) {
+	if !errors.Is(err, h.of.Lost) {
 		h.Counters.EndHold(lasted, nil)
 		return
 	}
 	h.Counters.EndHold(lasted, err)
 	if h.Log != nil {
-		h.Log.Error(h.pkg.LostLog, "name", h.Name, "key", hold.Key(), "token", hold.Token(), h.pkg.HeldKey, lasted.Round(time.Millisecond), "cause", err.Error())
+		h.Log.Error(h.of.LostLog, "name", h.Name, "key", hold.Key(), "token", hold.Token(), h.of.HeldKey, lasted.Round(time.Millisecond), "cause", err.Error())
 	}
 }
 
 // Read reads the queue of a name; see Read.
-func (p *Package) Read(ctx context.Context, cli *clientv3.Client, name string, limit int) (*List, error) {
+func (p *HandleType) Read(ctx context.Context, cli *clientv3.Client, name string, limit int) (*List, error) {
 	if err := p.checkName(name); err != nil {
 		return nil, err
 	}
-	l, err := Read(ctx, cli, name, kept(limit))
+	l, err := Read(ctx, cli, name, limitOrDefault(limit))
 	if err != nil {
 		return nil, cause.Errorf("%s: list the %s of %q: %w", p.Name, p.Entries, name, Where(cli, err))
 	}
@@ -180,9 +180,9 @@ func (p *Package) Read(ctx context.Context, cli *clientv3.Client, name string, l
 }
 
 // WalkOf yields the queues below a prefix that are the package's, as convert shows them; see Walk.
-func WalkOf[T any](ctx context.Context, p *Package, cli *clientv3.Client, prefix string, limit int, convert func(*List) *T) iter.Seq2[*T, error] {
+func WalkOf[T any](ctx context.Context, p *HandleType, cli *clientv3.Client, prefix string, limit int, convert func(*List) *T) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
-		for l, err := range Walk(ctx, cli, prefix, kept(limit)) {
+		for l, err := range Walk(ctx, cli, prefix, limitOrDefault(limit)) {
 			if err != nil {
 				yield(nil, cause.Errorf("%s: list the %s below %s: %w", p.Name, p.Handles, quote.Text(prefix), Where(cli, err)))
 				return
@@ -195,9 +195,9 @@ func WalkOf[T any](ctx context.Context, p *Package, cli *clientv3.Client, prefix
 }
 
 // SortedOf is WalkOf for keys that were read already; see Sorted.
-func SortedOf[T any](p *Package, kvs []*KeyValue, limit int, convert func(*List) *T) []*T {
+func SortedOf[T any](p *HandleType, kvs []*KeyValue, limit int, convert func(*List) *T) []*T {
 	var all []*T
-	for _, l := range Sorted(kvs, kept(limit)) {
+	for _, l := range Sorted(kvs, limitOrDefault(limit)) {
 		if p.owns(l) {
 			all = append(all, convert(l))
 		}
@@ -206,13 +206,13 @@ func SortedOf[T any](p *Package, kvs []*KeyValue, limit int, convert func(*List)
 }
 
 // owns tells whether a queue is one of the package's.
-func (p *Package) owns(l *List) bool {
+func (p *HandleType) owns(l *List) bool {
 	lock, election := l.Kinds()
 	return lock && p.Origin == Lock || election && p.Origin == Candidate
 }
 
-// kept is how many entries of one queue are kept where the caller says limit.
-func kept(limit int) int {
+// limitOrDefault is how many entries of one queue are kept where the caller says limit.
+func limitOrDefault(limit int) int {
 	if limit <= 0 {
 		return 1000
 	}

@@ -28,7 +28,7 @@ type Hold struct {
 	entry *Entry
 	reads []*clientv3.GetResponse
 	errs  *Errors
-	long  *time.Timer // until guardAfter
+	long  *time.Timer // until watchAfter
 	began time.Time
 
 	mu     sync.Mutex
@@ -53,15 +53,15 @@ func (q *Queue) Hold(e *Entry, errs *Errors, heldValue func() string) *Hold {
 	if e.heldSince.IsZero() {
 		e.heldSince = h.began
 	}
-	if !e.guarded && h.began.Sub(e.heldSince) > guardAfter { // it was handed on from one hold to the next
-		q.guard(e, nil)
+	if !e.ownWatched && h.began.Sub(e.heldSince) > watchAfter { // it was handed on from one hold to the next
+		q.watchOwnKey(e, nil)
 	}
-	h.long = time.AfterFunc(guardAfter, func() {
+	h.long = time.AfterFunc(watchAfter, func() {
 		value := ""
 		if heldValue != nil {
 			value = heldValue()
 		}
-		q.guardLong(h, value)
+		q.watchLongHold(h, value)
 	})
 	return h
 }
@@ -196,11 +196,11 @@ func (h *Hold) EndHere() { _ = h.end(h.errs.Released) }
 // nothing was applied.
 func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clientv3.TxnResponse, error) {
 	if lost := h.Err(); lost != nil {
-		h.q.removeLost(h.entry)
+		h.q.endLost(h.entry)
 		return nil, lost
 	}
 	if err := context.Cause(ctx); err != nil && len(ops) > 0 { // nothing was sent, and that is known
-		h.q.Remove(h.entry)
+		h.q.RemoveLater(h.entry)
 		h.EndHere()
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 		return nil, h.lose(errKeyDeleted)
 	}
 	if !done {
-		h.q.Remove(h.entry)
+		h.q.RemoveLater(h.entry)
 	}
 	h.EndHere()
 	if errors.Is(err, ErrUnknown) {

@@ -42,10 +42,10 @@ func (q *Queue) leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 		if next != nil && has(resp.Responses[0], e.Revision) {
 			return q.leave(ctx, e, ops, nil) // next's key is not free: it has to find another
 		}
-		q.finish(e)
+		q.endDeleted(e)
 		return nil, ErrLost
 	}
-	q.finish(e)
+	q.endDeleted(e)
 	if next != nil {
 		q.entered(next, resp.Header.Revision, resp.Responses[len(ops)+1:])
 	}

@@ -143,7 +143,7 @@ func (q *Queue) loseHolds() {
 	for _, h := range left {
 		if h.StartEnd() {
 			_ = h.lose(ErrClosed)
-			q.Remove(h.entry)
+			q.RemoveLater(h.entry)
 		}
 	}
 }

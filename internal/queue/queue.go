@@ -85,8 +85,8 @@ func (q *Queue) lockView() *view {
 	return v
 }
 
-// Lease returns a live lease for an entry that must not wait; see lease.Keeper.TryLease.
-func (q *Queue) Lease(ctx context.Context) (*lease.Lease, error) { return q.keeper.TryLease(ctx) }
+// TryLease returns a live lease for an entry that must not wait; see lease.Keeper.TryLease.
+func (q *Queue) TryLease(ctx context.Context) (*lease.Lease, error) { return q.keeper.TryLease(ctx) }
 
 // Prepare makes an entry that is not in etcd yet.
 func (q *Queue) Prepare(l *lease.Lease, kind Kind, value string, wanted []clientv3.Op) *Entry {

@@ -200,7 +200,7 @@ func (v *view) placeAll(all []*KeyValue, at int64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for e := range v.subscribed {
-		if e.guarded || e.ahead.at >= at || e.Revision > at || e.Revision == 0 {
+		if e.ownWatched || e.ahead.at >= at || e.Revision > at || e.Revision == 0 {
 			continue
 		}
 		i, exists := place[e.Key]

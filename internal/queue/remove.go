@@ -11,33 +11,33 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// finish ends an entry that was deleted. A try of entering that was not answered, and was done again, may
+// endDeleted ends an entry that was deleted. A try of entering that was not answered, and was done again, may
 // still be carried out: then that is removed, too.
-func (q *Queue) finish(e *Entry) {
+func (q *Queue) endDeleted(e *Entry) {
 	v := q.lockView()
-	e.end(v)
+	e.endHere(v)
 	v.mu.Unlock()
 	if !e.late.pending() {
 		q.releaseKey(e)
 	} else if late := q.passKey(e); late != nil {
-		q.Remove(late)
+		q.RemoveLater(late)
 	}
 }
 
-// removeLost removes an entry whose hold was lost: etcd may have it still.
-func (q *Queue) removeLost(e *Entry) {
+// endLost removes an entry whose hold was lost: etcd may have it still.
+func (q *Queue) endLost(e *Entry) {
 	if q.Deleted(e) {
-		q.finish(e)
+		q.endDeleted(e)
 		return
 	}
-	q.Remove(e)
+	q.RemoveLater(e)
 }
 
-// Remove deletes the entry in the background, whatever is known of it, for as long as its Keeper
+// RemoveLater deletes the entry in the background, whatever is known of it, for as long as its Keeper
 // lives and etcd may have its lease. Its key is not used again before.
-func (q *Queue) Remove(e *Entry) {
+func (q *Queue) RemoveLater(e *Entry) {
 	v := q.lockView()
-	e.end(v)
+	e.endHere(v)
 	v.mu.Unlock()
 	q.removals.add()
 	going := ask.BackgroundOf(q.keeper).Go(func(ctx context.Context) {
@@ -45,8 +45,8 @@ func (q *Queue) Remove(e *Entry) {
 		ctx, cancel := outliving(ctx, e.Lease)
 		defer cancel()
 		defer context.AfterFunc(q.cli.Ctx(), cancel)()
-		if q.remove(ctx, e) {
-			q.finish(e)
+		if q.deleteFromEtcd(ctx, e) {
+			q.endDeleted(e)
 		} else {
 			q.releaseKey(e)
 		}
@@ -57,8 +57,8 @@ func (q *Queue) Remove(e *Entry) {
 	}
 }
 
-// remove tells whether the entry is gone for certain.
-func (q *Queue) remove(ctx context.Context, e *Entry) bool {
+// deleteFromEtcd deletes the entry, and tells whether it is gone for certain.
+func (q *Queue) deleteFromEtcd(ctx context.Context, e *Entry) bool {
 	own := clientv3.Compare(clientv3.Value(e.Key), "=", e.Value)
 	switch {
 	case e.Revision != 0:

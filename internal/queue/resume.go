@@ -50,7 +50,7 @@ func (q *Queue) Resume(ctx context.Context, found *KeyValue, value string) (*Ent
 			}
 		}
 		if unknown {
-			q.Remove(&Entry{Key: e.Key, Value: value, Lease: e.Lease, unclaim: e.unclaim})
+			q.RemoveLater(&Entry{Key: e.Key, Value: value, Lease: e.Lease, unclaim: e.unclaim})
 		} else {
 			q.releaseKey(e)
 		}

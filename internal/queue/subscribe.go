@@ -27,7 +27,7 @@ func (v *view) subscribe(e *Entry) []*watch {
 	}
 	onQueueWatch := len(v.subscribed) >= shareWatchFrom || open && others > 0
 	switch {
-	case e.guarded:
+	case e.ownWatched:
 		onQueueWatch = onQueueWatch || open // it is there, and another one would have to be opened
 	case !e.ahead.partial: // any of those ahead may leave next
 		onQueueWatch = true
@@ -40,7 +40,7 @@ func (v *view) subscribe(e *Entry) []*watch {
 		}
 	}
 	keys := []string{e.Key}
-	if !e.guarded {
+	if !e.ownWatched {
 		for key := range e.ahead.entries {
 			keys = append(keys, key)
 		}
@@ -109,13 +109,13 @@ func (v *view) indexKeys(e *Entry, keys []string) {
 }
 
 // watchKeys returns watches of the key of an entry far from its turn, if it has waited for long or is
-// guarded, and of the one just before it. mu is held.
+// held, and of the one just before it. mu is held.
 func (v *view) watchKeys(e *Entry) []*watch {
 	var keys []string
-	if e.guarded || e.waitedLong {
+	if e.ownWatched || e.waitedLong {
 		keys = append(keys, e.Key)
 	}
-	if !e.guarded && e.ahead.last.key != "" {
+	if !e.ownWatched && e.ahead.last.key != "" {
 		keys = append(keys, e.ahead.last.key)
 	}
 	v.unwatchKeys(e, keys)

@@ -26,13 +26,13 @@ func (q *Queue) Await(ctx context.Context, e *Entry) error {
 	v.unsubscribe(e)
 	v.mu.Unlock()
 	if lost := e.Lease.Err(); lost != nil {
-		q.Remove(e)
+		q.RemoveLater(e)
 		return lostBy(lost)
 	}
 	if err == nil {
 		return nil
 	}
-	q.Remove(e)
+	q.RemoveLater(e)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -117,7 +117,7 @@ func (q *Queue) subscribe(e *Entry) (watches []*watch, caughtUp bool) {
 	v := q.lockView()
 	defer v.mu.Unlock()
 	watches = v.subscribe(e)
-	if !e.guarded {
+	if !e.ownWatched {
 		v.watchValues(e.Wanted)
 	}
 	return watches, e.caughtUp

@@ -121,7 +121,7 @@ func (a *WaitLog) run(ctx context.Context, began time.Time, done chan struct{}) 
 		case err != nil && said != "?":
 			said = "?"
 			trouble := ", and etcd does not answer"
-			if ask.Answer(err) {
+			if ask.IsAnswer(err) {
 				trouble = ", and etcd refuses to say for which holder"
 			}
 			a.log.Warn(a.waiting+trouble, "name", a.name, "endpoints", a.cli.Endpoints(), "waited", waited, "error", err.Error())

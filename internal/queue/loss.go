@@ -9,26 +9,26 @@ import (
 	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
-// guardAfter is how long a hold lasts before etcd is told since when, and its key is watched.
-const guardAfter = time.Second
+// watchAfter is how long a hold lasts before etcd is told since when, and its key is watched.
+const watchAfter = time.Second
 
-// guarding is what an entry knows of its holds. view.mu guards it.
-type guarding struct {
-	hold      *Hold              // the newest
-	heldSince time.Time          // when the first one began
-	guarded   bool               // its key is watched for its holds
-	endGuard  context.CancelFunc // nil: it is not
+// ownWatch is what an entry knows of its holds. view.mu guards it.
+type ownWatch struct {
+	hold        *Hold              // the newest
+	heldSince   time.Time          // when the first one began
+	ownWatched  bool               // its key is watched for its holds
+	endOwnWatch context.CancelFunc // nil: it is not
 }
 
-// guardLong guards the entry of a hold that has lasted for long, and replaces what people read of it;
+// watchLongHold watches the key of a hold that has lasted for long, and replaces what people read of it;
 // with an empty value it does not.
-func (q *Queue) guardLong(h *Hold, value string) {
+func (q *Queue) watchLongHold(h *Hold, value string) {
 	v := q.lockView()
 	defer v.mu.Unlock()
 	switch e := h.entry; {
 	case e.hold != h || q.Closed() != nil:
-	case !e.guarded:
-		q.guard(e, func(ctx context.Context) (int64, bool, error) { return q.writeValue(ctx, e, value) })
+	case !e.ownWatched:
+		q.watchOwnKey(e, func(ctx context.Context) (int64, bool, error) { return q.writeValue(ctx, e, value) })
 	case value != "":
 		q.running.start(func() {
 			ctx, cancel := context.WithTimeout(q.background, tryTimeout)
@@ -41,18 +41,18 @@ func (q *Queue) guardLong(h *Hold, value string) {
 // check finds out whether an entry was there, and at which revision.
 type check func(context.Context) (at int64, exists bool, err error)
 
-// guard ends the hold of an entry, from now on, when another client deletes it or its lease is revoked.
+// watchOwnKey ends the hold of an entry, from now on, when another client deletes it or its lease is revoked.
 // first is a request that finds out whether the entry is there once the watch is open; nil: one that
 // only reads. view.mu is held.
-func (q *Queue) guard(e *Entry, first check) {
+func (q *Queue) watchOwnKey(e *Entry, first check) {
 	if first == nil {
 		first = func(ctx context.Context) (int64, bool, error) { return q.exists(ctx, e, linearizable) }
 	}
 	ctx, end := ask.UntilDone(q.background, e.Lease.Done(), nil)
-	e.guarded, e.endGuard = true, end
+	e.ownWatched, e.endOwnWatch = true, end
 	q.running.start(func() { // ends with the entry, its lease, or the queue
 		defer end()
-		deleted := q.watchOwn(ctx, e, first)
+		deleted := q.awaitDeletion(ctx, e, first)
 		v := q.lockView()
 		v.unsubscribe(e)
 		h := e.hold
@@ -63,18 +63,18 @@ func (q *Queue) guard(e *Entry, first check) {
 	})
 }
 
-// end records that this process is done with an entry. view.mu is held.
-func (e *Entry) end(v *view) {
+// endHere records that this process is done with an entry. view.mu is held.
+func (e *Entry) endHere(v *view) {
 	if v.local[e.id()] == e {
 		delete(v.local, e.id())
 	}
-	if e.endGuard != nil {
-		e.endGuard()
+	if e.endOwnWatch != nil {
+		e.endOwnWatch()
 	}
 }
 
-// watchOwn returns true when the entry was deleted, or false when ctx ends.
-func (q *Queue) watchOwn(ctx context.Context, e *Entry, first check) bool {
+// awaitDeletion returns true when the entry was deleted, or false when ctx ends.
+func (q *Queue) awaitDeletion(ctx context.Context, e *Entry, first check) bool {
 	for p := q.client.backoff(); ctx.Err() == nil; {
 		watches, caughtUp := q.subscribe(e)
 		if !caughtUp {
