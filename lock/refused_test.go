@@ -2,6 +2,7 @@ package lock_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -80,4 +81,45 @@ func TestWithRefusedConnectionsEachErrorNamesTheEndpointAndTheCause(t *testing.T
 			}
 		})
 	}
+}
+
+func TestAnErrorIsOneSentenceThatSaysALossOnce(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "lock"
+	m := mutex(t, cli, name)
+	gone := func(err error) {
+		t.Helper()
+		if text := err.Error(); !errors.Is(err, lock.ErrLost) || strings.Contains(text, "\n") || strings.Count(text, "lost") != 1 || !strings.Contains(text, "its key is gone") {
+			t.Errorf("got %q, want in one line that it is lost, as its key is gone", text)
+		}
+	}
+	boom := errors.New("boom")
+	err := m.Do(bounded(t), func(_ context.Context, h *lock.Hold) error {
+		if _, err := cli.Delete(bounded(t), h.Key()); err != nil {
+			t.Fatal(err)
+		}
+		return boom
+	})
+	if gone(err); !errors.Is(err, boom) {
+		t.Errorf("got %v, want what the function returned, too", err)
+	}
+
+	h := acquire(t, mutex(t, cli, name))
+	w := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return m.Acquire(ctx) })
+	all, err := cli.Get(bounded(t), name+"/", clientv3.WithLastCreate()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cli.Delete(bounded(t), string(all.Kvs[0].Key)); err != nil {
+		t.Fatal(err)
+	}
+	gone(<-w.err)
+
+	rw := lock.NewRW(cli, name, nil)
+	defer rw.Close()
+	_, err = rw.TryAcquireRead(bounded(t))
+	if want := `lock: try to acquire a read hold of "` + name + `": taken by `; !errors.Is(err, lock.ErrTaken) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s…", err, want)
+	}
+	release(t, h)
 }
