@@ -42,60 +42,60 @@ func (f *follower) apply(r *pb.WatchResponse) error {
 }
 
 // advance records that nothing happened up to a revision.
-func (m *replica) advance(revision int64) {
-	if was := m.Snapshot(); revision > was.revision {
-		m.publish(&Batch{Snapshot: &Snapshot{tree: was.tree, revision: revision, epoch: was.epoch}})
+func (r *replica) advance(revision int64) {
+	if was := r.Snapshot(); revision > was.revision {
+		r.publish(&Batch{Snapshot: &Snapshot{tree: was.tree, revision: revision, epoch: was.epoch}})
 	}
 }
 
 // transaction applies the events of one revision.
-func (m *replica) transaction(events []*mvccpb.Event) error {
-	was, revision := m.Snapshot(), events[0].Kv.ModRevision
+func (r *replica) transaction(events []*mvccpb.Event) error {
+	was, revision := r.Snapshot(), events[0].Kv.ModRevision
 	if revision <= was.revision {
-		return m.known(events)
+		return r.known(events)
 	}
 	changes := make([]Change, 0, len(events))
 	for _, e := range events {
 		key := string(e.Kv.Key)
-		old, _ := m.tree.Get(key)
+		old, _ := r.tree.Get(key)
 		if !follows(old, e) {
 			return &gapError{Diverged, fmt.Sprintf("%s of %q at revision %d does not follow from the copy at %d", e.Type, key, revision, was.revision)}
 		}
 		c := Change{Key: key, Old: old, Last: old, Revision: revision}
 		if old != nil {
-			m.bytes -= old.size()
+			r.bytes -= old.size()
 		}
 		if e.Type == clientv3.EventTypePut {
 			c.New = newKeyValue(e.Kv)
-			m.tree.Set(c.New.Key, c.New)
-			m.bytes += c.New.size()
-			m.lastChanged = c.New
+			r.tree.Set(c.New.Key, c.New)
+			r.bytes += c.New.size()
+			r.lastChanged = c.New
 		} else {
-			m.tree.Delete(key)
-			if m.lastChanged != nil && m.lastChanged.Key == key {
-				_, m.lastChanged, _ = m.tree.Min()
+			r.tree.Delete(key)
+			if r.lastChanged != nil && r.lastChanged.Key == key {
+				_, r.lastChanged, _ = r.tree.Min()
 			}
 		}
 		changes = append(changes, c)
 	}
-	m.mu.Lock()
-	m.record.Transactions++
-	m.record.Events += uint64(len(events))
-	m.mu.Unlock()
-	m.publish(&Batch{Changes: changes, Snapshot: &Snapshot{tree: m.tree.Copy(), revision: revision, epoch: was.epoch}})
+	r.mu.Lock()
+	r.record.Transactions++
+	r.record.Events += uint64(len(events))
+	r.mu.Unlock()
+	r.publish(&Batch{Changes: changes, Snapshot: &Snapshot{tree: r.tree.Copy(), revision: revision, epoch: was.epoch}})
 	return nil
 }
 
 // known makes sure that events of the past are in the copy. etcd 3.7 does not send any.
-func (m *replica) known(events []*mvccpb.Event) error {
+func (r *replica) known(events []*mvccpb.Event) error {
 	for _, e := range events {
-		entry, _ := m.tree.Get(string(e.Kv.Key))
+		entry, _ := r.tree.Get(string(e.Kv.Key))
 		missed := entry != nil && entry.ModRevision < e.Kv.ModRevision
 		if e.Type == clientv3.EventTypePut {
 			missed = missed || entry == nil
 		}
 		if missed {
-			return &gapError{Diverged, fmt.Sprintf("%s of %q at revision %d came after progress to %d", e.Type, e.Kv.Key, e.Kv.ModRevision, m.Snapshot().revision)}
+			return &gapError{Diverged, fmt.Sprintf("%s of %q at revision %d came after progress to %d", e.Type, e.Kv.Key, e.Kv.ModRevision, r.Snapshot().revision)}
 		}
 	}
 	return nil
@@ -120,7 +120,7 @@ type position struct {
 	lastChanged *KeyValue
 }
 
-func (m *replica) position() position { return position{m.Snapshot().revision, m.lastChanged} }
+func (r *replica) position() position { return position{r.Snapshot().revision, r.lastChanged} }
 
 // answer is what a linearizable read said.
 type answer struct {
@@ -130,17 +130,17 @@ type answer struct {
 }
 
 // verify asks etcd what revision it has come to, and whether the position matches.
-func (m *replica) verify(ctx context.Context, p position, slow time.Duration) answer {
+func (r *replica) verify(ctx context.Context, p position, timeFactor time.Duration) answer {
 	a := answer{asked: time.Now()}
-	req := &pb.RangeRequest{Key: []byte(m.first), RangeEnd: []byte(m.end), Limit: 1, KeysOnly: true, Revision: p.revision}
+	req := &pb.RangeRequest{Key: []byte(r.first), RangeEnd: []byte(r.end), Limit: 1, KeysOnly: true, Revision: p.revision}
 	if p.lastChanged != nil {
 		req.Key, req.RangeEnd = []byte(p.lastChanged.Key), nil
 	}
 	compacted := false
-	resp, err := m.get(ctx, slow*smallTimeout, slow*smallStagger, req)
+	resp, err := r.get(ctx, timeFactor*smallTimeout, timeFactor*smallStagger, req)
 	if errors.Is(err, rpctypes.ErrCompacted) { // fine: the watch is ahead of what can still be asked about
 		compacted, req.Revision = true, 0
-		resp, err = m.get(ctx, slow*smallTimeout, slow*smallStagger, req)
+		resp, err = r.get(ctx, timeFactor*smallTimeout, timeFactor*smallStagger, req)
 	}
 	if errors.Is(err, rpctypes.ErrFutureRev) {
 		a.err = &gapError{Regressed, fmt.Sprintf("etcd has not come to revision %d any more", p.revision)}
@@ -151,7 +151,7 @@ func (m *replica) verify(ctx context.Context, p position, slow time.Duration) an
 		return a
 	}
 	a.revision = resp.Header.Revision
-	switch err := m.checkCluster(resp.Header); {
+	switch err := r.checkCluster(resp.Header); {
 	case err != nil:
 		a.err = err
 	case a.revision < p.revision:

@@ -89,17 +89,17 @@ type reader struct {
 }
 
 // join makes r hear of every batch after the snapshot that it returns.
-func (m *replica) join(r *reader) *Snapshot {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.readers[r] = struct{}{}
-	return r.of.Snapshot() // of a mirror that was closed its last one
+func (r *replica) join(reader *reader) *Snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.readers[reader] = struct{}{}
+	return reader.of.Snapshot() // of a mirror that was closed its last one
 }
 
-func (m *replica) leave(r *reader) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.readers, r)
+func (r *replica) leave(reader *reader) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.readers, reader)
 }
 
 // push gives the reader a batch. It never blocks.

@@ -58,26 +58,26 @@ type follower struct {
 
 // follow opens a watch where the copy ends and applies it until it ends. The error says why; it
 // is a gapError or ErrCompacted when it cannot be continued by another one.
-func (m *replica) follow(life context.Context) error {
+func (r *replica) follow(life context.Context) error {
 	life, cancel := context.WithCancel(life)
 	defer cancel()
-	watch, err := m.openWatch(life)
+	watch, err := r.openWatch(life)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		watch.close()
-		m.mu.Lock()
-		m.record.MemberID = 0
-		m.mu.Unlock()
+		r.mu.Lock()
+		r.record.MemberID = 0
+		r.mu.Unlock()
 	}()
-	if err := m.checkCluster(watch.header); err != nil {
+	if err := r.checkCluster(watch.header); err != nil {
 		return err
 	}
-	if now := watch.header.Revision; m.behind(now) { // the watch ends before the member serves it
-		return m.lagging(now)
+	if now := watch.header.Revision; r.behind(now) { // the watch ends before the member serves it
+		return r.lagging(now)
 	}
-	f := &follower{replica: m, watch: watch, answers: make(chan answer, 1)}
+	f := &follower{replica: r, watch: watch, answers: make(chan answer, 1)}
 	f.next, f.deadline, f.again = stopped(), stopped(), stopped()
 	defer f.next.Stop()
 	defer f.deadline.Stop()
@@ -93,10 +93,10 @@ func (m *replica) follow(life context.Context) error {
 }
 
 // checkCluster compares the ID in an answer with that of the cluster that the copy is of.
-func (m *replica) checkCluster(got *pb.ResponseHeader) error {
-	m.mu.Lock()
-	want := m.record.ClusterID
-	m.mu.Unlock()
+func (r *replica) checkCluster(got *pb.ResponseHeader) error {
+	r.mu.Lock()
+	want := r.record.ClusterID
+	r.mu.Unlock()
 	if got.ClusterId != want {
 		return &gapError{OtherCluster, fmt.Sprintf("%x instead of %x", got.ClusterId, want)}
 	}
@@ -115,14 +115,14 @@ func stopped() *time.Timer {
 //
 // What is too much doubles with each reading that no watch has confirmed: where so much is written
 // while the prefix is read that the next watch is as far behind, a watch has to catch up all the same.
-func (m *replica) behind(revision int64) bool {
+func (r *replica) behind(revision int64) bool {
 	const few, perKey = 1000, 16 // a key that is read costs about a 16th of a revision that is sent
-	most := int64(few+m.Snapshot().Len()/perKey) << min(m.rereadsInRow, 20)
-	return revision-m.Snapshot().revision > most
+	most := int64(few+r.Snapshot().Len()/perKey) << min(r.rereadsInRow, 20)
+	return revision-r.Snapshot().revision > most
 }
 
-func (m *replica) lagging(revision int64) error {
-	return &gapError{Behind, fmt.Sprintf("at revision %d of %d", m.Snapshot().revision, revision)}
+func (r *replica) lagging(revision int64) error {
+	return &gapError{Behind, fmt.Sprintf("at revision %d of %d", r.Snapshot().revision, revision)}
 }
 
 // fragments tells whether a watch should have large responses cut. A response holds one transaction,
@@ -130,45 +130,45 @@ func (m *replica) lagging(revision int64) error {
 // cut a response costs the member n² of the events in a fragment of 2 MB (20,000 deletions of one
 // request: 5.4 s instead of 0.1 s), so there must be few of them, also when every key is deleted.
 // Whole responses have no limit in etcd but gRPC's 2 GiB.
-func (m *replica) fragments() bool {
+func (r *replica) fragments() bool {
 	const fewKeys, largeEntry = 1000, 8 << 10
-	n := m.Snapshot().Len()
-	return n <= fewKeys && m.bytes >= n*largeEntry && n > 0
+	n := r.Snapshot().Len()
+	return n <= fewKeys && r.bytes >= n*largeEntry && n > 0
 }
 
 // inTime records whether a small request had time enough, and returns its error.
-func (m *replica) inTime(ctx context.Context, err error) error {
+func (r *replica) inTime(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
-		m.slow = 1
-	case late(ctx, err):
-		m.slow = min(2*m.slow, smallMost)
+		r.timeFactor = 1
+	case timedOut(ctx, err):
+		r.timeFactor = min(2*r.timeFactor, smallMost)
 	}
 	return err
 }
 
-func (m *replica) openWatch(life context.Context) (*stream, error) {
-	ctx, cancel := context.WithTimeout(life, m.slow*smallTimeout)
+func (r *replica) openWatch(life context.Context) (*stream, error) {
+	ctx, cancel := context.WithTimeout(life, r.timeFactor*smallTimeout)
 	defer cancel()
 	create := &pb.WatchCreateRequest{
-		Key: []byte(m.first), RangeEnd: []byte(m.end), StartRevision: m.Snapshot().revision + 1, Fragment: m.fragments(),
+		Key: []byte(r.first), RangeEnd: []byte(r.end), StartRevision: r.Snapshot().revision + 1, Fragment: r.fragments(),
 	}
 	hedge := ask.Hedge[*stream]{
 		Most:    mostTries,
-		Silence: func(int) time.Duration { return m.slow * smallStagger },
+		Silence: func(int) time.Duration { return r.timeFactor * smallStagger },
 		Try: func(ctx context.Context, _ int) (*stream, error) {
-			return openStream(ctx, life, m.cli, create)
+			return openStream(ctx, life, r.cli, create)
 		},
 		Drop: (*stream).close,
 	}
 	watch, _, err := hedge.Run(ctx)
-	if m.inTime(life, err) != nil {
+	if r.inTime(life, err) != nil {
 		return nil, err
 	}
-	m.mu.Lock()
-	m.record.Watches++
-	m.record.MemberID = watch.header.MemberId
-	m.mu.Unlock()
+	r.mu.Lock()
+	r.record.Watches++
+	r.record.MemberID = watch.header.MemberId
+	r.mu.Unlock()
 	return watch, nil
 }
 
@@ -222,8 +222,8 @@ func (f *follower) run(life context.Context) error {
 func (f *follower) ask(life context.Context) {
 	f.asking = true
 	f.next.Stop()
-	p, slow := f.position(), f.slow
-	go func() { f.answers <- f.verify(life, p, slow) }() // follow waits for it
+	p, timeFactor := f.position(), f.timeFactor
+	go func() { f.answers <- f.verify(life, p, timeFactor) }() // follow waits for it
 }
 
 // applyAnswer deals with the answer. Its error is a gapError.
@@ -268,9 +268,9 @@ func (f *follower) confirmIfCaughtUp() {
 // silenceAllowed is how long a watch may be silent while it owes. It doubles with each watch that falls
 // silent, up to eight times its value; and where the prefix takes long to read, up to ten times
 // that, because an event can be as large, and so that reading takes a tenth of the time at most.
-func (m *replica) silenceAllowed() time.Duration {
-	most := max(8*m.opts.WatchTimeout, 10*m.took)
-	return min(m.opts.WatchTimeout<<min(m.silent, 20), most)
+func (r *replica) silenceAllowed() time.Duration {
+	most := max(8*r.opts.WatchTimeout, 10*r.loadTime)
+	return min(r.opts.WatchTimeout<<min(r.silent, 20), most)
 }
 
 // extend gives the watch its time once more.

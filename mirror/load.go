@@ -40,16 +40,16 @@ type reading struct {
 	newest   *KeyValue // the entry that changed last; nil: no entries
 	bytes    int       // of keys and values
 	asked    time.Time // when the read was sent that is linearizable at revision
-	took     time.Duration
+	loadTime time.Duration
 }
 
 // read reads the prefix, in pages of one revision.
-func (m *replica) read(ctx context.Context) (*reading, error) {
+func (r *replica) read(ctx context.Context) (*reading, error) {
 	most := pageBytes
 	for {
-		r, err := m.readPages(ctx, most)
+		loaded, err := r.readPages(ctx, most)
 		if !errors.Is(err, rpctypes.ErrCompacted) {
-			return r, err
+			return loaded, err
 		}
 		// The revision was compacted between two pages. With pages that grow there is an end to
 		// this, unless etcd is compacted more often than a network lets such a page through: one
@@ -59,13 +59,13 @@ func (m *replica) read(ctx context.Context) (*reading, error) {
 }
 
 // readPages asks for each page while it puts the one before it into the tree.
-func (m *replica) readPages(ctx context.Context, most int) (*reading, error) {
+func (r *replica) readPages(ctx context.Context, most int) (*reading, error) {
 	type fetched struct {
 		page *pb.RangeResponse
 		err  error
 	}
-	p := &pager{m: m, from: m.first, limit: pageFirst * most / pageBytes, most: most}
-	r := &reading{tree: new(tree), asked: time.Now()}
+	p := &pager{replica: r, from: r.first, limit: pageFirst * most / pageBytes, most: most}
+	loaded := &reading{tree: new(tree), asked: time.Now()}
 	page, err := p.next(ctx)
 	for {
 		if err != nil {
@@ -80,15 +80,15 @@ func (m *replica) readPages(ctx context.Context, most int) (*reading, error) {
 		}
 		for _, kv := range page.Kvs {
 			entry := newKeyValue(kv)
-			r.tree.Load(entry.Key, entry)
-			r.bytes += entry.size()
-			if r.newest == nil || entry.ModRevision > r.newest.ModRevision {
-				r.newest = entry
+			loaded.tree.Load(entry.Key, entry)
+			loaded.bytes += entry.size()
+			if loaded.newest == nil || entry.ModRevision > loaded.newest.ModRevision {
+				loaded.newest = entry
 			}
 		}
 		if !page.More {
-			r.revision, r.cluster, r.took = p.revision, p.cluster, time.Since(r.asked)
-			return r, nil
+			loaded.revision, loaded.cluster, loaded.loadTime = p.revision, p.cluster, time.Since(loaded.asked)
+			return loaded, nil
 		}
 		f := <-next
 		page, err = f.page, f.err
@@ -97,7 +97,7 @@ func (m *replica) readPages(ctx context.Context, most int) (*reading, error) {
 
 // pager fetches one page after the other, all of the revision of the first one.
 type pager struct {
-	m        *replica
+	replica  *replica
 	from     string
 	revision int64
 	cluster  uint64
@@ -109,9 +109,9 @@ type pager struct {
 func (p *pager) next(ctx context.Context) (*pb.RangeResponse, error) {
 	for {
 		began := time.Now()
-		page, err := p.m.get(ctx, pageTimeout, pageStagger, &pb.RangeRequest{
-			Key: []byte(p.from), RangeEnd: []byte(p.m.end), Limit: int64(p.limit), Revision: p.revision})
-		if late(ctx, err) && p.limit > 1 { // a slow network: ask for less
+		page, err := p.replica.get(ctx, pageTimeout, pageStagger, &pb.RangeRequest{
+			Key: []byte(p.from), RangeEnd: []byte(p.replica.end), Limit: int64(p.limit), Revision: p.revision})
+		if timedOut(ctx, err) && p.limit > 1 { // a slow network: ask for less
 			p.limit = max(1, p.limit/4)
 			continue
 		}
@@ -146,10 +146,10 @@ func (p *pager) fit(page *pb.RangeResponse, took time.Duration) {
 
 // get is a linearizable read that one silent member cannot hold up. It goes past clientv3's KV,
 // which tries on until the context is done and then does not say why.
-func (m *replica) get(ctx context.Context, timeout, stagger time.Duration, req *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (r *replica) get(ctx context.Context, timeout, stagger time.Duration, req *pb.RangeRequest) (*pb.RangeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	kv := pb.NewKVClient(m.cli.ActiveConnection())
+	kv := pb.NewKVClient(r.cli.ActiveConnection())
 	hedge := ask.Hedge[*pb.RangeResponse]{
 		Most:    mostTries,
 		Silence: func(int) time.Duration { return stagger },
@@ -162,8 +162,8 @@ func (m *replica) get(ctx context.Context, timeout, stagger time.Duration, req *
 	return resp, err
 }
 
-// late tells whether a request ran out of its own time, not of the caller's.
-func late(ctx context.Context, err error) bool { return ctx.Err() == nil && ask.TimeIsUp(err) }
+// timedOut tells whether a request ran out of its own time, not of the caller's.
+func timedOut(ctx context.Context, err error) bool { return ctx.Err() == nil && ask.TimeIsUp(err) }
 
 // denied tells whether asking again in the same way cannot help.
 func denied(err error) bool { return ask.Unauthorised(err) || errors.Is(err, ErrDenied) }

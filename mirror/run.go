@@ -23,65 +23,65 @@ func (e *gapError) Is(target error) bool { return target == ErrGap }
 func refusal(err error) error { return cause.Errorf("%w: %w", ErrDenied, err) }
 
 // keepUp keeps the copy up to date until life ends.
-func (m *replica) keepUp(life context.Context) {
-	pause := m.backoff()
+func (r *replica) keepUp(life context.Context) {
+	pause := r.backoff()
 	for life.Err() == nil {
-		began := m.confirmed()
-		err := m.follow(life)
+		began := r.confirmed()
+		err := r.follow(life)
 		if life.Err() != nil {
 			return
 		}
-		if m.confirmed() != began {
+		if r.confirmed() != began {
 			pause.Reset()
 		}
 		var gap *gapError
 		switch {
 		case errors.Is(err, rpctypes.ErrCompacted):
-			m.reread(life, &gapError{Compacted, fmt.Sprintf("later than revision %d", m.Snapshot().revision)})
+			r.reread(life, &gapError{Compacted, fmt.Sprintf("later than revision %d", r.Snapshot().revision)})
 		case errors.As(err, &gap):
-			m.reread(life, gap)
+			r.reread(life, gap)
 			if gap.reason == Behind { // what is written in a pause is what the next watch is behind by
-				m.rereadsInRow++
+				r.rereadsInRow++
 				continue
 			}
 		case denied(err):
-			m.recordTrouble(refusal(err))
-			m.waitBeforeRetry(life)
+			r.recordTrouble(refusal(err))
+			r.waitBeforeRetry(life)
 			continue
 		default:
-			m.recordTrouble(err)
+			r.recordTrouble(err)
 		}
 		_ = pause.Wait(life) // life tells
 	}
 }
 
 // reread replaces the copy after a gap. It tries until that succeeds or life ends.
-func (m *replica) reread(life context.Context, gap *gapError) {
-	m.recordTrouble(gap)
-	pause := m.backoff()
+func (r *replica) reread(life context.Context, gap *gapError) {
+	r.recordTrouble(gap)
+	pause := r.backoff()
 	for life.Err() == nil {
-		r, err := m.read(life)
+		loaded, err := r.read(life)
 		if err == nil {
-			b := m.install(r, gap.reason)
-			m.log.Warn("mirror read again", "cause", gap, "changes", len(b.Changes), "revision", r.revision, "epoch", b.Snapshot.epoch)
+			b := r.install(loaded, gap.reason)
+			r.log.Warn("mirror read again", "cause", gap, "changes", len(b.Changes), "revision", loaded.revision, "epoch", b.Snapshot.epoch)
 			return
 		}
 		var least time.Duration
 		if denied(err) {
-			err, least = refusal(err), m.opts.ConfirmEvery
+			err, least = refusal(err), r.opts.ConfirmEvery
 		}
-		m.recordTrouble(cause.Errorf("%w; reading again: %w", gap, err))
+		r.recordTrouble(cause.Errorf("%w; reading again: %w", gap, err))
 		_ = pause.WaitAtLeast(life, least)
 	}
 }
 
 // waitBeforeRetry waits before a question that etcd has refused, unless a caller wants its answer now.
-func (m *replica) waitBeforeRetry(life context.Context) {
-	again := time.NewTimer(m.opts.ConfirmEvery)
+func (r *replica) waitBeforeRetry(life context.Context) {
+	again := time.NewTimer(r.opts.ConfirmEvery)
 	defer again.Stop()
 	select {
 	case <-again.C:
-	case <-m.confirmNow:
+	case <-r.confirmNow:
 	case <-life.Done():
 	}
 }

@@ -40,38 +40,38 @@ func acquire(cli *clientv3.Client, prefix string, o Options) *replica {
 }
 
 // release ends the replica with its last use, and waits for that.
-func (m *replica) release() {
+func (r *replica) release() {
 	replicas.mu.Lock()
-	m.uses--
-	last := m.uses == 0
+	r.uses--
+	last := r.uses == 0
 	if last {
-		m.forget()
+		r.forget()
 	}
 	replicas.mu.Unlock()
 	if last {
-		m.stop(ErrClosed)
-		<-m.ended.Done()
+		r.stop(ErrClosed)
+		<-r.ended.Done()
 	}
 }
 
 // forget has the next acquire start a new replica. replicas.mu is held.
-func (m *replica) forget() {
-	if replicas.of[m.target] == m {
-		delete(replicas.of, m.target)
+func (r *replica) forget() {
+	if replicas.of[r.target] == r {
+		delete(replicas.of, r.target)
 	}
 }
 
 // await returns when the copy has all that was committed before a moment.
-func (m *replica) await(ctx context.Context, began time.Time) error {
+func (r *replica) await(ctx context.Context, began time.Time) error {
 	asked := false
 	for {
-		m.mu.Lock()
-		confirmed, refused, trouble := m.record.Confirmed, m.record.refused, m.record.trouble
-		if m.progress == nil {
-			m.progress = make(chan struct{})
+		r.mu.Lock()
+		confirmed, refused, trouble := r.record.Confirmed, r.record.refused, r.record.trouble
+		if r.progress == nil {
+			r.progress = make(chan struct{})
 		}
-		progress := m.progress
-		m.mu.Unlock()
+		progress := r.progress
+		r.mu.Unlock()
 		switch {
 		case !confirmed.Before(began):
 			return nil
@@ -79,14 +79,14 @@ func (m *replica) await(ctx context.Context, began time.Time) error {
 			return trouble
 		case !asked && !confirmed.IsZero():
 			asked = true
-			m.confirmSoon()
+			r.confirmSoon()
 		}
 		select {
 		case <-progress:
 		case <-ctx.Done():
-			return m.unreached(ctx, trouble)
-		case <-m.ended.Done():
-			return context.Cause(m.ended)
+			return r.unreached(ctx, trouble)
+		case <-r.ended.Done():
+			return context.Cause(r.ended)
 		}
 	}
 }

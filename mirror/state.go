@@ -75,29 +75,29 @@ type record struct {
 }
 
 // confirmed is the moment of the last confirmation.
-func (m *replica) confirmed() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.record.Confirmed
+func (r *replica) confirmed() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.record.Confirmed
 }
 
-// state is what mirrors say of the copy. m.mu is held.
-func (m *replica) state() State {
-	s, snapshot := m.record.State, m.Snapshot()
+// state is what mirrors say of the copy. r.mu is held.
+func (r *replica) state() State {
+	s, snapshot := r.record.State, r.Snapshot()
 	s.Revision, s.Epoch, s.Keys = snapshot.revision, snapshot.epoch, snapshot.Len()
 	age := time.Since(s.Confirmed)
 	switch {
-	case m.err != nil:
-		s.Cause = m.err
-	case m.record.gap != nil:
-		s.Cause = m.record.gap
-	case age > m.opts.staleAfter():
+	case r.err != nil:
+		s.Cause = r.err
+	case r.record.gap != nil:
+		s.Cause = r.record.gap
+	case age > r.opts.staleAfter():
 		s.Cause = fmt.Errorf("%w for %v", ErrUnconfirmed, age.Round(time.Millisecond))
-		if m.record.trouble != nil {
-			s.Cause = cause.Errorf("%w: %w", s.Cause, m.record.trouble)
+		if r.record.trouble != nil {
+			s.Cause = cause.Errorf("%w: %w", s.Cause, r.record.trouble)
 		}
 	default:
-		s.Fresh, s.Since = true, m.record.freshSince
+		s.Fresh, s.Since = true, r.record.freshSince
 		return s
 	}
 	s.Since = s.Confirmed
@@ -111,63 +111,63 @@ func (r *record) stats() Stats {
 }
 
 // confirm records that the copy has all that was committed before a moment.
-func (m *replica) confirm(asked time.Time, revision int64) {
-	m.mu.Lock()
-	was := m.state().Fresh
-	m.record.Confirmed, m.record.ConfirmedRevision = asked, revision
-	m.record.gap, m.record.trouble = nil, nil
-	m.aging.Reset(m.opts.staleAfter() - time.Since(asked) + time.Millisecond) // of less than 0: at once
+func (r *replica) confirm(asked time.Time, revision int64) {
+	r.mu.Lock()
+	was := r.state().Fresh
+	r.record.Confirmed, r.record.ConfirmedRevision = asked, revision
+	r.record.gap, r.record.trouble = nil, nil
+	r.staleTimer.Reset(r.opts.staleAfter() - time.Since(asked) + time.Millisecond) // of less than 0: at once
 	if !was {
-		m.record.freshSince = time.Now()
+		r.record.freshSince = time.Now()
 	}
-	m.notify()
-	m.mu.Unlock()
-	ask.Of(m.cli).Answered()
-	m.report()
+	r.notify()
+	r.mu.Unlock()
+	ask.Of(r.cli).Answered()
+	r.report()
 }
 
-// notify wakes those that wait for a confirmation or a failure. m.mu is held.
-func (m *replica) notify() {
-	if m.progress != nil {
-		close(m.progress)
-		m.progress = nil
+// notify wakes those that wait for a confirmation or a failure. r.mu is held.
+func (r *replica) notify() {
+	if r.progress != nil {
+		close(r.progress)
+		r.progress = nil
 	}
 }
 
 // recordTrouble records what stands between the mirror and its next confirmation.
-func (m *replica) recordTrouble(err error) {
-	m.mu.Lock()
-	m.record.trouble = err
+func (r *replica) recordTrouble(err error) {
+	r.mu.Lock()
+	r.record.trouble = err
 	if denied(err) {
-		m.record.refused = time.Now()
+		r.record.refused = time.Now()
 	}
 	if denied(err) || errors.Is(err, ErrGap) {
-		m.record.gap = err
+		r.record.gap = err
 	}
-	m.notify()
-	m.mu.Unlock()
+	r.notify()
+	r.mu.Unlock()
 	if !ask.IsAnswer(err) && !errors.Is(err, ErrGap) {
-		ask.Of(m.cli).Failed(err)
+		ask.Of(r.cli).Failed(err)
 	}
-	m.report()
+	r.report()
 }
 
 // report tells of a change between fresh and stale.
-func (m *replica) report() {
-	m.mu.Lock()
-	s := m.state()
-	news := m.err == nil && s.Fresh != m.record.reported
+func (r *replica) report() {
+	r.mu.Lock()
+	s := r.state()
+	news := r.err == nil && s.Fresh != r.record.reported
 	if news {
-		m.record.reported = s.Fresh
-		close(m.turned)
-		m.turned = make(chan struct{})
+		r.record.reported = s.Fresh
+		close(r.turned)
+		r.turned = make(chan struct{})
 	}
-	m.mu.Unlock()
+	r.mu.Unlock()
 	switch {
 	case !news:
 	case s.Fresh:
-		m.log.Info("mirror fresh", "revision", s.Revision, "epoch", s.Epoch, "keys", s.Keys)
+		r.log.Info("mirror fresh", "revision", s.Revision, "epoch", s.Epoch, "keys", s.Keys)
 	default:
-		m.log.Warn("mirror stale", "for", time.Since(s.Since).Round(time.Millisecond), "revision", s.Revision, "cause", s.Cause)
+		r.log.Warn("mirror stale", "for", time.Since(s.Since).Round(time.Millisecond), "revision", s.Revision, "cause", s.Cause)
 	}
 }

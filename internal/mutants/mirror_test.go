@@ -11,13 +11,13 @@ var mirrorMutants = []mutant{
 		".Watch(clientv3.WithRequireLeader(ctx), ", ".Watch(ctx, ",
 	}, "mirror", "TestAMemberWithoutALeaderEndsItsWatch"},
 	{"a mirror resumes at the copy's revision", "mirror/follow.go", []string{
-		"StartRevision: m.Snapshot().revision + 1,", "StartRevision: m.Snapshot().revision,",
+		"StartRevision: r.Snapshot().revision + 1,", "StartRevision: r.Snapshot().revision,",
 	}, "mirror", "TestAWatchResumesAtTheRevisionAfterTheCopy"},
 	{"a mirror ignores that its revision was compacted", "mirror/run.go", []string{
-		"			m.reread(life, &gapError{Compacted,", "			m.recordTrouble(&gapError{Compacted,",
+		"			r.reread(life, &gapError{Compacted,", "			r.recordTrouble(&gapError{Compacted,",
 	}, "mirror", "TestACompactionThatCoversWhatWasMissedHasThePrefixReadAgain"},
 	{"a mirror asks for fragments of whatever comes", "mirror/follow.go", []string{
-		"	return n <= fewKeys && m.bytes >= n*largeEntry && n > 0\n", "	return n <= fewKeys || m.bytes >= n*largeEntry || n > 0\n",
+		"	return n <= fewKeys && r.bytes >= n*largeEntry && n > 0\n", "	return n <= fewKeys || r.bytes >= n*largeEntry || n > 0\n",
 	}, "mirror", "TestAMirrorCatchesUpWithALargeRevision"},
 	{"a mirror resumes however far it is behind", "mirror/follow.go", []string{
 		"	const few, perKey = 1000, 16 ", "	const few, perKey = 1_000_000, 16 ",
@@ -29,19 +29,19 @@ var mirrorMutants = []mutant{
 		"		case !confirmed.Before(began):\n", "		case !confirmed.IsZero():\n",
 	}, "mirror", "TestAMirrorThatJoinsHasWhatWasThereBefore"},
 	{"a mirror that is closed ends those that share its copy", "mirror/share.go", []string{
-		"	last := m.uses == 0\n", "	last := m.uses >= 0\n",
+		"	last := r.uses == 0\n", "	last := r.uses >= 0\n",
 	}, "mirror", "TestAnOpenThatIsCancelledDoesNotEndAnother"},
 	{"a mirror reads on for ever while much is written", "mirror/follow.go", []string{
-		" << min(m.rereadsInRow, 20)\n", "\n",
+		" << min(r.rereadsInRow, 20)\n", "\n",
 	}, "mirror", "TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile"},
 	{"a mirror that once was behind stays patient", "mirror/follow.go", []string{
 		"	f.awaitingEvents, f.silent, f.rereadsInRow = false, 0, 0\n", "	f.awaitingEvents, f.silent = false, 0\n",
 	}, "mirror", "TestAPrefixIsNotReadForEverBecauseOfWhatIsWrittenMeanwhile"},
 	{"changes that begin after Close are those of the copy", "mirror/changes.go", []string{
-		"	return r.of.Snapshot() //", "	return m.Snapshot() //",
+		"	return reader.of.Snapshot() //", "	return r.Snapshot() //",
 	}, "mirror", "TestCloseEndsTheChangesOfOneMirrorAndNotOfOthers"},
 	{"changes that began before Close go on after it", "mirror/replica.go", []string{
-		"			if r.of.final == nil {", "			if r.of != nil {",
+		"			if reader.of.final == nil {", "			if reader.of != nil {",
 	}, "mirror", "TestCloseEndsTheChangesOfOneMirrorAndNotOfOthers"},
 	{"a progress answer counts as life", "mirror/stream.go", []string{
 		"		if len(r.Events) > 0 {\n			s.received.Add(1)", "		if len(r.Events) >= 0 {\n			s.received.Add(1)",
