@@ -17,7 +17,7 @@ import (
 // opensAtOnce bounds how many instances of a batch have their first probes at the same time.
 const opensAtOnce = 256
 
-// checks runs the health checks of entries, and brings what they find into what is wanted.
+// checks runs the health checks of entries. What they find becomes a part of the values that are wanted.
 type checks struct {
 	table   *table
 	all     []health.Check
@@ -29,7 +29,7 @@ type checks struct {
 func (c *checks) begin() (end func(), err error) {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
-	if c.table.isClosing() || c.table.etcd.Err() != nil {
+	if c.table.addsAreClosed() || c.table.etcd.Err() != nil {
 		return nil, c.table.closedError()
 	}
 	c.running.Add(1)
@@ -52,7 +52,7 @@ func (c *checks) openAll(ctx context.Context, all []*entry) (err error) {
 			c.stop(all...)
 		}
 	}()
-	ctx, cancel := ask.UntilDone(ctx, c.table.closing, ErrClosed)
+	ctx, cancel := ask.UntilDone(ctx, c.table.addsClosed, ErrClosed)
 	defer cancel()
 	errs := make([]error, len(all))
 	var opening sync.WaitGroup

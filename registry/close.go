@@ -37,27 +37,27 @@ func (r *Registrar) Shutdown(ctx context.Context) error {
 
 // closer ends a Registrar: checks, then entries, then the worker, then a Keeper of its own.
 type closer struct {
-	table  *table
-	checks *checks
-	worker *worker
-	keeper *lease.Keeper
-	own    bool          // the Keeper's leases end with the registrar
-	ttl    time.Duration // of its leases, if it is our own
-	once   firstCall
+	table     *table
+	checks    *checks
+	worker    *worker
+	keeper    *lease.Keeper
+	ownKeeper bool          // the Keeper's leases end with the registrar
+	ttl       time.Duration // of its leases, if it is the registrar's own. table.mu guards it
+	once      firstCall
 }
 
 func (c *closer) shutdown(ctx context.Context) error {
 	c.stopChecks()
-	left, err := c.withdrawAll(ctx)
-	if c.own {
-		return c.closeKeeper(ctx, left, err)
+	remaining, err := c.withdrawAll(ctx)
+	if c.ownKeeper {
+		return c.closeKeeper(ctx, remaining, err)
 	}
 	c.table.mu.Lock()
-	c.table.left = true
+	c.table.closeReturned = true
 	c.table.mu.Unlock()
-	if len(left) > 0 {
+	if len(remaining) > 0 {
 		c.table.wakeWorker()
-		return c.remainingError(left, err)
+		return c.remainingError(remaining, err)
 	}
 	c.worker.end()
 	return nil
@@ -66,49 +66,54 @@ func (c *closer) shutdown(ctx context.Context) error {
 // stopChecks ends all checks; from here on nothing can be added.
 func (c *closer) stopChecks() {
 	c.table.mu.Lock()
-	close(c.table.closing)
+	close(c.table.addsClosed)
 	c.table.mu.Unlock()
 	c.checks.stop(c.table.all()...)
 	c.checks.running.Wait()
 }
 
 // withdrawAll withdraws all entries. It returns those that it could not, and why.
-func (c *closer) withdrawAll(ctx context.Context) (left []*entry, err error) {
+func (c *closer) withdrawAll(ctx context.Context) (remaining []*entry, err error) {
 	t := c.table
 	t.mu.Lock()
-	t.closed = true
+	t.withdrawing = true
 	t.mu.Unlock()
 	all := t.all()
 	t.startLeave(all...)
 	t.wakeWorker()          // without entries nothing else does
 	for _, e := range all { // once ctx has ended the rest takes no time
-		if failed := t.wait(ctx, e, true); failed != nil {
-			left, err = append(left, e), cmp.Or(err, failed)
+		if failed := t.waitGone(ctx, e); failed != nil {
+			remaining, err = append(remaining, e), cmp.Or(err, failed)
 		}
 	}
-	return left, err
+	return remaining, err
 }
 
-// closeKeeper ends the worker and the leases, and with them the keys of entries that are left.
-func (c *closer) closeKeeper(ctx context.Context, left []*entry, err error) error {
+// closeKeeper ends the worker and the leases, and with them the keys of entries that remain.
+func (c *closer) closeKeeper(ctx context.Context, remaining []*entry, err error) error {
 	t := c.table
 	c.worker.end()
+	t.mu.Lock()
+	for _, l := range c.keeper.Stats().Leases {
+		c.ttl = max(c.ttl, l.TTL) // etcd can grant more than was asked for
+	}
+	t.mu.Unlock()
 	closed := c.keeper.Shutdown(ctx)
 	t.mu.Lock()
-	left = slices.DeleteFunc(left, func(e *entry) bool {
+	remaining = slices.DeleteFunc(remaining, func(e *entry) bool {
 		return e.neverWritten() || t.etcd.Err() == nil && closed == nil && e.leasesRevoked()
 	})
 	t.mu.Unlock()
-	if len(left) == 0 && closed != nil {
+	if len(remaining) == 0 && closed != nil {
 		return cause.Errorf("registry: close its Keeper: %w", oneLine(closed))
 	}
-	if len(left) == 0 {
+	if len(remaining) == 0 {
 		return nil
 	}
 	if closed != nil && ctx.Err() == nil { // otherwise it says the same
 		err = cause.Errorf("%w; %w", err, oneLine(closed))
 	}
-	return c.remainingError(left, err)
+	return c.remainingError(remaining, err)
 }
 
 // oneLine is an error, which may be several that were joined, on one line.
@@ -117,13 +122,13 @@ func oneLine(err error) error {
 }
 
 // remainingError is the error of keys that were not withdrawn: which, why, and how long they can stay.
-func (c *closer) remainingError(left []*entry, err error) error {
-	slices.SortFunc(left, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
+func (c *closer) remainingError(remaining []*entry, err error) error {
+	slices.SortFunc(remaining, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
 	var keys []string
-	for _, e := range left {
+	for _, e := range remaining {
 		keys = append(keys, e.key)
 	}
-	return cause.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.staysUntil(left[0]))
+	return cause.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.staysUntil(remaining[0]))
 }
 
 // staysUntil says how long a key that was not deleted can stay.
@@ -131,8 +136,8 @@ func (c *closer) staysUntil(e *entry) string {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	ttl := "a TTL"
-	ending := c.own && c.table.closed // its Keeper grants no other lease, and does not keep this one alive
-	if c.own {
+	ending := c.ownKeeper && c.table.withdrawing // its Keeper grants no other lease, and does not keep this one alive
+	if c.ownKeeper {
 		ttl = c.ttl.String()
 	}
 	l := cmp.Or(e.writtenOn, e.lease)

@@ -72,8 +72,8 @@ func (i *Instance) Encode() (string, error) {
 // as "endpoint.1" and so on. Any other text becomes Raw, except a JSON object without an address. Its
 // errors are ErrValue, also for a value of more than 64 KiB.
 func Decode(prefix, key, val string) (Instance, error) {
-	service, id, ok := strings.Cut(strings.TrimPrefix(key, prefix), "/")
-	if !ok || service == "" || id == "" || strings.Contains(id, "/") || !strings.HasPrefix(key, prefix) {
+	service, id, ok := splitKey(prefix, key)
+	if !ok {
 		return Instance{}, fmt.Errorf("%w: key %s: want %sSERVICE/ID", ErrValue, quote.Text(key), prefix)
 	}
 	i := Instance{Service: service, ID: id, Weight: 1, Status: Passing}
@@ -92,6 +92,16 @@ func Decode(prefix, key, val string) (Instance, error) {
 		c.Name, c.Status, c.At = unique.Make(c.Name).Value(), unique.Make(c.Status).Value(), c.At.UTC()
 	}
 	return i, nil
+}
+
+// keyOf is the key of an instance, or without an id the prefix of its service's keys.
+func keyOf(prefix, service, id string) string { return prefix + service + "/" + id }
+
+// splitKey reads what keyOf wrote.
+func splitKey(prefix, key string) (service, id string, ok bool) {
+	rest, below := strings.CutPrefix(key, prefix)
+	service, id, ok = strings.Cut(rest, "/")
+	return service, id, ok && below && service != "" && id != "" && !strings.Contains(id, "/")
 }
 
 // read takes the fields from a value.

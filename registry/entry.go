@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -14,13 +13,15 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// stableAfter is for how long a key has to be there for its loss not to be one in a row.
+// A key that was there for stableAfter before it was lost is written again without a pause: only quick
+// losses in a row lead to one.
 const stableAfter = time.Second
 
-// entry is one key: the value that is wanted there, and what is known to be there. table.mu guards it; only
-// the worker and what it starts change what is known.
+// entry is one key: the value that is wanted there, and what is known to be there. table.mu guards it. Callers
+// change what is wanted, the worker and the watcher what is known.
 type entry struct {
 	key        string
+	service    string        // the prefix of its service's keys
 	updating   chan struct{} // has room for one Update; taken before table.mu
 	instance   Instance
 	wanted     record // the instance, and what its checks found
@@ -32,20 +33,20 @@ type entry struct {
 	results    []health.Result // as of the last change of a status
 	stopChecks chan struct{}   // closed when its checks end for good
 
-	written        bool // the key is ours, on lease, with the value stored
+	written        bool // the key is on lease, with the value stored
 	unverified     bool // written, but another client may have changed that unnoticed
 	stored         record
-	revision       int64              // of our last write; 0: there was none yet
+	revision       int64              // of the last write of this entry; 0: there was none yet
 	lease          *lease.Lease       // that the room for the key is reserved on
-	writtenOn      *lease.Lease       // that the key was last known to be on
-	ourLeases      []clientv3.LeaseID // that it may be on, or was
-	replace        int64              // mod revision of the key to overwrite: it is on a lease that we gave up, or of a process that is gone
+	writtenOn      *lease.Lease       // the one that the key was last known to be on
+	ourLeases      []clientv3.LeaseID // those that it may be on, or was on
+	replace        int64              // mod revision of the key to overwrite: it is on an earlier lease of this entry, or of a process that is gone
 	gone           bool               // withdrawn
 	othersRevision int64              // the last revision at which another client changed the key
 	ownerLease     ownerLease
 	target         *target // the watch that reports the key's events; nil: none yet. watcher.mu guards it
-	saidDraining   bool    // or cannot say it
-	tries          int     // in a row that settled nothing
+	saidDraining   bool    // draining is in etcd, or etcd refuses it
+	tries          int     // in a row after which the key was not as wanted
 
 	unansweredOn []*lease.Lease // that writes without an answer may have put it on, since it was last known
 	lateUntil    time.Time      // until then a try of registering it may still be carried out
@@ -86,16 +87,13 @@ func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) 
 		return nil, err
 	}
 	return &entry{
-		key: prefix + i.Service + "/" + i.ID, instance: i.clone(), wanted: record{value, i.Status},
+		key: keyOf(prefix, i.Service, i.ID), service: keyOf(prefix, i.Service, ""), instance: i.clone(), wanted: record{value, i.Status},
 		since: time.Now(), changed: make(chan struct{}), stopChecks: make(chan struct{}), updating: make(chan struct{}, 1),
 	}, nil
 }
 
-// service is the prefix that the key shares with those of the same service.
-func (e *entry) service() string { return e.key[:strings.LastIndexByte(e.key, '/')+1] }
-
-// settled: the key is as it should be.
-func (e *entry) settled() bool {
+// asWanted: the key is as it should be.
+func (e *entry) asWanted() bool {
 	if e.leaving {
 		return e.gone
 	}
@@ -133,7 +131,7 @@ func (e *entry) notify() {
 
 // setLost records that the key is not ours any more, and reports whether it was. It is written again: at
 // once, unless another client takes it away again and again.
-func (e *entry) setLost(l loss) bool {
+func (e *entry) setLost(l lossCause) bool {
 	if !e.written {
 		return false
 	}
@@ -180,8 +178,8 @@ func (e *entry) refused(err error, pause time.Duration) {
 	e.failed(err, pause)
 }
 
-// onOurLease reports whether a key in etcd is ours, by its lease: lease ids are random, and no other
-// process has one of ours.
+// onOurLease reports whether this entry wrote a key in etcd, by its lease: lease ids are random, and no other
+// process writes with one of this entry's.
 func (e *entry) onOurLease(kv *mvccpb.KeyValue) bool {
 	return kv.Lease != 0 && slices.Contains(e.ourLeases, clientv3.LeaseID(kv.Lease))
 }
@@ -206,7 +204,7 @@ func (e *entry) drainingRecord() (record, bool) {
 		return record{}, false
 	}
 	last := e.withChecks()
-	last.Status, last.Reason = Draining, leavingReason
+	last.drain(leavingReason)
 	value, err := last.Encode()
 	return record{value, Draining}, err == nil
 }

@@ -63,6 +63,8 @@ func (i Instance) clone() Instance {
 	return i
 }
 
+func (i *Instance) drain(reason string) { i.Status, i.Reason = Draining, reason }
+
 // Status says whether an instance takes requests.
 type Status string
 
@@ -228,5 +230,5 @@ func ServicePrefix(prefix, service string) (string, error) {
 	if err := validName("service", service); err != nil {
 		return "", err
 	}
-	return prefix + service + "/", nil
+	return keyOf(prefix, service, ""), nil
 }

@@ -17,7 +17,8 @@ import (
 // stopped passes requests on when it continues.
 const lateWriteFor = time.Minute
 
-// lateWrites deletes keys again that a try which was given up writes after they were withdrawn.
+// lateWrites undoes late writes: a try that was given up can still write a key after the key was withdrawn.
+// That key is deleted again.
 //
 // Rejected: that Close waits for such tries, as a member that is cut off can keep one for a long time;
 // and that they compare a key of their own, as every reader of the prefix would see it.
@@ -36,15 +37,15 @@ type lateKey struct {
 	on           []clientv3.LeaseID
 }
 
-// add adds an entry that is withdrawn, if that can happen to it. table.mu is held.
+// add adds an entry that is withdrawn, if a late try can still write its key. table.mu is held.
 func (l *lateKeys) add(e *entry) {
 	if time.Now().Before(e.lateUntil) {
-		*l = append(*l, lateKey{e.key, e.service(), slices.Clone(e.ourLeases)})
+		*l = append(*l, lateKey{e.key, e.service, slices.Clone(e.ourLeases)})
 	}
 }
 
-// delete deletes keys that are written after a revision, at which they were withdrawn. It does so in the
-// background for lateWriteFor, or until the Keeper is closed and the leases are gone.
+// delete deletes keys that are written after the revision at which they were withdrawn. It returns at once,
+// and goes on in the background for lateWriteFor, or until the Keeper is closed and the leases are gone.
 func (l *lateWrites) delete(late lateKeys, after int64) {
 	for len(late) > 0 { // one watch for each service: the user may have no right to watch across services
 		n := slices.IndexFunc(late, func(k lateKey) bool { return k.service != late[0].service })

@@ -44,7 +44,7 @@ const announceTimeout = 5 * time.Second
 // Only the first call does this. The others wait for it and return its error, or return when their ctx
 // ends. After Close there is nothing to announce: finish is called at once.
 func (g *Registration) Leave(ctx context.Context, finish func(context.Context) error) error {
-	return g.left.do(ctx, "leave "+g.entry.key, func() error {
+	return g.leaveOnce.do(ctx, "leave "+g.entry.key, func() error {
 		return g.registrar.leaveGracefully(ctx, []*entry{g.entry}, finish, g)
 	})
 }
@@ -52,7 +52,7 @@ func (g *Registration) Leave(ctx context.Context, finish func(context.Context) e
 // Leave is Registration.Leave for all instances of the Registrar, with one notice and one finish for
 // all; then the Registrar is closed. An instance that is registered meanwhile is closed without notice.
 func (r *Registrar) Leave(ctx context.Context, finish func(context.Context) error) error {
-	return r.left.do(ctx, "leave", func() error {
+	return r.leaveOnce.do(ctx, "leave", func() error {
 		return r.leaveGracefully(ctx, r.table.all(), finish, r)
 	})
 }
@@ -88,7 +88,7 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 		proposing.Go(func() {
 			errs[n] = r.propose(ctx, e, func(i *Instance) {
 				if raw[n] = i.Raw != ""; i.Status != Draining {
-					i.Status, i.Reason = Draining, leavingReason
+					i.drain(leavingReason)
 				}
 			})
 		})
@@ -105,7 +105,11 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 	var notAnnounced []string
 	for n, e := range all {
 		if errs[n] == nil {
-			errs[n] = r.table.wait(ctx, e, raw[n])
+			wait := r.table.waitStored
+			if raw[n] {
+				wait = r.table.waitGone
+			}
+			errs[n] = wait(ctx, e)
 		}
 		if errors.Is(errs[n], ErrClosed) { // withdrawing it again says more
 			continue

@@ -370,3 +370,19 @@ func TestALeaveAfterOneWhoseFinishPanickedReturns(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheLargestInstanceHasRoomToSayThatItLeaves(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	i := web("a")
+	var reg *registry.Registration
+	for n := 64 << 10; reg == nil; n -= 8 {
+		i.Metadata = map[string]string{"k": strings.Repeat("x", n)}
+		var err error
+		if reg, err = registry.Register(bounded(t), cli, i, &registry.Options{Prefix: prefix, LeaveNotice: -1}); err != nil && !errors.Is(err, registry.ErrInvalid) {
+			t.Fatal(err)
+		}
+	}
+	if err := reg.Leave(bounded(t), nil); err != nil {
+		t.Error(err)
+	}
+}

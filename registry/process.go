@@ -54,8 +54,8 @@ func recordedProcess(val string) *process {
 	return parseProcess(v.Process)
 }
 
-// registering is this process, which registers an instance now. nil: the system does not say.
-func registering() *process {
+// thisProcessNow is this process, which registers an instance now. nil: the system does not say.
+func thisProcessNow() *process {
 	self := thisProcess()
 	if self == nil {
 		return nil
@@ -83,7 +83,7 @@ func (p *process) gone(pid int) (gone bool, why string) {
 	case !exists(pid):
 		return true, ""
 	}
-	start, dead := inspect(pid)
+	start, dead := startOf(pid)
 	switch {
 	case dead, start != 0 && start != p.start:
 		return true, ""

@@ -30,7 +30,7 @@ var thisProcess = sync.OnceValue(func() *process {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	start, dead := inspect(os.Getpid())
+	start, dead := startOf(os.Getpid())
 	if start == 0 || dead {
 		return nil
 	}
@@ -46,9 +46,9 @@ var thisProcess = sync.OnceValue(func() *process {
 // hide other users' processes, the system call always knows.
 func exists(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
-// inspect returns when a process was started, 0 if that cannot be read, and whether it is dead: it
+// startOf returns when a process was started, 0 if that cannot be read, and whether it is dead: it
 // ended, and its parent has not asked for its exit status yet.
-func inspect(pid int) (start uint64, dead bool) {
+func startOf(pid int) (start uint64, dead bool) {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, false

@@ -7,4 +7,4 @@ func thisProcess() *process { return nil }
 
 func exists(int) bool { return true }
 
-func inspect(int) (start uint64, dead bool) { return 0, false }
+func startOf(int) (start uint64, dead bool) { return 0, false }

@@ -27,7 +27,7 @@ func Register(ctx context.Context, cli *clientv3.Client, instance Instance, opts
 		}
 		return nil, err
 	}
-	all[0].alone = true
+	all[0].ownsRegistrar = true
 	return all[0], nil
 }
 
@@ -70,7 +70,7 @@ func (r *Registrar) prepare(instances []Instance) ([]*entry, error) {
 		if err := instance.complete(host); err != nil {
 			return nil, notRegistered(instance, err)
 		}
-		instance.Host, instance.PID, instance.process = host, os.Getpid(), registering()
+		instance.Host, instance.PID, instance.process = host, os.Getpid(), thisProcessNow()
 		e, err := newEntry(r.prefix, instance, r.checks.all)
 		if err != nil {
 			return nil, notRegistered(instance, err)
@@ -104,15 +104,15 @@ func (r *Registrar) addAndWait(ctx context.Context, all []*entry) error {
 		if leaving == nil {
 			break
 		}
-		if err := t.wait(ctx, leaving, true); err != nil {
+		if err := t.waitGone(ctx, leaving); err != nil {
 			return cause.Errorf("registry: register %s: it is still being withdrawn: %w", leaving.key, err)
 		}
 	}
 	for _, e := range all {
-		if err := t.wait(ctx, e, false); err != nil {
+		if err := t.waitStored(ctx, e); err != nil {
 			t.startLeave(all...)
 			for _, e := range all { // unless ctx is done; the worker goes on anyway
-				_ = t.wait(ctx, e, true)
+				_ = t.waitGone(ctx, e)
 			}
 			return cause.Errorf("registry: register %s: %w", e.key, err)
 		}

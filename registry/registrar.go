@@ -51,9 +51,9 @@ type Options struct {
 	// worse of what they find and of the instance's own Status is what consumers see; an instance
 	// that is draining or in maintenance stays so.
 	Checks []health.Check
-	// AwaitServing has Register wait until no check is critical, and write nothing before: an instance
-	// appears when it can serve. Register's ctx bounds that, and its error then names the check and what
-	// it said. Without AwaitServing an instance that cannot serve yet appears as critical. Without
+	// AwaitServing makes Register wait until no check is critical, and write nothing before: an instance
+	// appears when it can serve. Register's ctx bounds the wait; when it ends, the error names the check and
+	// what the check said. Without AwaitServing an instance that cannot serve yet appears as critical. Without
 	// Checks it is ErrInvalid.
 	AwaitServing bool
 	// LeaveNotice is how long Leave waits for consumers to hear that an instance is draining, before it
@@ -68,12 +68,12 @@ type Options struct {
 // Registrar keeps instances registered: through a lost lease, a deleted key, an outage of etcd.
 // Its methods may be called from any goroutine.
 type Registrar struct {
-	prefix string
-	notice time.Duration // LeaveNotice
-	table  *table
-	checks *checks
-	closer *closer
-	left   firstCall // of Leave
+	prefix    string
+	notice    time.Duration // LeaveNotice
+	table     *table
+	checks    *checks
+	closer    *closer
+	leaveOnce firstCall
 }
 
 // New returns a Registrar. It sends nothing; the error is ErrInvalid.
@@ -95,27 +95,27 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 	case o.AwaitServing && len(o.Checks) == 0:
 		return nil, fmt.Errorf("%w: the option AwaitServing is set without Checks: there is nothing to wait for", ErrInvalid)
 	}
-	keeper, own := o.Keeper, o.Keeper == nil
-	if own {
+	keeper, ownKeeper := o.Keeper, o.Keeper == nil
+	if ownKeeper {
 		keeper = lease.NewKeeper(cli, &lease.Options{TTL: o.TTL})
 	}
 	ttl := max(cmp.Or(max(o.TTL, 0), defaultTTL), minTTL)
 	t := newTable(cli, keeper, o.Logger)
 	t.watcher = newWatcher(t)
 	w := &worker{
-		table: t, pauses: ask.Jitter{First: firstPause, Most: maxPause}, lookEvery: cmp.Or(o.lookEvery, lookEvery), outlives: !own,
+		table: t, pauses: ask.Jitter{First: firstPause, Most: maxPause}, lookEvery: cmp.Or(o.lookEvery, lookEvery), ownKeeper: ownKeeper,
 		writer: &writer{
-			cli: cli, keeper: keeper, own: own, table: t,
+			cli: cli, keeper: keeper, ownKeeper: ownKeeper, table: t,
 			late: &lateWrites{cli, t.etcd, keeper}, owners: &ownerCheck{cli, o.Prefix, t},
 		},
 	}
-	if own {
+	if ownKeeper {
 		w.pauses.Most = min(maxPause, ttl/4) // so that it is back within the TTL
 	}
 	c := &checks{table: t, all: slices.Clone(o.Checks), await: o.AwaitServing}
 	w.start()
 	return &Registrar{
 		prefix: o.Prefix, notice: cmp.Or(o.LeaveNotice, defaultNotice), table: t, checks: c,
-		closer: &closer{table: t, checks: c, worker: w, keeper: keeper, own: own, ttl: ttl},
+		closer: &closer{table: t, checks: c, worker: w, keeper: keeper, ownKeeper: ownKeeper, ttl: ttl},
 	}, nil
 }

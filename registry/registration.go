@@ -15,10 +15,10 @@ import (
 // Registration is one instance that is kept registered. Its methods may be called from any
 // goroutine.
 type Registration struct {
-	registrar *Registrar
-	entry     *entry
-	alone     bool      // Close closes the registrar
-	left      firstCall // of Leave
+	registrar     *Registrar
+	entry         *entry
+	ownsRegistrar bool // Close closes the registrar
+	leaveOnce     firstCall
 }
 
 // State is what a Registration knows of itself.
@@ -93,7 +93,7 @@ func (g *Registration) Instance() Instance { return g.registrar.table.instance(g
 func (g *Registration) Update(ctx context.Context, change func(*Instance)) error {
 	err := g.registrar.propose(ctx, g.entry, change)
 	if err == nil {
-		err = g.registrar.table.wait(ctx, g.entry, false)
+		err = g.registrar.table.waitStored(ctx, g.entry)
 	}
 	if err != nil {
 		return cause.Errorf("registry: update %s: %w", g.entry.key, err)
@@ -176,14 +176,14 @@ func (r *Registrar) applyUpdate(e, fresh *entry) (unused *health.Monitor, err er
 // Drain tells consumers to send no new requests. The instance stays registered until Close. Leave does
 // both, and what comes in between.
 func (g *Registration) Drain(ctx context.Context, reason string) error {
-	return g.Update(ctx, func(i *Instance) { i.Status, i.Reason = Draining, reason })
+	return g.Update(ctx, func(i *Instance) { i.drain(reason) })
 }
 
 // Close withdraws the instance: its checks end, it says draining, then its key is deleted. It is
 // idempotent, and bounded as Registrar.Close is. The error says that the key is still in etcd, and
 // until when: the Registrar goes on trying while it is open, and the key ends with its lease.
 func (g *Registration) Close() error {
-	if g.alone {
+	if g.ownsRegistrar {
 		return g.registrar.Close()
 	}
 	ctx, done := g.registrar.table.etcd.ClosingContext(context.Background())
@@ -194,12 +194,12 @@ func (g *Registration) Close() error {
 // Shutdown is Close that waits for etcd until ctx ends, and no longer.
 func (g *Registration) Shutdown(ctx context.Context) error {
 	r := g.registrar
-	if g.alone {
+	if g.ownsRegistrar {
 		return r.Shutdown(ctx)
 	}
 	r.checks.stop(g.entry)
 	r.table.startLeave(g.entry)
-	if err := r.table.wait(ctx, g.entry, true); err != nil {
+	if err := r.table.waitGone(ctx, g.entry); err != nil {
 		return r.closer.remainingError([]*entry{g.entry}, err)
 	}
 	return nil

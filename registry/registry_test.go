@@ -20,7 +20,6 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
-	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -413,37 +412,5 @@ func TestBadNamesSendNothing(t *testing.T) {
 	}
 	if after := get(t, cli, prefix).Header.Revision; after != before {
 		t.Errorf("revision %d, want %d: nothing was to be sent", after, before)
-	}
-}
-
-func TestOptionsThatContradictEachOtherAreInvalid(t *testing.T) {
-	cli, prefix := etcdtest.New(t)
-	k := lease.NewKeeper(cli, nil)
-	defer k.Close()
-	for want, opts := range map[string]*registry.Options{
-		"TTL and Keeper":                {Prefix: prefix, Keeper: k, TTL: time.Minute},
-		"AwaitServing":                  {Prefix: prefix, AwaitServing: true},
-		`prefix "a//": invalid`:         {Prefix: "a//"},
-		"registry: invalid: check \"\"": {Prefix: prefix, Checks: []health.Check{{}}},
-	} {
-		if _, err := registry.New(cli, opts); !errors.Is(err, registry.ErrInvalid) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want ErrInvalid with %q", err, want)
-		}
-	}
-}
-
-func TestTheLargestInstanceHasRoomToSayThatItLeaves(t *testing.T) {
-	cli, prefix := etcdtest.New(t)
-	i := web("a")
-	var reg *registry.Registration
-	for n := 64 << 10; reg == nil; n -= 8 {
-		i.Metadata = map[string]string{"k": strings.Repeat("x", n)}
-		var err error
-		if reg, err = registry.Register(bounded(t), cli, i, &registry.Options{Prefix: prefix, LeaveNotice: -1}); err != nil && !errors.Is(err, registry.ErrInvalid) {
-			t.Fatal(err)
-		}
-	}
-	if err := reg.Leave(bounded(t), nil); err != nil {
-		t.Error(err)
 	}
 }

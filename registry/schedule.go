@@ -26,7 +26,7 @@ func (t *table) due() (todo [][]*entry, wait time.Duration) {
 	for e := range t.dirty {
 		if e.written && !e.leaving && e.lease.Err() != nil {
 			ended[e.lease] = append(ended[e.lease], e)
-		} else if e.settled() {
+		} else if e.asWanted() {
 			delete(t.dirty, e)
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/health"
+	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -231,5 +232,21 @@ func TestARawValueIsGatedToo(t *testing.T) {
 	}
 	if kv := get(t, cli, prefix+"web/a").Kvs[0]; string(kv.Value) != "value-2379" || kv.Version != 1 {
 		t.Errorf("got %v, want the value as it is, written once", kv)
+	}
+}
+
+func TestOptionsThatContradictEachOtherAreInvalid(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	k := lease.NewKeeper(cli, nil)
+	defer k.Close()
+	for want, opts := range map[string]*registry.Options{
+		"TTL and Keeper":                {Prefix: prefix, Keeper: k, TTL: time.Minute},
+		"AwaitServing":                  {Prefix: prefix, AwaitServing: true},
+		`prefix "a//": invalid`:         {Prefix: "a//"},
+		"registry: invalid: check \"\"": {Prefix: prefix, Checks: []health.Check{{}}},
+	} {
+		if _, err := registry.New(cli, opts); !errors.Is(err, registry.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrInvalid with %q", err, want)
+		}
 	}
 }

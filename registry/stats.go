@@ -11,24 +11,25 @@ const (
 	LossTaken   Loss = "taken"   // another process wrote its key
 )
 
-// loss is the same for State and the log, which people read.
-type loss struct {
+// lossCause is a Loss with its text for State and the log, which people read.
+type lossCause struct {
 	kind Loss
 	text string
 }
 
 var (
-	leaseEnded = loss{LossLease, "its lease ended"}
-	keyDeleted = loss{LossDeleted, "its key was deleted"}
-	keyTaken   = loss{LossTaken, "its key was taken by another process"}
-	keyChanged = loss{LossTaken, "its key was changed by another process"}
+	leaseEnded = lossCause{LossLease, "its lease ended"}
+	keyDeleted = lossCause{LossDeleted, "its key was deleted"}
+	keyTaken   = lossCause{LossTaken, "its key was taken by another process"}
+	keyChanged = lossCause{LossTaken, "its key was changed by another process"}
 )
 
 // Stats counts registrations: all of a Registrar, or one.
 type Stats struct {
 	// Registrations are those that are not withdrawn.
 	Registrations map[Group]int
-	// Lost is how often a registration was lost, by what; each was made anew, or is tried.
+	// Lost counts losses of registrations by their cause. After each one the registration was made again, or
+	// is still tried.
 	Lost map[Loss]uint64
 }
 

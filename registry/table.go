@@ -26,36 +26,36 @@ import (
 //
 // Lock order: entry.updating, table.mu, then the watcher's, the log buffer's and the Keeper's.
 type table struct {
-	cli     *clientv3.Client
-	etcd    *ask.Client
-	keeper  *lease.Keeper
-	log     *logbuffer.Buffer
-	watcher *watcher
-	wake    chan struct{} // there is work for the worker
-	closing chan struct{} // closed when nothing may be added any more
-	ended   chan struct{} // closed when the worker has ended, so that nothing is written any more
+	cli        *clientv3.Client
+	etcd       *ask.Client
+	keeper     *lease.Keeper
+	log        *logbuffer.Buffer
+	watcher    *watcher
+	wake       chan struct{} // there is work for the worker
+	addsClosed chan struct{} // closed when no entry may be added any more
+	ended      chan struct{} // closed when the worker has ended, so that nothing is written any more
 
-	mu       sync.Mutex
-	entries  map[string]*entry // by key
-	services map[string]int    // the number of entries, by the prefix of a service
-	dirty    map[*entry]bool   // entries that may need work
-	losses   map[Loss]uint64   // of all entries, also of those that were withdrawn
-	closed   bool              // all entries are leaving
-	left     bool              // Close has returned: no caller waits for keys any longer
+	mu            sync.Mutex
+	entries       map[string]*entry // by key
+	services      map[string]int    // the number of entries, by the prefix of a service
+	dirty         map[*entry]bool   // entries that may need work
+	losses        map[Loss]uint64   // of all entries, also of those that were withdrawn
+	withdrawing   bool              // all entries are leaving
+	closeReturned bool              // Close has returned: no caller waits for keys any longer
 }
 
 func newTable(cli *clientv3.Client, keeper *lease.Keeper, log *slog.Logger) *table {
 	return &table{
 		cli: cli, etcd: ask.Of(cli), keeper: keeper, log: logbuffer.New(log),
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), addsClosed: make(chan struct{}), ended: make(chan struct{}),
 		entries: make(map[string]*entry), services: make(map[string]int), dirty: make(map[*entry]bool), losses: make(map[Loss]uint64),
 	}
 }
 
-// isClosing reports whether nothing may be added any more. t.mu is held.
-func (t *table) isClosing() bool {
+// addsAreClosed reports whether nothing may be added any more. t.mu is held.
+func (t *table) addsAreClosed() bool {
 	select {
-	case <-t.closing:
+	case <-t.addsClosed:
 		return true
 	default:
 		return false
@@ -75,7 +75,7 @@ func (t *table) closedError() error {
 func (t *table) add(all []*entry, added func(*entry)) (leaving *entry, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.isClosing() || t.etcd.Err() != nil {
+	if t.addsAreClosed() || t.etcd.Err() != nil {
 		return nil, cause.Errorf("registry: register %s: %w", all[0].key, t.closedError())
 	}
 	for _, e := range all {
@@ -96,7 +96,7 @@ func (t *table) add(all []*entry, added func(*entry)) (leaving *entry, err error
 	}
 	for _, e := range all {
 		t.entries[e.key] = e
-		t.services[e.service()]++
+		t.services[e.service]++
 		t.markDirty(e)
 		added(e)
 	}
@@ -113,7 +113,7 @@ func (t *table) remove(e *entry) {
 	if t.entries[e.key] == e {
 		delete(t.entries, e.key)
 		e.unclaim()
-		if service := e.service(); t.services[service] > 1 {
+		if service := e.service; t.services[service] > 1 {
 			t.services[service]--
 		} else {
 			delete(t.services, service)
@@ -121,7 +121,7 @@ func (t *table) remove(e *entry) {
 	}
 	t.watcher.unwatch(e)
 	e.notify()
-	if t.closed {
+	if t.withdrawing {
 		t.wakeWorker() // it may have been the last
 	}
 }
@@ -146,7 +146,8 @@ func (t *table) note(level slog.Level, text string, attrs ...any) {
 	t.wakeWorker()
 }
 
-// noteEntries is note for entries that have something in common: a lease takes up to 1,000 with it.
+// noteEntries is note, in one line, for entries to which the same happened: a lease that ends takes up to
+// 1,000 keys with it.
 func (t *table) noteEntries(level slog.Level, text string, entries []*entry, name string, value any) {
 	attrs := []any{"key", entries[0].key}
 	if more := len(entries) - 1; more > 0 {
@@ -155,14 +156,26 @@ func (t *table) noteEntries(level slog.Level, text string, entries []*entry, nam
 	t.note(level, text, append(attrs, name, value)...)
 }
 
-// wait returns when the entry is in etcd as it should be; with gone, when it is not there any more.
-func (t *table) wait(ctx context.Context, e *entry, gone bool) error {
+// waitStored returns when the entry is in etcd as it should be.
+func (t *table) waitStored(ctx context.Context, e *entry) error {
+	return t.wait(ctx, e, func() error {
+		if e.leaving {
+			return ErrClosed // another call withdraws it
+		}
+		return e.finalErr
+	})
+}
+
+// waitGone returns when an entry that leaves is not in etcd any more.
+func (t *table) waitGone(ctx context.Context, e *entry) error {
+	return t.wait(ctx, e, func() error { return e.finalErr })
+}
+
+// wait returns when the entry is as wanted, or waiting on does not help, which final says with t.mu held.
+func (t *table) wait(ctx context.Context, e *entry, final func() error) error {
 	for {
 		t.mu.Lock()
-		done, err, changed := e.settled(), e.finalErr, e.changed
-		if e.leaving && !gone {
-			err = ErrClosed // another call withdraws it
-		}
+		done, err, changed := e.asWanted(), final(), e.changed
 		t.mu.Unlock()
 		if done || err != nil {
 			return err
@@ -172,7 +185,7 @@ func (t *table) wait(ctx context.Context, e *entry, gone bool) error {
 		case <-t.ended:
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			if e.settled() {
+			if e.asWanted() {
 				return nil
 			}
 			return t.closedError()
@@ -230,7 +243,7 @@ func (t *table) setStored(e *entry, value record, revision int64) {
 
 // watch has an entry watched that was just written. t.mu is held.
 func (t *table) watch(e *entry) {
-	missed := t.watcher.watchKey(e, t.services[e.service()])
+	missed := t.watcher.watchKey(e, t.services[e.service])
 	if missed && e.written {
 		e.unverified = true
 		t.markDirty(e)
@@ -238,7 +251,7 @@ func (t *table) watch(e *entry) {
 }
 
 // markLost records that keys are not ours any more. t.mu is held.
-func (t *table) markLost(l loss, entries ...*entry) {
+func (t *table) markLost(l lossCause, entries ...*entry) {
 	entries = slices.DeleteFunc(entries, func(e *entry) bool { return !e.setLost(l) })
 	if len(entries) == 0 {
 		return
@@ -249,7 +262,7 @@ func (t *table) markLost(l loss, entries ...*entry) {
 
 // markLeaseEnded is markLost for keys of a lease that ended. t.mu is held.
 func (t *table) markLeaseEnded(l *lease.Lease, entries ...*entry) {
-	t.markLost(loss{LossLease, leaseEnded.text + ": " + cause.Text(l.Err())}, entries...)
+	t.markLost(lossCause{LossLease, leaseEnded.text + ": " + cause.Text(l.Err())}, entries...)
 }
 
 // markUnverified has the entries below a key or prefix looked at. t.mu is held.

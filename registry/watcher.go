@@ -10,11 +10,11 @@ import (
 	"github.com/etcdkit/etcdkit/lease"
 )
 
-// fewKeys is how many keys of a service are watched one by one; of more, the service is.
+// Up to fewKeys keys of a service have a watch each. For more keys there is one watch of the service's prefix.
 const fewKeys = 8
 
-// watcher reports to the table what other clients do to its keys, and leases that end. It does not hold
-// its lock then.
+// watcher reports to the table what other clients do to its keys, and which leases end. It calls the table
+// without holding its own lock.
 type watcher struct {
 	table  *table
 	ctx    context.Context
@@ -26,7 +26,7 @@ type watcher struct {
 	leases  map[*lease.Lease]bool
 }
 
-// target is what one watch is about. watcher.mu guards it.
+// target is a key, or all keys of a service, with one watch. watcher.mu guards it.
 type target struct {
 	name string // a key, or a service's prefix
 	keys int    // that rely on it
@@ -69,15 +69,15 @@ func (w *watcher) watchLease(l *lease.Lease) {
 }
 
 // watchKey watches an entry's key that was just written, from the revision after that: so nothing is
-// missed, and the write need not wait for a watch. of is how many keys the service has. missed: events may
-// be missing, as a watch that serves several keys begins later. table.mu is held.
-func (w *watcher) watchKey(e *entry, of int) (missed bool) {
+// missed, and the write need not wait for a watch. keys is how many the service has. missed: the key has a
+// watch already, of its service, which began after the write, so events may be missing. table.mu is held.
+func (w *watcher) watchKey(e *entry, keys int) (missed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	from := e.revision + 1
 	if e.target == nil {
 		name := e.key
-		if service := e.service(); w.targets[service] != nil || of > fewKeys {
+		if service := e.service; w.targets[service] != nil || keys > fewKeys {
 			name = service
 		}
 		if e.target = w.targets[name]; e.target == nil {

@@ -35,7 +35,7 @@ type worker struct {
 	writer    *writer
 	pauses    ask.Jitter
 	lookEvery time.Duration
-	outlives  bool // the leases outlive Close, so the worker goes on until the keys are gone, or the leases
+	ownKeeper bool // false: the leases outlive Close, so the worker goes on until the keys are gone, or the leases
 	stop      context.CancelFunc
 
 	waiting atomic.Bool    // a goroutine waits for the end of an outage
@@ -88,11 +88,11 @@ func (w *worker) finished() bool {
 	t := w.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.closed || !w.outlives {
+	if !t.withdrawing || w.ownKeeper {
 		return false
 	}
 	for _, e := range t.entries {
-		if !t.left || e.lease == nil || e.lease.Err() == nil {
+		if !t.closeReturned || e.lease == nil || e.lease.Err() == nil {
 			return false
 		}
 	}
@@ -166,7 +166,7 @@ func (w *worker) endAll() {
 // pause, and those after it come with the next round.
 func (w *worker) round(ctx context.Context, todo [][]*entry, pause time.Duration) bool {
 	if len(todo) == 1 { // as a rule, and without a change of goroutines
-		return w.settle(ctx, todo[0], pause)
+		return w.writeBatch(ctx, todo[0], pause)
 	}
 	var writing sync.WaitGroup
 	var failed atomic.Bool
@@ -177,7 +177,7 @@ func (w *worker) round(ctx context.Context, todo [][]*entry, pause time.Duration
 			break
 		}
 		writing.Go(func() {
-			if !w.settle(ctx, batch, pause) {
+			if !w.writeBatch(ctx, batch, pause) {
 				failed.Store(true)
 			}
 			<-room
@@ -187,12 +187,12 @@ func (w *worker) round(ctx context.Context, todo [][]*entry, pause time.Duration
 	return !failed.Load()
 }
 
-// settle writes a batch. A batch that is refused is halved, to find the entry that etcd refuses.
-func (w *worker) settle(ctx context.Context, batch []*entry, pause time.Duration) bool {
+// writeBatch writes a batch. A batch that is refused is halved, to find the entry that etcd refuses.
+func (w *worker) writeBatch(ctx context.Context, batch []*entry, pause time.Duration) bool {
 	t := w.table
 	err := w.writer.write(ctx, batch)
 	if half := len(batch) / 2; half > 0 && isolatesRefusal(err) {
-		first, second := w.settle(ctx, batch[:half], pause), w.settle(ctx, batch[half:], pause)
+		first, second := w.writeBatch(ctx, batch[:half], pause), w.writeBatch(ctx, batch[half:], pause)
 		return first && second
 	}
 	if err != nil && ctx.Err() != nil {
@@ -207,7 +207,7 @@ func (w *worker) settle(ctx context.Context, batch []*entry, pause time.Duration
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range batch {
-		if !e.settled() {
+		if !e.asWanted() {
 			w.recordFailure(e, err, pause)
 		}
 	}

@@ -30,23 +30,23 @@ const (
 
 // writer writes entries, and records in the table what etcd answered.
 type writer struct {
-	cli    *clientv3.Client
-	keeper *lease.Keeper
-	own    bool // the Keeper's leases end with the registrar
-	table  *table
-	late   *lateWrites
-	owners *ownerCheck
+	cli       *clientv3.Client
+	keeper    *lease.Keeper
+	ownKeeper bool // the Keeper's leases end with the registrar
+	table     *table
+	late      *lateWrites
+	owners    *ownerCheck
 }
 
 // operation is what a transaction does for an entry, decided under the lock.
 type operation struct {
-	entry *entry
-	cmp   clientv3.Cmp
-	put   record
-	del   bool
-	first bool // the comparison holds while there is no key
-	look  bool // there is nothing to do if the comparison holds
-	stays bool // if it holds, the key is on the entry's lease
+	entry      *entry
+	cmp        clientv3.Cmp
+	put        record
+	deletes    bool
+	creates    bool // the comparison holds while there is no key
+	readOnly   bool // there is nothing to do if the comparison holds
+	keepsLease bool // if it holds, the key is on the entry's lease
 }
 
 // write does one transaction for a batch and records the result.
@@ -65,7 +65,7 @@ func (w *writer) write(ctx context.Context, batch []*entry) error {
 		w.recordUnanswered(ops)
 	}
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) && leaseEnds(ctx, ops) {
-		return nil // with this known the next round goes on another one, at once
+		return nil // the lease is known to have ended now: the next round takes another one, at once
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return cause.Errorf("no answer within %v: %w", rpcTimeout, err)
@@ -110,7 +110,7 @@ func (w *writer) reserve(ctx context.Context, batch []*entry) error {
 	return nil
 }
 
-// plan decides what to do for each entry. Those that need nothing written any more end here.
+// plan decides what to do for each entry. It removes those that leave and were never written.
 func (w *writer) plan(batch []*entry) []operation {
 	w.table.mu.Lock()
 	defer w.table.mu.Unlock()
@@ -124,19 +124,19 @@ func (w *writer) plan(batch []*entry) []operation {
 		op := operation{entry: e, put: e.wanted}
 		switch {
 		case e.written:
-			op.cmp, op.stays = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.writtenOn == e.lease
-			op.look = op.stays && e.stored.value == e.wanted.value
+			op.cmp, op.keepsLease = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.writtenOn == e.lease
+			op.readOnly = op.keepsLease && e.stored.value == e.wanted.value
 		case e.replace != 0:
 			op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
 		case e.leaving: // and perhaps written
 			op.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
 		default:
-			op.cmp, op.first = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
+			op.cmp, op.creates = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
 		}
 		if e.leaving {
 			e.leaveTried = true
 			last, say := e.drainingRecord()
-			op.put, op.del, op.look = last, !say, false
+			op.put, op.deletes, op.readOnly = last, !say, false
 		}
 		all = append(all, op)
 	}
@@ -150,8 +150,8 @@ func (w *writer) txn(ops []operation) clientv3.Op {
 	for _, op := range ops {
 		cmps = append(cmps, op.cmp)
 		switch {
-		case op.look:
-		case op.del:
+		case op.readOnly:
+		case op.deletes:
 			then = append(then, clientv3.OpDelete(op.entry.key))
 		default:
 			then = append(then, clientv3.OpPut(op.entry.key, op.put.value, w.onLease(op)))
@@ -165,7 +165,7 @@ func (w *writer) txn(ops []operation) clientv3.Op {
 // authentication on, etcd checks a Put that names a lease against every key of that lease, 5 µs each.
 // Without authentication, naming the lease costs a little less.
 func (w *writer) onLease(op operation) clientv3.OpOption {
-	if op.stays && w.cli.Username != "" {
+	if op.keepsLease && w.cli.Username != "" {
 		return clientv3.WithIgnoreLease()
 	}
 	return clientv3.WithLease(op.entry.lease.ID())
@@ -212,13 +212,13 @@ func (w *writer) recordUnanswered(ops []operation) {
 	w.table.mu.Lock()
 	defer w.table.mu.Unlock()
 	for _, op := range ops {
-		if op.look || op.del {
+		if op.readOnly || op.deletes {
 			continue
 		}
 		if !slices.Contains(op.entry.unansweredOn, op.entry.lease) {
 			op.entry.unansweredOn = append(op.entry.unansweredOn, op.entry.lease)
 		}
-		if op.first {
+		if op.creates {
 			op.entry.lateUntil = time.Now().Add(lateWriteFor)
 		}
 	}
@@ -236,11 +236,11 @@ func (w *writer) applied(ops []operation, revision int64) {
 	for _, op := range ops {
 		e := op.entry
 		switch {
-		case op.del:
+		case op.deletes:
 			late.add(e)
 			t.remove(e)
 			continue
-		case op.look:
+		case op.readOnly:
 			t.setStored(e, e.stored, e.revision)
 			continue
 		}
@@ -329,10 +329,10 @@ func (w *writer) recordOf(e *entry, value string) record {
 	return record{value, i.Status}
 }
 
-// deleteLateWrites has keys deleted that a late try writes after a revision, unless their leases are
-// about to be revoked. table.mu is held.
+// deleteLateWrites has keys deleted that a late try writes after a revision. Where the registrar closes its
+// own Keeper that is not needed: the leases are revoked. table.mu is held.
 func (w *writer) deleteLateWrites(keys lateKeys, after int64) {
-	if !w.own || !w.table.closed {
+	if !w.ownKeeper || !w.table.withdrawing {
 		w.late.delete(keys, after)
 	}
 }

@@ -32,7 +32,7 @@ var registryMutants = []mutant{
 		`op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)`, `op.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), ">", 0)`,
 	}, "registry", "TestATakeOverThatComesTooLateLeavesTheKeyAlone"},
 	{"Close is nil though keys are still there", "registry/close.go", []string{
-		"	if len(left) == 0 {\n		return nil", "	if closed == nil || len(left) == 0 {\n		return nil",
+		"	if len(remaining) == 0 {\n		return nil", "	if closed == nil || len(remaining) == 0 {\n		return nil",
 	}, "registry", "TestCloseTellsWhichKeysAreStillThereAndUntilWhen"},
 	{"a transaction without an answer is not sent again", "registry/write.go", []string{
 		"		Most:    mostTries,", "		Most:    1,",

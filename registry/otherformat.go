@@ -61,7 +61,7 @@ func (i *Instance) readOther(val string) error {
 		return errNoAddr
 	}
 	i.readMetadata(f.Metadata)
-	i.readOutside(&f, endpoints)
+	i.readOtherFields(&f, endpoints)
 	return nil
 }
 
@@ -73,8 +73,8 @@ func word(raw json.RawMessage) (text string) {
 	return text
 }
 
-// readOutside takes what stands outside the metadata, where that does not have it.
-func (i *Instance) readOutside(f *otherFormat, endpoints []string) {
+// readOtherFields takes what stands outside the metadata, where that does not have it.
+func (i *Instance) readOtherFields(f *otherFormat, endpoints []string) {
 	var weight int
 	if json.Unmarshal(f.Weight, &weight) == nil && i.Weight == 1 && weight > 0 && weight <= math.MaxInt32 {
 		i.Weight = weight
