@@ -150,6 +150,9 @@ func TestAnInterruptedTourLeavesNothing(t *testing.T) {
 	if got := cmd.ProcessState.ExitCode(); got != exitInterrupted {
 		t.Errorf("exit code %d, want %d\n%s", got, exitInterrupted, said)
 	}
+	if !strings.HasSuffix(said.String(), "\netcdkit: interrupted\n") {
+		t.Errorf("it does not say at its end that it was interrupted:\n%s", said)
+	}
 	if all := keys(t, cli); all != "" {
 		t.Errorf("keys afterwards: %q, want none", all)
 	}

@@ -77,6 +77,9 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 	}
 	report, err := tour.Run(ctx, opts, lessons, tell)
 	if err != nil {
+		if ctx.Err() != nil {
+			e.out.Talkf("etcdkit: interrupted")
+		}
 		return interrupted(ctx, err)
 	}
 	return e.toured(report, output)
