@@ -20,8 +20,7 @@ import (
 // etcd is away. Settings, TLS, user and password are as for [Dial]; the user is presented with the
 // first request that a member answers. Close the client when done with it.
 //
-// opts may be nil, and Timeout is not used. The errors are ErrInvalid. Whether etcd is there, [Wait]
-// says.
+// opts may be nil, and Timeout is not used. The errors are ErrInvalid. [Wait] tells when a member answers.
 func New(opts *Options) (*clientv3.Client, error) {
 	d, err := newDialer(opts)
 	if err != nil {

@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"github.com/etcdkit/etcdkit/internal/devdir"
 )
 
 const (
-	defaultEndpoint = "localhost:2379"
+	defaultEndpoint = "localhost:" + devdir.DefaultPort
 	defaultTimeout  = 5 * time.Second
 )
 
@@ -78,14 +80,14 @@ func (c *config) resolveEndpoints(opts *Options) error {
 		}
 	}
 	c.endpointsFrom = from
-	return c.checkFilesWanted(from)
+	return c.rejectUnusedTLSFiles(from)
 }
 
-// checkFilesWanted refuses http:// endpoints together with TLS files, which clientv3
+// rejectUnusedTLSFiles refuses http:// endpoints together with TLS files, which clientv3
 // would silently not use. Only endpoints from an earlier place than
 // the files overrule them: --endpoints http://localhost:2379 in a shell that is
 // set up for another cluster.
-func (c *config) checkFilesWanted(endpoints setting) error {
+func (c *config) rejectUnusedTLSFiles(endpoints setting) error {
 	if c.secure {
 		return nil
 	}

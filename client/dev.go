@@ -17,8 +17,6 @@ import (
 )
 
 const (
-	// usualPort is the one of the default endpoint.
-	usualPort = "2379"
 	// devLine bounds what is read of a file with endpoints.
 	devLine = 4 << 10
 	// acceptTimeout is how long an address on this machine may take to accept.
@@ -41,7 +39,9 @@ func (d devCluster) list() string {
 
 // findDev looks for a running dev cluster when no setting says where etcd is: the one at the default
 // endpoint, all of whose members are used then, so that the client outlives the first one; or
-// the only one that runs, if no process listens at the default endpoint. etcdkit ctl has the same rules.
+// the only one that runs, if no process listens at the default endpoint. etcdkit ctl has the same rules,
+// except for what it means that a cluster runs: here that one of its members accepts connections, there that
+// the process that runs it answers on its socket.
 func (c *config) findDev() error {
 	if c.endpointsFrom.rank != fromNowhere || c.secure || c.user.value != "" {
 		return nil
@@ -53,7 +53,7 @@ func (c *config) findDev() error {
 		}
 	}
 	for _, d := range live {
-		if d.port == usualPort {
+		if d.port == devdir.DefaultPort {
 			c.endpoints = d.endpoints
 			return nil
 		}

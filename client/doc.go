@@ -1,8 +1,7 @@
 // Package client opens an etcd client that is known to work.
 //
-// clientv3.New returns at once, whether or not a member answers; the first call then waits, retries silently and ends with "context
-// deadline exceeded". [Dial] finds out first, and says what is wrong at which
-// endpoint.
+// clientv3.New returns at once, whether or not a member answers; the first call then waits, retries silently
+// and ends with "context deadline exceeded". [Dial] finds out first, and says what is wrong at which endpoint.
 //
 //	cli, err := client.Dial(ctx, nil) // the environment, else localhost:2379
 //	if err != nil {
@@ -62,8 +61,8 @@
 // # Guarantees
 //
 //   - Dial succeeds only after a member has answered, and has accepted the user
-//     if there is one. A member that has lost its quorum still answers: that
-//     the cluster can commit is for the first write to show.
+//     if there is one. A member that has lost its quorum still answers: only a
+//     write shows whether the cluster can commit.
 //   - Dial returns by the earlier of ctx's deadline and Options.Timeout. When
 //     every endpoint refuses it says so after about a second, which is the time
 //     it leaves for a cluster that is just starting.

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -27,20 +26,20 @@ func newFailures(endpoints []endpoint, from setting) *failures {
 	return &failures{time.Now(), endpoints, from, make([]*failure, n), slices.Repeat([]bool{true}, n)}
 }
 
-func (m *failures) add(i int, f *failure) {
-	if f.kind == interrupted && m.last[i] != nil {
+func (all *failures) add(i int, f *failure) {
+	if f.kind == interrupted && all.last[i] != nil {
 		return // an earlier attempt says more than one that was interrupted
 	}
-	m.last[i] = f
-	m.retry[i] = f.kind != final && (f.kind != notListening || time.Since(m.began) < startTime)
+	all.last[i] = f
+	all.retry[i] = f.kind != final && (f.kind != notListening || time.Since(all.began) < startTime)
 }
 
-func (m *failures) allFinal() bool { return !slices.Contains(m.retry, true) }
+func (all *failures) allFinal() bool { return !slices.Contains(all.retry, true) }
 
 // err is the error of all failures together. ctx is Dial's.
-func (m *failures) err(ctx context.Context) error {
+func (all *failures) err(ctx context.Context) error {
 	text, is := "no member answered", []error{ErrUnreachable}
-	if ctx.Err() != nil && !m.allFinal() {
+	if ctx.Err() != nil && !all.allFinal() {
 		is = append(is, ctx.Err())
 		if errors.Is(ctx.Err(), context.Canceled) {
 			text += " before the call was cancelled"
@@ -48,22 +47,34 @@ func (m *failures) err(ctx context.Context) error {
 			text += " in time"
 		}
 	}
-	lines := make([]string, len(m.endpoints))
+	lines := make([]string, len(all.endpoints))
 	allGone, allLocal := true, true
-	for i, f := range m.last {
-		lines[i] = m.endpoints[i].text + ": " + f.text
+	for i, f := range all.last {
+		lines[i] = all.endpoints[i].text + ": " + f.text
 		is = append(is, f)
 		allGone = allGone && f.kind == notListening
-		allLocal = allLocal && m.endpoints[i].loopback()
+		allLocal = allLocal && all.endpoints[i].loopback()
 	}
 	text += ": " + strings.Join(lines, "; ")
-	switch variable := m.from.rank == fromEtcdkit || m.from.rank == fromEtcdctl; {
+	var advice adviceError
+	switch variable := all.from.rank == fromEtcdkit || all.from.rank == fromEtcdctl; {
 	case allGone && variable && allLocal:
-		text += fmt.Sprintf("; %s says so: unset it if that cluster is gone (then a running etcdkit dev is found), or set it to one that runs", m.from.name)
+		advice = adviceError(all.from.name + " says so: unset it if that cluster is gone (then a running etcdkit dev is found), or set it to one that runs")
 	case allGone && variable:
-		text += fmt.Sprintf("; %s says so: is it still right?", m.from.name)
+		advice = adviceError(all.from.name + " says so: is it still right?")
 	case allGone && allLocal:
-		text += "; is a cluster running? try: etcdkit dev"
+		advice = "is a cluster running? try: etcdkit dev"
+	}
+	if advice != "" {
+		text += "; " + string(advice)
+		is = append(is, advice)
 	}
 	return newError(text, is...)
 }
+
+// adviceError is the last part of an error's text. errors.As finds its Advice: a command that starts clusters
+// gives its own instead.
+type adviceError string
+
+func (e adviceError) Error() string  { return string(e) }
+func (e adviceError) Advice() string { return string(e) }

@@ -20,45 +20,45 @@ type sniffer struct {
 
 func newSniffer(conn net.Conn) *sniffer { return &sniffer{Conn: conn, ended: make(chan struct{})} }
 
-func (t *sniffer) Read(p []byte) (int, error) {
-	n, err := t.Conn.Read(p)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if room := 8 - len(t.head); room > 0 {
-		t.head = append(t.head, p[:min(n, room)]...)
+func (s *sniffer) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if room := 8 - len(s.head); room > 0 {
+		s.head = append(s.head, p[:min(n, room)]...)
 	}
-	if err != nil && t.err == nil {
-		t.err = err
-		close(t.ended)
+	if err != nil && s.err == nil {
+		s.err = err
+		close(s.ended)
 	}
 	return n, err
 }
 
 // Write waits for the reader when it fails: what the other side sent before it closed the connection can
 // still be read, and gRPC would close it.
-func (t *sniffer) Write(p []byte) (int, error) {
-	n, err := t.Conn.Write(p)
+func (s *sniffer) Write(p []byte) (int, error) {
+	n, err := s.Conn.Write(p)
 	if err != nil {
 		select {
-		case <-t.ended:
+		case <-s.ended:
 		case <-time.After(time.Second):
 		}
 	}
 	return n, err
 }
 
-func (t *sniffer) readErr() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.err
+func (s *sniffer) readErr() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 // protocol returns the protocol that the first bytes belong to, or "" if there
 // were none.
-func (t *sniffer) protocol() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return protocolOf(t.head)
+func (s *sniffer) protocol() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return protocolOf(s.head)
 }
 
 func protocolOf(head []byte) string {

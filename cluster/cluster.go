@@ -197,7 +197,7 @@ func (c *Cluster) launch(m *member) error {
 	return nil
 }
 
-// nameIDs replaces members' ids in a text of etcd's by their names.
+// nameIDs replaces the members' ids in a text that etcd wrote by their names.
 func (c *Cluster) nameIDs(text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,7 +240,7 @@ func (c *Cluster) nodeEnded(m *member, n node) {
 	c.broadcast()
 }
 
-// broadcast wakes all that wait for a change. c.mu is held.
+// broadcast wakes every call that waits for a change. c.mu is held.
 func (c *Cluster) broadcast() {
 	c.recordAgreement()
 	close(c.changed)

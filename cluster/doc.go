@@ -29,12 +29,13 @@
 // a Change with what they reported: a measurement, not a prediction.
 //
 // Members never outlive this process: they end a moment after it, also when it is killed with
-// kill -9. On Unix, if there is a shell, paused members end, too, and temporary data is removed. Everything listens on loopback only; the gRPC gateway is off unless
-// Options.Gateway is set, and foreign Host headers are refused, so that a web page cannot read a local
-// etcd.
+// kill -9. On Unix, if there is a shell, paused members end, too, and temporary data is removed.
 //
-// A data directory with a symbolic link in it is refused, so that a cluster on another person's archive writes
-// and deletes nothing outside of it. cluster.json is synced to the disk and has a copy.
+// Everything listens on loopback only. The gRPC gateway is off unless Options.Gateway is set, and requests
+// with another Host header than localhost's are refused, so that a web page cannot read a local etcd.
+//
+// A data directory with a symbolic link in it is refused: a cluster on data from an unknown archive must not
+// write or delete anything outside of the directory. cluster.json is synced to the disk and has a copy.
 //
 // Faults take a member's name, "leader", "follower" (the first one that is up and does not lead) or "all".
 //

@@ -287,10 +287,14 @@ func (c *Cluster) restartAll(ctx context.Context, ms []*member) (time.Duration, 
 			return 0, err
 		}
 	}
+	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for _, m := range ms {
 		err := c.until(ctx, func() bool { return m.status != Starting || !slices.Contains(c.willServe(), m) })
+		if errors.Is(err, context.DeadlineExceeded) && outer.Err() == nil {
+			return 0, fmt.Errorf("cluster: %s did not serve within %v (its log: %s)", m.name, settleTimeout, m.spec.LogFile)
+		}
 		if err != nil {
 			return 0, cause.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
 		}

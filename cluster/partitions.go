@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// slowLink is a latency that may cost a leader its followers: with it a heartbeat's round
-	// trip comes near the election timeout of 1 s.
+	// slowLink is the least latency that can depose a leader: with it a heartbeat's round trip comes near the
+	// election timeout of 1 s.
 	slowLink = 250 * time.Millisecond
 	// slowLinkWatch is how long such a latency is watched before its consequence is reported: a little
 	// more than two election timeouts.
@@ -61,8 +61,8 @@ func (c *Cluster) isolate(ctx context.Context, name string, fromClients bool) (*
 }
 
 // Partition divides the members into groups that cannot reach one another. Members that no
-// group names are one more group. An earlier partition or isolation is replaced;
-// clients are not concerned.
+// group names are one more group. An earlier partition or isolation is replaced. Clients still reach every
+// member.
 func (c *Cluster) Partition(ctx context.Context, groups ...[]string) (*Change, error) {
 	return c.runFault(ctx, func(ctx context.Context) (string, error) {
 		side, err := c.groupNumbers(groups)
@@ -87,7 +87,7 @@ func (c *Cluster) Partition(ctx context.Context, groups ...[]string) (*Change, e
 	})
 }
 
-// groupNumbers numbers the group of each member; 0 is those that were not named.
+// groupNumbers numbers the group of each member; 0 is the group of those that were not named.
 func (c *Cluster) groupNumbers(groups [][]string) (map[string]int, error) {
 	side := make(map[string]int)
 	for i, group := range groups {
@@ -186,7 +186,7 @@ func (c *Cluster) linkTargets(name string) ([]*member, error) {
 	return ms, nil
 }
 
-// changeNetwork changes the network, and wakes all that wait for a change.
+// changeNetwork changes the network, and wakes every call that waits for a change.
 func (c *Cluster) changeNetwork(f func(*rules)) {
 	c.net.change(f)
 	c.mu.Lock()

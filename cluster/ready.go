@@ -53,6 +53,9 @@ func (c *Cluster) ready(ctx context.Context, m *member) error {
 	if err == nil || errors.Is(err, ErrMemberFailed) {
 		return err
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return cause.Errorf("cluster: %s did not serve in time: %w (its log: %s)", m.name, err, m.spec.LogFile)
+	}
 	return cause.Errorf("cluster: %s is not ready: %w (its log: %s)", m.name, err, m.spec.LogFile)
 }
 

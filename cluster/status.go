@@ -54,7 +54,7 @@ type MemberState struct {
 type Quorum struct {
 	Size     int    `json:"size"`     // members in all
 	Up       int    `json:"up"`       // members of the largest group that run and reach one another
-	Starting int    `json:"starting"` // more of them that have been started: they serve with a majority
+	Starting int    `json:"starting"` // members of that group that start: they serve once there is a majority
 	Need     int    `json:"need"`     // a majority
 	Leader   string `json:"leader"`   // agreed on by all that are up; "" while they are not
 

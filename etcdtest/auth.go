@@ -29,8 +29,8 @@ func Auth(tb testing.TB, c *cluster.Cluster) (root *clientv3.Client) {
 	return as(tb, c, "root")
 }
 
-// User adds a user with a role of the same name, that may read and write below prefix ("": nothing),
-// and returns a client of theirs, closed when the test ends.
+// User adds a user and a role of the same name, which permits reading and writing below prefix (nothing if
+// that is ""). It returns a client of the user, closed when the test ends.
 func User(tb testing.TB, c *cluster.Cluster, root *clientv3.Client, name, prefix string, opts ...grpc.DialOption) *clientv3.Client {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)

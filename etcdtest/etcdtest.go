@@ -105,7 +105,7 @@ func New(tb testing.TB) (cli *clientv3.Client, prefix string) {
 
 // NewCluster starts a cluster for this test alone, closed when the test ends: three process
 // members on free ports with temporary data, unless opts say otherwise. Its members' warnings
-// go to the test's log.
+// go to the test's log (not to a benchmark's), unless opts have a Logger.
 func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
 	tb.Helper()
 	var o cluster.Options
@@ -115,6 +115,11 @@ func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
 	o.AnyPort = true
 	if o.BcryptCost == 0 {
 		o.BcryptCost = quickPasswords
+	}
+	if o.Logger == nil {
+		logger, end := newTestLog(tb)
+		tb.Cleanup(end) // after Close
+		o.Logger = logger
 	}
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()

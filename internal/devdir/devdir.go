@@ -19,6 +19,10 @@ const (
 	EndpointsExt = ".endpoints"
 )
 
+// DefaultPort is etcd's client port: that of the first member, unless something else was asked for, and of the
+// endpoint where no setting says which.
+const DefaultPort = "2379"
+
 // maxPath is the longest path of the directory: a socket's may have about 100 bytes, and the file names
 // need some of them.
 const maxPath = 80

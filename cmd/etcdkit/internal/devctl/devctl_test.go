@@ -150,7 +150,7 @@ func TestEndpointsMeanTheirOwnDevClusterAndNoOther(t *testing.T) {
 // A cluster of dev run is for its command alone: it has written no file with its endpoints.
 func TestAStoppedDevRunOnTheUsualPortIsNotFound(t *testing.T) {
 	controlled(t)
-	silentAt(t, usualPort)
+	silentAt(t, devdir.DefaultPort)
 	if found, err := FindEndpoints(); err != nil || found != nil {
 		t.Errorf("got %v, %v, want none", found, err)
 	}

@@ -173,7 +173,8 @@ func ports(live map[string]cluster.State) string {
 
 // FindEndpoints finds the dev cluster that is meant when nothing says which: the one at localhost:2379, or the only
 // one there is, if none is at localhost:2379. It is nil without an error if there is none.
-// Clusters of dev run are for their command alone. Package client has the same rules.
+// Clusters of dev run are for their command alone. Package client has the same rules, except that a cluster
+// runs for it if a member accepts connections, and here if its process answers on its socket.
 func FindEndpoints() (endpoints []string, err error) {
 	dir := devdir.Path()
 	if err := trustControlDir(dir); err != nil {
@@ -188,13 +189,13 @@ func FindEndpoints() (endpoints []string, err error) {
 	}
 	maps.DeleteFunc(live, func(port string, _ cluster.State) bool { return forItsCommand(port) })
 	maps.DeleteFunc(silent, func(port string, _ error) bool { return forItsCommand(port) })
-	if s, ok := live[usualPort]; ok {
+	if s, ok := live[devdir.DefaultPort]; ok {
 		return s.Endpoints, nil
 	}
-	if err, ok := silent[usualPort]; ok {
+	if err, ok := silent[devdir.DefaultPort]; ok {
 		return nil, err
 	}
-	if c, err := net.Dial("tcp", "127.0.0.1:"+usualPort); err == nil {
+	if c, err := net.Dial("tcp", "127.0.0.1:"+devdir.DefaultPort); err == nil {
 		c.Close()
 		return nil, nil // another etcd, as upstream would have it
 	}
@@ -217,12 +218,9 @@ func ExportLine(s cluster.State) string {
 	return "export ETCDCTL_ENDPOINTS=" + strings.Join(s.Endpoints, ",")
 }
 
-// usualPort is where the first member of a cluster serves, unless something else was asked for.
-const usualPort = "2379"
-
 // Choice is what a command that speaks to a cluster adds to mean this one: nothing at the usual ports.
 func Choice(s cluster.State) string {
-	if p := portOf(s.Endpoints); p != usualPort {
+	if p := portOf(s.Endpoints); p != devdir.DefaultPort {
 		return " --cluster " + p // there may be another one
 	}
 	return ""

@@ -94,7 +94,11 @@ type staleError struct{ err error }
 func (e *staleError) Error() string {
 	// package client's advice is about programs that use a running cluster; these commands start one.
 	variable := Variable()
-	what, _, _ := strings.Cut(e.err.Error(), "; "+variable+" says so")
+	what := e.err.Error()
+	var end interface{ Advice() string }
+	if errors.As(e.err, &end) {
+		what = strings.TrimSuffix(what, "; "+end.Advice())
+	}
 	return fmt.Sprintf("%s (from %s); start that cluster, or unset %[2]s: then a new cluster is started", strings.TrimPrefix(what, "client: "), variable)
 }
 
