@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// onePrefix are the packages whose errors name one package each, as internal/cause makes them.
+// onePrefix are the packages whose errors name one package each, as internal/errtext makes them.
 var onePrefix = []string{
 	"lease", "mirror", "internal/ask", "client", "cluster", "health", "registry", "internal/queue", "lock",
 	"lock/fence", "election", "discovery", "discovery/grpcresolver", "discovery/httptransport", "etcdtest",
 }
 
 // TestAnErrorNamesOnePackage holds two rules. What wraps an error, except in its first place, is made by
-// cause.Errorf, which takes the name of the other package away. And a text that begins with the name of a
+// errtext.Errorf, which takes the name of the other package away. And a text that begins with the name of a
 // package begins with that of its own.
 func TestAnErrorNamesOnePackage(t *testing.T) {
 	for _, dir := range onePrefix {
@@ -48,7 +48,7 @@ func checkErrors(t *testing.T, pkg, file string) {
 		}
 		from, name := called(call)
 		literal, ok := call.Args[0].(*ast.BasicLit)
-		if !ok || from+"."+name != "fmt.Errorf" && from+"."+name != "errors.New" && from != "cause" {
+		if !ok || from+"."+name != "fmt.Errorf" && from+"."+name != "errors.New" && from != "errtext" {
 			return true
 		}
 		text, err := strconv.Unquote(literal.Value)
@@ -56,7 +56,7 @@ func checkErrors(t *testing.T, pkg, file string) {
 			return true
 		}
 		if from == "fmt" && strings.Contains(strings.TrimPrefix(text, "%w"), "%w") {
-			t.Errorf("%s: fmt.Errorf(%q): want cause.Errorf, which takes the other package's name away", set.Position(call.Pos()), text)
+			t.Errorf("%s: fmt.Errorf(%q): want errtext.Errorf, which takes the other package's name away", set.Position(call.Pos()), text)
 		}
 		if first, _, ok := strings.Cut(text, ": "); ok && first != pkg && public(first) {
 			t.Errorf("%s: %q: want the name of package %s", set.Position(call.Pos()), text, pkg)

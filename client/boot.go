@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // New returns a client without asking whether a member answers: for a program that must start while
@@ -89,7 +89,7 @@ func Wait(ctx context.Context, cli *clientv3.Client) error {
 			if outage := etcd.Outage(); outage != nil {
 				explained = outage
 			}
-			return newError(fmt.Sprintf("%v; %v", end, cause.Text(explained)), ErrUnreachable, end, explained)
+			return newError(fmt.Sprintf("%v; %v", end, errtext.Text(explained)), ErrUnreachable, end, explained)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
 	"github.com/etcdkit/etcdkit/internal/devdir"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 const (
@@ -104,7 +104,7 @@ func readDev(path string) ([]endpoint, error) {
 	defer f.Close()
 	line, err := bufio.NewReader(io.LimitReader(f, devLine)).ReadString('\n')
 	if err != nil {
-		return nil, cause.Errorf("%s: no whole line: %w", path, err)
+		return nil, errtext.Errorf("%s: no whole line: %w", path, err)
 	}
 	var all []endpoint
 	for _, text := range tidy(strings.Split(line, ",")) {

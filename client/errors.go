@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 var (
@@ -34,7 +34,7 @@ var (
 )
 
 // newError is every error of this package: a text for people, and what errors.Is and errors.As find in it.
-func newError(text string, is ...error) error { return cause.New("client: "+text, is...) }
+func newError(text string, is ...error) error { return errtext.New("client: "+text, is...) }
 
 // configError is an ErrInvalid, and what is wrapped with %w.
 func configError(format string, args ...any) error {

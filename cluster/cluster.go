@@ -15,7 +15,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/version"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/logbuffer"
 )
 
@@ -136,7 +136,7 @@ func (c *Cluster) openToClients(m *member) {
 func (c *Cluster) openDirs() error {
 	var err error
 	if c.run, err = os.MkdirTemp(shortTemp(), "etcdkit-"); err != nil {
-		return cause.Errorf("%w: temporary directory: %w", ErrDataDir, err)
+		return errtext.Errorf("%w: temporary directory: %w", ErrDataDir, err)
 	}
 	if c.reaper, err = startReaper(c.run); err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
@@ -60,14 +60,14 @@ type dataDir struct {
 func openDataDir(path string, members int, kept bool) (*dataDir, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return nil, cause.Errorf("%w %q: %w", ErrDataDir, path, err)
+		return nil, errtext.Errorf("%w %q: %w", ErrDataDir, path, err)
 	}
 	path = abs
 	if _, err := readRecord(path, members); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, cause.Errorf("%w %s cannot be created; choose another directory: %w", ErrDataDir, path, err)
+		return nil, errtext.Errorf("%w %s cannot be created; choose another directory: %w", ErrDataDir, path, err)
 	}
 	d := &dataDir{path: path, kept: kept}
 	if d.lock, err = lockDir(path); err != nil {
@@ -110,14 +110,14 @@ func readRecord(path string, members int) (*record, error) {
 		return nil, fmt.Errorf("%w %s is not a directory, or below something that is not; name another", ErrDataDir, path)
 	}
 	if err != nil {
-		return nil, cause.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
+		return nil, errtext.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
 	}
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
 		if file == copyFile {
-			return nil, cause.Errorf("%w %s: %s is empty, and %s is damaged: %w; restore one of them, or choose another directory", ErrDataDir, path, recordFile, file, err)
+			return nil, errtext.Errorf("%w %s: %s is empty, and %s is damaged: %w; restore one of them, or choose another directory", ErrDataDir, path, recordFile, file, err)
 		}
-		return nil, cause.Errorf("%w %s: %s is damaged: %w; if %s is not, copy that over it, or choose another directory", ErrDataDir, path, file, err, copyFile)
+		return nil, errtext.Errorf("%w %s: %s is damaged: %w; if %s is not, copy that over it, or choose another directory", ErrDataDir, path, file, err, copyFile)
 	}
 	if n := len(r.Members); n > maxMembers {
 		return nil, fmt.Errorf("%w %s: %s is damaged or not etcdkit's: it has %d members, and %d are the most; restore it or choose another directory", ErrDataDir, path, file, n, maxMembers)
@@ -138,7 +138,7 @@ func checkEmpty(path string) error {
 		return nil
 	}
 	if err != nil {
-		return cause.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
+		return errtext.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
 	}
 	for _, e := range entries {
 		if e.Name() == lockFile || wholefile.IsUnfinished(e.Name(), recordFile) {
@@ -172,7 +172,7 @@ func rejectSymlinks(path string) error {
 		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			if !errors.Is(err, ErrDataDir) {
-				err = cause.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
+				err = errtext.Errorf("%w %s cannot be read; choose another directory: %w", ErrDataDir, path, err)
 			}
 			return err
 		}
@@ -192,7 +192,7 @@ func isMember(name string) bool {
 func (r *record) compatible(path, file string, members int) error {
 	wrote, err := semver.NewVersion(r.Etcd)
 	if err != nil {
-		return cause.Errorf("%w %s: %s names no etcd version: %w", ErrDataDir, path, file, err)
+		return errtext.Errorf("%w %s: %s names no etcd version: %w", ErrDataDir, path, file, err)
 	}
 	own := semver.Must(semver.NewVersion(version.Version))
 	if wrote.Major != own.Major || wrote.Minor > own.Minor || own.Minor-wrote.Minor > 1 {
@@ -233,14 +233,14 @@ func lockDir(path string) (*fileutil.LockedFile, error) {
 		return nil, fmt.Errorf("%w %s is in use by %s; stop it first, or choose another directory", ErrDataDir, path, holder)
 	}
 	if err != nil {
-		return nil, cause.Errorf("%w %s is not writable; change its permissions or choose another directory: %w", ErrDataDir, path, err)
+		return nil, errtext.Errorf("%w %s is not writable; change its permissions or choose another directory: %w", ErrDataDir, path, err)
 	}
 	if err = lock.Truncate(0); err == nil {
 		_, err = fmt.Fprintln(lock, os.Getpid())
 	}
 	if err != nil {
 		lock.Close()
-		return nil, cause.Errorf("%w %s cannot be written; free space on its disk or choose another directory: %w", ErrDataDir, path, err)
+		return nil, errtext.Errorf("%w %s cannot be written; free space on its disk or choose another directory: %w", ErrDataDir, path, err)
 	}
 	return lock, nil
 }
@@ -277,7 +277,7 @@ func (d *dataDir) save() error {
 		name = filepath.Join(d.path, name)
 		wholefile.RemoveUnfinished(name, 0) // the directory is locked: no other process writes it
 		if err := write(name, append(b, '\n')); err != nil {
-			return cause.Errorf("%w %s: %w", ErrDataDir, d.path, err)
+			return errtext.Errorf("%w %s: %w", ErrDataDir, d.path, err)
 		}
 	}
 	return nil
@@ -287,7 +287,7 @@ func (d *dataDir) save() error {
 func (d *dataDir) discardBootstrap() error {
 	for _, m := range d.record.Members {
 		if err := os.RemoveAll(filepath.Join(d.path, m.Name, "member")); err != nil {
-			return cause.Errorf("%w %s: remove the interrupted bootstrap of %s: %w", ErrDataDir, d.path, m.Name, err)
+			return errtext.Errorf("%w %s: remove the interrupted bootstrap of %s: %w", ErrDataDir, d.path, m.Name, err)
 		}
 	}
 	return nil

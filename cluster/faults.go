@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // settleTimeout bounds how long a fault waits for the members to agree on a leader.
@@ -75,7 +75,7 @@ func (c *Cluster) runFault(ctx context.Context, act func(context.Context) (strin
 	}
 	q, at, err := c.settle(ctx)
 	if err != nil {
-		return nil, cause.Errorf("cluster: %s, but did not wait for the members to agree on a leader: %w", did, err)
+		return nil, errtext.Errorf("cluster: %s, but did not wait for the members to agree on a leader: %w", did, err)
 	}
 	elected := q.Leader != "" && (q.Leader != was.Leader || q.term != was.term)
 	return &Change{Did: did, Was: was.Leader, Quorum: q, Elected: elected, After: max(0, at.Sub(begin)), CanLose: q.CanLose()}, nil
@@ -296,7 +296,7 @@ func (c *Cluster) restartAll(ctx context.Context, ms []*member) (time.Duration, 
 			return 0, fmt.Errorf("cluster: %s did not serve within %v (its log: %s)", m.name, settleTimeout, m.spec.LogFile)
 		}
 		if err != nil {
-			return 0, cause.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
+			return 0, errtext.Errorf("cluster: %s does not serve: %w (its log: %s)", m.name, err, m.spec.LogFile)
 		}
 		if err := c.failed(m); err != nil {
 			return 0, err
@@ -349,7 +349,7 @@ func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 				return "", err
 			}
 			if err := awaitStopped(ctx, pid); err != nil {
-				return "", cause.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
+				return "", errtext.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
 			}
 		}
 		return joinNames(ms) + " paused", nil
@@ -384,7 +384,7 @@ func (c *Cluster) signal(m *member, to Status) (pid int, err error) {
 		send = resume
 	}
 	if err := send(p.cmd.Process); err != nil {
-		return 0, cause.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
+		return 0, errtext.Errorf("cluster: signal %s (pid %d): %w", m.name, p.pid(), err)
 	}
 	m.status = to
 	c.broadcast()

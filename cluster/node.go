@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
@@ -110,7 +110,7 @@ type process struct {
 func startProcess(s spec, to nodeEvents) (*process, error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return nil, cause.Errorf("cluster: find this program to run it again as %s: %w", s.Name, err)
+		return nil, errtext.Errorf("cluster: find this program to run it again as %s: %w", s.Name, err)
 	}
 	cmd := exec.Command(exe, memberArg, s.Name)
 	procgroup.Own(cmd) // Ctrl-C does not reach the member, and the kernel wakes a paused one when the parent is gone
@@ -123,7 +123,7 @@ func startProcess(s spec, to nodeEvents) (*process, error) {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, cause.Errorf("cluster: start %s: %w", s.Name, err)
+		return nil, errtext.Errorf("cluster: start %s: %w", s.Name, err)
 	}
 	pipes.Go(func() { p.listen(stdout, to) })
 	pipes.Go(func() { p.readStderr(stderr, s.LogFile, to.warning) })
@@ -138,7 +138,7 @@ func startProcess(s spec, to nodeEvents) (*process, error) {
 	if err := p.send(s); err != nil {
 		p.kill()
 		<-p.ended
-		return nil, cause.Errorf("cluster: start %s: %w", s.Name, err)
+		return nil, errtext.Errorf("cluster: start %s: %w", s.Name, err)
 	}
 	return p, nil
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 const (
@@ -98,7 +98,7 @@ func (c *Cluster) groupNumbers(groups [][]string) (map[string]int, error) {
 			}
 			for _, m := range ms {
 				if side[m.name] != 0 {
-					return nil, cause.Errorf("%w: %s is in two groups; %w", ErrInvalid, m.name, errPartition)
+					return nil, errtext.Errorf("%w: %s is in two groups; %w", ErrInvalid, m.name, errPartition)
 				}
 				side[m.name] = i + 1
 			}
@@ -109,7 +109,7 @@ func (c *Cluster) groupNumbers(groups [][]string) (map[string]int, error) {
 		different[side[name]] = true
 	}
 	if len(different) < 2 {
-		return nil, cause.Errorf("%w: these groups leave all members together; %w", ErrInvalid, errPartition)
+		return nil, errtext.Errorf("%w: these groups leave all members together; %w", ErrInvalid, errPartition)
 	}
 	return side, nil
 }
@@ -181,7 +181,7 @@ func (c *Cluster) linkTargets(name string) ([]*member, error) {
 		return nil, fmt.Errorf("%w: cut or delay the links of %s; start the cluster without Direct", ErrDirect, joinNames(ms))
 	}
 	if err := checkDialerLookup(); err != nil {
-		return nil, cause.Errorf("cluster: cut or delay the links of %s: %w", joinNames(ms), err)
+		return nil, errtext.Errorf("cluster: cut or delay the links of %s: %w", joinNames(ms), err)
 	}
 	return ms, nil
 }
@@ -212,12 +212,12 @@ func (c *Cluster) MoveLeader(ctx context.Context, to string) (*Change, error) {
 			return "", stateError(from.name + " ended meanwhile")
 		}
 		if err := n.move(ctx, id); err != nil {
-			return "", cause.Errorf("%w: %s did not hand over to %s: %w", ErrNoLeader, from.name, target.name, err)
+			return "", errtext.Errorf("%w: %s did not hand over to %s: %w", ErrNoLeader, from.name, target.name, err)
 		}
 		bounded, cancel := context.WithTimeout(ctx, settleTimeout)
 		defer cancel()
 		if err := c.until(bounded, func() bool { return c.quorum().Leader == target.name || target.status != Running }); err != nil {
-			return "", cause.Errorf("%w: %s has handed over, and %s does not lead: %w", ErrNoLeader, from.name, target.name, err)
+			return "", errtext.Errorf("%w: %s has handed over, and %s does not lead: %w", ErrNoLeader, from.name, target.name, err)
 		}
 		return "leadership moved from " + from.name, nil
 	})

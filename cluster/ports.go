@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // maxMembers is the largest cluster that Options can ask for.
@@ -124,7 +124,7 @@ func (e *PortTakenError) Holder() string {
 // portError names the process that holds a taken port.
 func (c *Cluster) portError(addr string, err error) error {
 	if !errors.Is(err, errAddrInUse) {
-		return cause.Errorf("cluster: listen on %s: %w", addr, err)
+		return errtext.Errorf("cluster: listen on %s: %w", addr, err)
 	}
 	e := &PortTakenError{Addr: addr, Kept: c.data.reused || c.serving.Load()}
 	e.PID, e.Program = listenerOf(portOf(addr))

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // readyKey is put through every member and deleted again.
@@ -54,9 +54,9 @@ func (c *Cluster) ready(ctx context.Context, m *member) error {
 		return err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return cause.Errorf("cluster: %s did not serve in time: %w (its log: %s)", m.name, err, m.spec.LogFile)
+		return errtext.Errorf("cluster: %s did not serve in time: %w (its log: %s)", m.name, err, m.spec.LogFile)
 	}
-	return cause.Errorf("cluster: %s is not ready: %w (its log: %s)", m.name, err, m.spec.LogFile)
+	return errtext.Errorf("cluster: %s is not ready: %w (its log: %s)", m.name, err, m.spec.LogFile)
 }
 
 func (c *Cluster) failed(m *member) error {
@@ -103,7 +103,7 @@ func (c *Cluster) put(ctx context.Context, m *member) error {
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			return cause.Errorf("%w; its last answer: %w", context.Cause(ctx), err)
+			return errtext.Errorf("%w; its last answer: %w", context.Cause(ctx), err)
 		}
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"io"
 	"os/exec"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
@@ -38,7 +38,7 @@ func startReaper(dir string) (*reaper, error) {
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, cause.Errorf("cluster: start %s: %w", sh, err)
+		return nil, errtext.Errorf("cluster: start %s: %w", sh, err)
 	}
 	return &reaper{stdin: stdin, cmd: cmd}, nil
 }

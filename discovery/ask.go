@@ -8,7 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
@@ -21,7 +21,7 @@ const listTimeout = 15 * time.Second
 func List(ctx context.Context, cli *clientv3.Client, service string, opts *Options) ([]*Instance, error) {
 	v, err := newView(service, opts)
 	if err != nil {
-		return nil, cause.Errorf("discovery: list %q: %w", service, err)
+		return nil, errtext.Errorf("discovery: list %q: %w", service, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
@@ -29,7 +29,7 @@ func List(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	defer done()
 	resp, err := cli.Get(ctx, v.keys, clientv3.WithPrefix())
 	if err != nil {
-		return nil, cause.Errorf("discovery: list %q: %w", service, ask.Of(cli).Explain(err))
+		return nil, errtext.Errorf("discovery: list %q: %w", service, ask.Of(cli).Explain(err))
 	}
 	l := newList(len(resp.Kvs), nil)
 	v.decodeAll(l, func(yield func(mirror.KeyValue) bool) {
@@ -73,7 +73,7 @@ func Watch(ctx context.Context, cli *clientv3.Client, service string, opts *Opti
 				yield(nil, v.Err())
 				return
 			case <-ctx.Done():
-				yield(nil, cause.Errorf("discovery: watch %q: %w", service, ctx.Err()))
+				yield(nil, errtext.Errorf("discovery: watch %q: %w", service, ctx.Err()))
 				return
 			}
 		}

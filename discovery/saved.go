@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/wholefile"
 	"github.com/etcdkit/etcdkit/mirror"
 )
@@ -56,7 +56,7 @@ func (s *saved) because(err error) *saved { return &saved{s.file, err} }
 func (s *saved) state(v *View) State {
 	state := v.state(v.current.Load())
 	state.Since, state.Confirmed, state.Revision = s.Confirmed, s.Confirmed, s.Revision
-	state.Cause = cause.Errorf("%w, of %s: %w", ErrSaved, s.Confirmed.Format(time.DateTime), s.cause)
+	state.Cause = errtext.Errorf("%w, of %s: %w", ErrSaved, s.Confirmed.Format(time.DateTime), s.cause)
 	return state
 }
 

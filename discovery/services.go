@@ -8,7 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -29,10 +29,10 @@ const servicesPage = 10_000
 func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Service, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
-		return nil, cause.Errorf("discovery: list services: %w", err)
+		return nil, errtext.Errorf("discovery: list services: %w", err)
 	}
 	if _, err := registry.ServicePrefix(o.Prefix, "any"); err != nil { // this checks the prefix
-		return nil, cause.Errorf("discovery: list services: %w", err)
+		return nil, errtext.Errorf("discovery: list services: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
@@ -43,7 +43,7 @@ func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Servi
 	for from, revision := o.Prefix, int64(0); ; {
 		resp, err := cli.Get(ctx, from, append(read, clientv3.WithRev(revision))...)
 		if err != nil {
-			return nil, cause.Errorf("discovery: list services below %q: %w", o.Prefix, ask.Of(cli).Explain(err))
+			return nil, errtext.Errorf("discovery: list services below %q: %w", o.Prefix, ask.Of(cli).Explain(err))
 		}
 		for _, kv := range resp.Kvs {
 			all = counted(all, strings.TrimPrefix(string(kv.Key), o.Prefix))

@@ -11,7 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/logbuffer"
 	"github.com/etcdkit/etcdkit/mirror"
 	"github.com/etcdkit/etcdkit/registry"
@@ -69,7 +69,7 @@ type View struct {
 func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Options) (*View, error) {
 	v, err := newView(service, opts)
 	if err != nil {
-		return nil, cause.Errorf("discovery: open %q: %w", service, err)
+		return nil, errtext.Errorf("discovery: open %q: %w", service, err)
 	}
 	last := v.readSaved()
 	first, cancel := ctx, context.CancelFunc(func() {})
@@ -88,7 +88,7 @@ func Open(ctx context.Context, cli *clientv3.Client, service string, opts *Optio
 	case last != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
 		v.beginSaved(last, err)
 	default:
-		return nil, cause.Errorf("discovery: open %q: %w", service, err)
+		return nil, errtext.Errorf("discovery: open %q: %w", service, err)
 	}
 	if v.opts.Dir != "" {
 		v.saving.Go(v.keepSaved) // ends with Close
@@ -182,9 +182,9 @@ func (v *View) reach(cli *clientv3.Client) (*mirror.Mirror, error) {
 		}
 		switch {
 		case v.life.Err() != nil:
-			return nil, cause.Errorf("discovery: view of %q: %w", v.service, mirror.ErrClosed)
+			return nil, errtext.Errorf("discovery: view of %q: %w", v.service, mirror.ErrClosed)
 		case errors.Is(err, mirror.ErrClosed):
-			return nil, cause.Errorf("discovery: view of %q: %w", v.service, err)
+			return nil, errtext.Errorf("discovery: view of %q: %w", v.service, err)
 		}
 		v.saved.Store(v.saved.Load().because(err))
 		select {

@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/queue"
 	"github.com/etcdkit/etcdkit/lease"
 )
@@ -118,7 +118,7 @@ func (e *Election) Run(ctx context.Context, value string, f func(context.Context
 			if err == nil {
 				return context.Cause(ctx)
 			}
-			return cause.Errorf("%w, and then: %w", err, context.Cause(ctx))
+			return errtext.Errorf("%w, and then: %w", err, context.Cause(ctx))
 		}
 		if closed := e.handle.Closed("campaign in"); closed != nil {
 			return closed

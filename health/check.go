@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 var (
@@ -81,7 +81,7 @@ func Validate(checks ...Check) error {
 	seen := make(map[string]bool)
 	for _, c := range checks {
 		if err := c.withDefaults().validate(); err != nil {
-			return cause.Errorf("%w: check %.*q: %w", ErrInvalid, maxName, c.Name, err)
+			return errtext.Errorf("%w: check %.*q: %w", ErrInvalid, maxName, c.Name, err)
 		}
 		if seen[c.Name] {
 			return fmt.Errorf("%w: check %q is given twice: set the Name of one", ErrInvalid, c.Name)

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 const (
@@ -71,7 +71,7 @@ func Open(ctx context.Context, addr string, checks ...Check) (*Monitor, error) {
 	}
 	if err := m.complete(ctx); err != nil {
 		_ = m.Close() // its error is about a probe that ignores its context
-		return nil, cause.Errorf("health: open %s: %w", addr, err)
+		return nil, errtext.Errorf("health: open %s: %w", addr, err)
 	}
 	return m, nil
 }
@@ -87,7 +87,7 @@ func (m *Monitor) complete(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return cause.Errorf("%s has no result yet: %w", results[n].Name, context.Cause(ctx))
+			return errtext.Errorf("%s has no result yet: %w", results[n].Name, context.Cause(ctx))
 		}
 	}
 }

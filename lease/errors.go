@@ -8,7 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // Why a lease ended. Lease.Err is exactly one of them; see errors.Is.
@@ -41,7 +41,7 @@ var ErrInvalid = errors.New("lease: invalid argument")
 
 // ErrTooManyKeys: a reservation asked for more keys than one lease carries, or for none. It is an
 // ErrInvalid.
-var ErrTooManyKeys = cause.New("lease: number of keys out of range", ErrInvalid)
+var ErrTooManyKeys = errtext.New("lease: number of keys out of range", ErrInvalid)
 
 // ended is why a lease ended.
 func ended(id clientv3.LeaseID, reason error, text string, why error) error {
@@ -50,7 +50,7 @@ func ended(id clientv3.LeaseID, reason error, text string, why error) error {
 		full += " " + text
 	}
 	if why != nil {
-		full += ": " + cause.Text(why)
+		full += ": " + errtext.Text(why)
 	}
 	return explained(full, why, reason)
 }
@@ -61,11 +61,11 @@ func explained(text string, why error, is ...error) error {
 		text += "; the members refuse this client's certificate: renew it"
 		is = append(is, ErrCertificate)
 	}
-	return cause.New(text, append(is, why)...)
+	return errtext.New(text, append(is, why)...)
 }
 
 // clientClosed is the error of asking for a lease on a client that was closed.
-func clientClosed() error { return cause.Errorf("%w: grant: %w", ErrClosed, ask.ErrClosed) }
+func clientClosed() error { return errtext.Errorf("%w: grant: %w", ErrClosed, ask.ErrClosed) }
 
 // gaveUp names the endpoints, why the latest try failed, and what ended the waiting.
 func (k *Keeper) gaveUp(end, why error) error {
@@ -77,7 +77,7 @@ func (k *Keeper) notGranted(end, why error) error {
 	why = ask.Latest(k.etcd, why)
 	err := k.gaveUp(end, why)
 	if why == nil || errors.Is(why, rpctypes.ErrNoSpace) || errors.Is(why, rpctypes.ErrTooManyRequests) {
-		return cause.Errorf("lease: grant: %w", err) // nothing failed, or a member is there and says no
+		return errtext.Errorf("lease: grant: %w", err) // nothing failed, or a member is there and says no
 	}
 	return explained(fmt.Sprintf("%v: grant: %v", ErrUnreachable, err), err, ErrUnreachable)
 }

@@ -14,7 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 const (
@@ -94,7 +94,7 @@ func (g *granting) run(ctx context.Context) {
 		g.err, g.unwanted = clientClosed(), nil
 	}
 	if denied, _ := denial(err); denied {
-		g.err = cause.Errorf("%w: grant: %w", ErrUnauthorised, err)
+		g.err = errtext.Errorf("%w: grant: %w", ErrUnauthorised, err)
 		g.unwanted = nil // nothing was granted, and revoking would be refused
 	}
 	k.mu.Lock()

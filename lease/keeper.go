@@ -13,7 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 const (
@@ -166,7 +166,7 @@ func (k *Keeper) TryLease(ctx context.Context) (*Lease, error) {
 // of keys below 1 or above Options.Keys is ErrTooManyKeys.
 func (k *Keeper) Reserve(ctx context.Context, keys int) (*Lease, error) {
 	if keys < 1 || keys > k.opts.Keys {
-		return nil, cause.Errorf("%w: reserve %d of %d", ErrTooManyKeys, keys, k.opts.Keys)
+		return nil, errtext.Errorf("%w: reserve %d of %d", ErrTooManyKeys, keys, k.opts.Keys)
 	}
 	return k.wait(ctx, keys)
 }
@@ -355,7 +355,7 @@ func (k *Keeper) shutdown(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.endedWithClient > 0 {
-		return cause.Errorf("lease: %d leases were not revoked and expire within %v: %w; close the Keeper before its client", k.endedWithClient, k.opts.TTL, ask.ErrClosed)
+		return errtext.Errorf("lease: %d leases were not revoked and expire within %v: %w; close the Keeper before its client", k.endedWithClient, k.opts.TTL, ask.ErrClosed)
 	}
 	return errors.Join(errs...)
 }
@@ -382,7 +382,7 @@ func (k *Keeper) revoke(ctx context.Context, id clientv3.LeaseID) error {
 		if latest == nil {
 			latest = err
 		}
-		return cause.Errorf("lease: revoke %016x (it expires within %v): %w", int64(id), k.opts.TTL, latest)
+		return errtext.Errorf("lease: revoke %016x (it expires within %v): %w", int64(id), k.opts.TTL, latest)
 	}
 	return nil
 }

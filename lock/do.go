@@ -7,7 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
@@ -47,7 +47,7 @@ func do(ctx context.Context, to purpose, acquire func(context.Context, ...client
 	case err == nil:
 		return lost
 	}
-	return cause.Errorf("%w (%w)", err, lost)
+	return errtext.Errorf("%w (%w)", err, lost)
 }
 
 // doCallOf returns the call of Do or DoRead that ctx comes from, if its hold would keep an Acquire

@@ -9,7 +9,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
@@ -80,7 +80,7 @@ func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRes
 	h.released.Store(true)
 	resp, err := h.leave(ctx, ops)
 	if errors.Is(err, rpctypes.ErrTooManyOps) {
-		err = cause.Errorf("%d operations, and one that releases: commit less (etcd takes 128 in one transaction unless its --max-txn-ops says otherwise), or write some before, with Txn: %w", len(ops), err)
+		err = errtext.Errorf("%d operations, and one that releases: commit less (etcd takes 128 in one transaction unless its --max-txn-ops says otherwise), or write some before, with Txn: %w", len(ops), err)
 	}
 	return resp, h.lock.handle.Ended("commit under", err)
 }

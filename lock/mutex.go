@@ -9,7 +9,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/queue"
 )
 
@@ -142,9 +142,9 @@ func (m *Mutex) withLocalHolder(err error) error {
 	case last == nil || last.released.Load():
 		return err // another call waits in etcd
 	case last.lost():
-		return cause.Errorf("a hold of this process (pid %d), with token %d, is lost and has not been released: %w", os.Getpid(), last.Token(), err)
+		return errtext.Errorf("a hold of this process (pid %d), with token %d, is lost and has not been released: %w", os.Getpid(), last.Token(), err)
 	}
-	return cause.Errorf("this process (pid %d) holds it, with token %d: %w", os.Getpid(), last.Token(), err)
+	return errtext.Errorf("this process (pid %d) holds it, with token %d: %w", os.Getpid(), last.Token(), err)
 }
 
 // wakeNext gives the next waiter of this process its turn.

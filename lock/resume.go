@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/queue"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
@@ -49,7 +49,7 @@ func (m *Mutex) Resume(ctx context.Context, saved string) (*Hold, error) {
 	defer cancel()
 	var was resumeToken
 	if err := json.Unmarshal([]byte(saved), &was); err != nil {
-		return nil, cause.Errorf("%w: resume %q with %.60q: %w", ErrInvalid, m.handle.Name, saved, err)
+		return nil, errtext.Errorf("%w: resume %q with %.60q: %w", ErrInvalid, m.handle.Name, saved, err)
 	}
 	if !m.handle.Queue.Excludes(was.Key) || was.Nonce == "" { // a reader, or a holder of a semaphore, does not keep others out
 		return nil, fmt.Errorf("%w: resume %q: the token is of the key %s: want the ResumeToken of a Mutex of this name", ErrInvalid, m.handle.Name, quote.Text(was.Key))
@@ -84,11 +84,11 @@ func (m *Mutex) resume(ctx context.Context, was resumeToken) (*queue.Entry, erro
 		return nil, err
 	}
 	if len(resp.Kvs) == 0 || resp.Kvs[0].CreateRevision != was.Revision {
-		return nil, cause.New(fmt.Sprintf("%s is gone", quote.Text(was.Key)), queue.ErrLost)
+		return nil, errtext.New(fmt.Sprintf("%s is gone", quote.Text(was.Key)), queue.ErrLost)
 	}
 	var is owner
 	if json.Unmarshal(resp.Kvs[0].Value, &is) != nil || is.Nonce != was.Nonce {
-		return nil, cause.New(fmt.Sprintf("%s was resumed by %s", quote.Text(was.Key), describe(m.handle.Name, resp.Kvs[0])), queue.ErrLost)
+		return nil, errtext.New(fmt.Sprintf("%s was resumed by %s", quote.Text(was.Key), describe(m.handle.Name, resp.Kvs[0])), queue.ErrLost)
 	}
 	return m.handle.Queue.Resume(ctx, resp.Kvs[0], m.owner.newValue())
 }

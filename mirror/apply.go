@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // apply brings a response into the copy, one snapshot for each transaction.
@@ -147,7 +147,7 @@ func (r *replica) verify(ctx context.Context, p position, timeFactor time.Durati
 		return a
 	}
 	if err != nil {
-		a.err = cause.Errorf("ask for etcd's revision: %w", err)
+		a.err = errtext.Errorf("ask for etcd's revision: %w", err)
 		return a
 	}
 	a.revision = resp.Header.Revision

@@ -6,7 +6,7 @@ import (
 	"iter"
 	"sync"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // ChangesOptions of Changes. The zero value and nil are the defaults.
@@ -139,7 +139,7 @@ func (r *reader) cost(b *Batch) int {
 func (m *Mirror) nextBatch(ctx context.Context, r *reader) (*Batch, error) {
 	for {
 		if err := context.Cause(ctx); err != nil {
-			return nil, cause.Errorf("mirror: changes of %q: %w", m.replica.prefix, err)
+			return nil, errtext.Errorf("mirror: changes of %q: %w", m.replica.prefix, err)
 		}
 		queue, over := r.take()
 		switch {

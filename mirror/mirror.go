@@ -8,7 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // Mirror is a copy of a prefix that follows etcd until it is closed.
@@ -45,7 +45,7 @@ func Open(ctx context.Context, cli *clientv3.Client, prefix string, opts *Option
 	r := acquire(cli, prefix, o)
 	if err := r.await(ctx, began); err != nil {
 		r.release()
-		return nil, cause.Errorf("mirror: open %q: %w", prefix, err)
+		return nil, errtext.Errorf("mirror: open %q: %w", prefix, err)
 	}
 	m := &Mirror{replica: r}
 	m.life, m.stop = context.WithCancelCause(r.ended)
@@ -82,7 +82,7 @@ func (m *Mirror) Err() error {
 	if m.life.Err() == nil {
 		return nil
 	}
-	return cause.Errorf("mirror: copy of %q: %w", m.replica.prefix, context.Cause(m.life))
+	return errtext.Errorf("mirror: copy of %q: %w", m.replica.prefix, context.Cause(m.life))
 }
 
 // Snapshot returns the newest snapshot. It takes no lock and allocates nothing.
@@ -173,7 +173,7 @@ func (m *Mirror) waited(ctx context.Context, revision int64) error {
 		why = s.Cause
 	}
 	if why != nil {
-		return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w; %w", revision, m.replica.prefix, s.Revision, context.Cause(ctx), why)
+		return errtext.Errorf("mirror: wait for revision %d of %q, at %d: %w; %w", revision, m.replica.prefix, s.Revision, context.Cause(ctx), why)
 	}
-	return cause.Errorf("mirror: wait for revision %d of %q, at %d: %w", revision, m.replica.prefix, s.Revision, context.Cause(ctx))
+	return errtext.Errorf("mirror: wait for revision %d of %q, at %d: %w", revision, m.replica.prefix, s.Revision, context.Cause(ctx))
 }

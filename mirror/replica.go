@@ -12,11 +12,11 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // errClient is why a mirror has ended that was not closed.
-var errClient = cause.Errorf("%w: %w", ErrClosed, ask.ErrClosed)
+var errClient = errtext.Errorf("%w: %w", ErrClosed, ask.ErrClosed)
 
 // replica is the copy behind mirrors of the same prefix, and what keeps it up to date.
 type replica struct {
@@ -136,9 +136,9 @@ func (r *replica) firstCopy(life context.Context) error {
 // unreached is the error of an Open whose context has ended.
 func (r *replica) unreached(ctx context.Context, trouble error) error {
 	if trouble == nil { // it is being read
-		return cause.Errorf("no complete copy from %s: %w", strings.Join(r.cli.Endpoints(), ", "), context.Cause(ctx))
+		return errtext.Errorf("no complete copy from %s: %w", strings.Join(r.cli.Endpoints(), ", "), context.Cause(ctx))
 	}
-	return cause.Errorf("no complete copy: %w", ask.Of(r.cli).GaveUp(ctx, trouble))
+	return errtext.Errorf("no complete copy: %w", ask.Of(r.cli).GaveUp(ctx, trouble))
 }
 
 // backoff spaces attempts. In an outage they wait for the client's prober.

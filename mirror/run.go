@@ -8,7 +8,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // gapError says that only reading again helps.
@@ -20,7 +20,7 @@ type gapError struct {
 func (e *gapError) Error() string        { return fmt.Sprintf("%v: %s: %s", ErrGap, e.reason, e.detail) }
 func (e *gapError) Is(target error) bool { return target == ErrGap }
 
-func refusal(err error) error { return cause.Errorf("%w: %w", ErrDenied, err) }
+func refusal(err error) error { return errtext.Errorf("%w: %w", ErrDenied, err) }
 
 // keepUp keeps the copy up to date until life ends.
 func (r *replica) keepUp(life context.Context) {
@@ -70,7 +70,7 @@ func (r *replica) reread(life context.Context, gap *gapError) {
 		if denied(err) {
 			err, least = refusal(err), r.opts.ConfirmEvery
 		}
-		r.recordTrouble(cause.Errorf("%w; reading again: %w", gap, err))
+		r.recordTrouble(errtext.Errorf("%w; reading again: %w", gap, err))
 		_ = pause.WaitAtLeast(life, least)
 	}
 }

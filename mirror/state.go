@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // Reason is why the prefix was read again, in full.
@@ -94,7 +94,7 @@ func (r *replica) state() State {
 	case age > r.opts.staleAfter():
 		s.Cause = fmt.Errorf("%w for %v", ErrUnconfirmed, age.Round(time.Millisecond))
 		if r.record.trouble != nil {
-			s.Cause = cause.Errorf("%w: %w", s.Cause, r.record.trouble)
+			s.Cause = errtext.Errorf("%w: %w", s.Cause, r.record.trouble)
 		}
 	default:
 		s.Fresh, s.Since = true, r.record.freshSince

@@ -13,7 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // stream is one watch on one gRPC stream of the client's connection.
@@ -46,7 +46,7 @@ func openStream(ctx, life context.Context, cli *clientv3.Client, create *pb.Watc
 	if err != nil {
 		cancel()
 		if ctx.Err() != nil {
-			return nil, cause.Errorf("no member took the watch: %w", context.Cause(ctx))
+			return nil, errtext.Errorf("no member took the watch: %w", context.Cause(ctx))
 		}
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // opensAtOnce bounds how many instances of a batch have their first probes at the same time.
@@ -74,7 +74,7 @@ func (c *checks) openAll(ctx context.Context, all []*entry) (err error) {
 			err = waitServing(ctx, e.monitor)
 		}
 		if err != nil {
-			return cause.Errorf("registry: register %s: %w", e.key, err)
+			return errtext.Errorf("registry: register %s: %w", e.key, err)
 		}
 	}
 	return nil
@@ -90,7 +90,7 @@ func waitServing(ctx context.Context, m *health.Monitor) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return cause.Errorf("it cannot serve: check %s: %w", reasonOf(health.Worst(m.Results())), context.Cause(ctx))
+			return errtext.Errorf("it cannot serve: check %s: %w", reasonOf(health.Worst(m.Results())), context.Cause(ctx))
 		}
 	}
 }

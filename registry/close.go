@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/lease"
 )
@@ -105,20 +105,20 @@ func (c *closer) closeKeeper(ctx context.Context, remaining []*entry, err error)
 	})
 	t.mu.Unlock()
 	if len(remaining) == 0 && closed != nil {
-		return cause.Errorf("registry: close its Keeper: %w", oneLine(closed))
+		return errtext.Errorf("registry: close its Keeper: %w", oneLine(closed))
 	}
 	if len(remaining) == 0 {
 		return nil
 	}
 	if closed != nil && ctx.Err() == nil { // otherwise it says the same
-		err = cause.Errorf("%w; %w", err, oneLine(closed))
+		err = errtext.Errorf("%w; %w", err, oneLine(closed))
 	}
 	return c.remainingError(remaining, err)
 }
 
 // oneLine is an error, which may be several that were joined, on one line.
 func oneLine(err error) error {
-	return cause.New(strings.ReplaceAll(cause.Text(err), "\n", "; "), err)
+	return errtext.New(strings.ReplaceAll(errtext.Text(err), "\n", "; "), err)
 }
 
 // remainingError is the error of keys that were not withdrawn: which, why, and how long they can stay.
@@ -128,7 +128,7 @@ func (c *closer) remainingError(remaining []*entry, err error) error {
 	for _, e := range remaining {
 		keys = append(keys, e.key)
 	}
-	return cause.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.staysUntil(remaining[0]))
+	return errtext.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.staysUntil(remaining[0]))
 }
 
 // staysUntil says how long a key that was not deleted can stay.
@@ -177,6 +177,6 @@ func (f *firstCall) do(ctx context.Context, what string, work func() error) erro
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return cause.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
+		return errtext.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"unique"
 
 	"github.com/etcdkit/etcdkit/health"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -58,7 +58,7 @@ func (i *Instance) Encode() (string, error) {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		return "", cause.Errorf("%w: %w", ErrInvalid, err)
+		return "", errtext.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if len(b) > maxValue {
 		return "", fmt.Errorf("%w: the value of %s/%s has %d bytes: want at most %d", ErrInvalid, i.Service, i.ID, len(b), maxValue)
@@ -82,7 +82,7 @@ func Decode(prefix, key, val string) (Instance, error) {
 		err = i.Validate()
 	}
 	if err != nil {
-		return Instance{}, cause.Errorf("%w: value of %s: %w", ErrValue, quote.Text(key), err)
+		return Instance{}, errtext.Errorf("%w: value of %s: %w", ErrValue, quote.Text(key), err)
 	}
 	for _, often := range []*string{&i.Version, &i.Zone, &i.Host, (*string)(&i.Status)} {
 		*often = unique.Make(*often).Value() // one copy for all instances that have it

@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/etcdkit/etcdkit/health"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -214,7 +214,7 @@ func validPrefix(prefix string) error {
 	}
 	for _, segment := range strings.Split(strings.TrimPrefix(body, "/"), "/") {
 		if err := validName("prefix segment", segment); err != nil {
-			return cause.Errorf("registry: prefix %q: %w", prefix, err)
+			return errtext.Errorf("registry: prefix %q: %w", prefix, err)
 		}
 	}
 	return nil

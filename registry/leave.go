@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -122,7 +122,7 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 	}
 	if err != nil {
 		slices.Sort(notAnnounced)
-		err = cause.Errorf("registry: say draining for %s: %w", quote.Joined(notAnnounced, 5), err)
+		err = errtext.Errorf("registry: say draining for %s: %w", quote.Joined(notAnnounced, 5), err)
 	}
 	return announced, err
 }
@@ -132,5 +132,5 @@ func joinErrors(err, other error) error {
 	if err == nil || other == nil {
 		return errors.Join(err, other)
 	}
-	return cause.Errorf("%w; %w", err, other)
+	return errtext.Errorf("%w; %w", err, other)
 }

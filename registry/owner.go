@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -55,7 +55,7 @@ func (c *ownerCheck) record(o owner, look ownerLease, ends bool, err error) {
 		return
 	}
 	if err != nil {
-		e.failed(cause.Errorf("read lease %016x of the key's owner: %w", kv.Lease, err), rand.N(ownerPause))
+		e.failed(errtext.Errorf("read lease %016x of the key's owner: %w", kv.Lease, err), rand.N(ownerPause))
 		return
 	}
 	lives, established := kv.Lease == 0 || e.ownerLease.renewed(look), e.revision > 0
@@ -94,7 +94,7 @@ func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 	case lives:
 		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.name)
 	}
-	return cause.New(fmt.Sprintf("registry: waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s, and it may be alive: %s",
+	return errtext.New(fmt.Sprintf("registry: waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s, and it may be alive: %s",
 		on, max(remaining, 0), o.name, o.unproven), errOwned)
 }
 

@@ -7,7 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -86,7 +86,7 @@ func (r *Registrar) prepare(instances []Instance) ([]*entry, error) {
 
 // notRegistered is the error of an instance that cannot be registered as it is: its names may be any text.
 func notRegistered(i Instance, err error) error {
-	return cause.Errorf("registry: register %s: %w", quote.Text(i.Service+"/"+i.ID), err)
+	return errtext.Errorf("registry: register %s: %w", quote.Text(i.Service+"/"+i.ID), err)
 }
 
 // addAndWait adds entries to the table and waits until they are in etcd.
@@ -105,7 +105,7 @@ func (r *Registrar) addAndWait(ctx context.Context, all []*entry) error {
 			break
 		}
 		if err := t.waitGone(ctx, leaving); err != nil {
-			return cause.Errorf("registry: register %s: it is still being withdrawn: %w", leaving.key, err)
+			return errtext.Errorf("registry: register %s: it is still being withdrawn: %w", leaving.key, err)
 		}
 	}
 	for _, e := range all {
@@ -114,7 +114,7 @@ func (r *Registrar) addAndWait(ctx context.Context, all []*entry) error {
 			for _, e := range all { // unless ctx is done; the worker goes on anyway
 				_ = t.waitGone(ctx, e)
 			}
-			return cause.Errorf("registry: register %s: %w", e.key, err)
+			return errtext.Errorf("registry: register %s: %w", e.key, err)
 		}
 	}
 	return nil

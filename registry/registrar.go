@@ -12,7 +12,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -87,7 +87,7 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 		return nil, err
 	}
 	if err := health.Validate(o.Checks...); err != nil {
-		return nil, cause.New("registry: "+cause.Text(err), ErrInvalid, err)
+		return nil, errtext.New("registry: "+errtext.Text(err), ErrInvalid, err)
 	}
 	switch {
 	case o.Keeper != nil && o.TTL != 0:

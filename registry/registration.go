@@ -9,7 +9,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/health"
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // Registration is one instance that is kept registered. Its methods may be called from any
@@ -96,7 +96,7 @@ func (g *Registration) Update(ctx context.Context, change func(*Instance)) error
 		err = g.registrar.table.waitStored(ctx, g.entry)
 	}
 	if err != nil {
-		return cause.Errorf("registry: update %s: %w", g.entry.key, err)
+		return errtext.Errorf("registry: update %s: %w", g.entry.key, err)
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (e *entry) beginUpdate(ctx context.Context) (done func(), err error) {
 	case e.updating <- struct{}{}:
 		return done, nil
 	case <-ctx.Done():
-		return nil, cause.Errorf("another update of it is under way: %w", context.Cause(ctx))
+		return nil, errtext.Errorf("another update of it is under way: %w", context.Cause(ctx))
 	}
 }
 

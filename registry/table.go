@@ -15,7 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/logbuffer"
 	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/lease"
@@ -65,7 +65,7 @@ func (t *table) addsAreClosed() bool {
 // closedError is ErrClosed, with what was closed if that is not the registrar.
 func (t *table) closedError() error {
 	if err := t.etcd.Err(); err != nil {
-		return cause.Errorf("%w: %w", ErrClosed, err)
+		return errtext.Errorf("%w: %w", ErrClosed, err)
 	}
 	return ErrClosed
 }
@@ -76,7 +76,7 @@ func (t *table) add(all []*entry, added func(*entry)) (leaving *entry, err error
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.addsAreClosed() || t.etcd.Err() != nil {
-		return nil, cause.Errorf("registry: register %s: %w", all[0].key, t.closedError())
+		return nil, errtext.Errorf("registry: register %s: %w", all[0].key, t.closedError())
 	}
 	for _, e := range all {
 		if e := t.entries[e.key]; e != nil && e.leaving {
@@ -92,7 +92,7 @@ func (t *table) add(all []*entry, added func(*entry)) (leaving *entry, err error
 		for _, e := range all[:i] {
 			e.unclaim()
 		}
-		return nil, cause.New(fmt.Sprintf("registry: register %s: this process (pid %d) has registered it already", e.key, os.Getpid()), ErrExists)
+		return nil, errtext.New(fmt.Sprintf("registry: register %s: this process (pid %d) has registered it already", e.key, os.Getpid()), ErrExists)
 	}
 	for _, e := range all {
 		t.entries[e.key] = e
@@ -204,7 +204,7 @@ func (t *table) gaveUp(ctx context.Context, e *entry) error {
 		last = t.keeper.Stats().GrantErr
 	}
 	if last != nil && ask.IsAnswer(last) || errors.Is(last, errOwned) || errors.Is(last, ErrExists) {
-		return cause.Errorf("%w; at %s: %w", context.Cause(ctx), quote.Joined(t.cli.Endpoints(), 10), last)
+		return errtext.Errorf("%w; at %s: %w", context.Cause(ctx), quote.Joined(t.cli.Endpoints(), 10), last)
 	}
 	return t.etcd.GaveUp(ctx, last)
 }
@@ -262,7 +262,7 @@ func (t *table) markLost(l lossCause, entries ...*entry) {
 
 // markLeaseEnded is markLost for keys of a lease that ended. t.mu is held.
 func (t *table) markLeaseEnded(l *lease.Lease, entries ...*entry) {
-	t.markLost(lossCause{LossLease, leaseEnded.text + ": " + cause.Text(l.Err())}, entries...)
+	t.markLost(lossCause{LossLease, leaseEnded.text + ": " + errtext.Text(l.Err())}, entries...)
 }
 
 // markUnverified has the entries below a key or prefix looked at. t.mu is held.

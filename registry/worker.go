@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -233,11 +233,11 @@ func (w *worker) recordFailure(e *entry, err error, pause time.Duration) {
 		}
 	case unauthorised && e.leaving && !e.leaveTried: // the try began before it left: the next one is due
 	case unauthorised:
-		e.refused(cause.New("registry: not authorised: write "+e.key+": "+cause.Text(err), ErrUnauthorised, err), slowPause+pause)
+		e.refused(errtext.New("registry: not authorised: write "+e.key+": "+errtext.Text(err), ErrUnauthorised, err), slowPause+pause)
 	case w.table.etcd.Err() != nil:
 		e.refused(w.table.closedError(), slowPause)
 	case errors.Is(err, lease.ErrClosed) && !e.leaving: // what leaves needs no lease: the try began before it did
-		e.refused(cause.Errorf("%w: the Keeper: %w", ErrClosed, err), slowPause)
+		e.refused(errtext.Errorf("%w: the Keeper: %w", ErrClosed, err), slowPause)
 	default:
 		if e.lastErr == nil {
 			w.cannotWrite(e, err)

@@ -12,7 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -68,7 +68,7 @@ func (w *writer) write(ctx context.Context, batch []*entry) error {
 		return nil // the lease is known to have ended now: the next round takes another one, at once
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return cause.Errorf("no answer within %v: %w", rpcTimeout, err)
+		return errtext.Errorf("no answer within %v: %w", rpcTimeout, err)
 	}
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/internal/explain"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // Name is the balancer's name, for service configs.
@@ -46,7 +46,7 @@ func (policy) ParseConfig(js json.RawMessage) (serviceconfig.LoadBalancingConfig
 	d := json.NewDecoder(bytes.NewReader(js))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&none); err != nil {
-		return nil, cause.Errorf("grpcresolver: the balancer %q has no settings in a service config: set them in Options.View: %w", Name, err)
+		return nil, errtext.Errorf("grpcresolver: the balancer %q has no settings in a service config: set them in Options.View: %w", Name, err)
 	}
 	return none, nil
 }
@@ -195,7 +195,7 @@ func (b *serviceBalancer) picker(states []endpointsharding.ChildState) (p *picke
 // why returns why there is no connection.
 func why(p balancer.Picker) error {
 	if _, err := p.Pick(balancer.PickInfo{Ctx: context.Background()}); err != nil {
-		return cause.Errorf("%w: %w", errDown, err)
+		return errtext.Errorf("%w: %w", errDown, err)
 	}
 	return errDown
 }

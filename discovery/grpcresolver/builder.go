@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/etcdkit/etcdkit/discovery"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -82,7 +82,7 @@ func (b *Builder) Build(target resolver.Target, cc resolver.ClientConn, _ resolv
 func (b *Builder) service(u url.URL) (string, error) {
 	service := resolver.Target{URL: u}.Endpoint()
 	invalid := func(err error) (string, error) {
-		return "", cause.Errorf("grpcresolver: target %s: %w", quote.Text(u.String()), err)
+		return "", errtext.Errorf("grpcresolver: target %s: %w", quote.Text(u.String()), err)
 	}
 	switch {
 	case u.Host != "" || u.User != nil:

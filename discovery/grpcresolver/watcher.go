@@ -15,7 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/internal/explain"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -72,7 +72,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.follow(ctx, p.view)
 			return
 		case p.err != nil:
-			w.fail(cause.Text(p.err))
+			w.fail(errtext.Text(p.err))
 		}
 		select {
 		case <-p.changed:

@@ -8,7 +8,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/internal/explain"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -39,12 +39,12 @@ func (r *request) failure(why error) error {
 		text += "; " + why.Error()
 		causes = append(causes, why)
 	}
-	return &failure{cause.New(text, causes...), timeout(last.err) || timeout(why)}
+	return &failure{errtext.New(text, causes...), timeout(last.err) || timeout(why)}
 }
 
 // noInstance is the error of a request to a service without an instance that takes requests.
 func (r *request) noInstance(err error) error {
-	return cause.New("httptransport: "+explain.Empty(r.service.view, "takes requests"), err)
+	return errtext.New("httptransport: "+explain.Empty(r.service.view, "takes requests"), err)
 }
 
 // maxCause is how much of an error's text is kept: an instance can have a part in it.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/internal/explain"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // request is a request on its way, perhaps to several instances. The caller's request is not changed.
@@ -95,7 +95,7 @@ func (r *request) next(failed *try) (next *try, why error) {
 		from, err := r.GetBody()
 		if err != nil {
 			next.end(explain.ErrUnused)
-			return nil, cause.Errorf("GetBody: %w", err)
+			return nil, errtext.Errorf("GetBody: %w", err)
 		}
 		r.body.finish()
 		r.body = &body{from: from}

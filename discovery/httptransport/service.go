@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -57,7 +57,7 @@ func (t *Transport) open(ctx context.Context, name string) (*service, error) {
 	case <-s.opened:
 		return s, s.err
 	case <-ctx.Done():
-		return nil, cause.Errorf("httptransport: the list of %s is not open yet, from %q: %w", quote.Text(name), t.cli.Endpoints(), ctx.Err())
+		return nil, errtext.Errorf("httptransport: the list of %s is not open yet, from %q: %w", quote.Text(name), t.cli.Endpoints(), ctx.Err())
 	}
 }
 
@@ -67,7 +67,7 @@ func (s *service) run() {
 	s.view, s.err = discovery.Open(ctx, s.transport.cli, s.name, &s.transport.opts.View)
 	cancel()
 	if s.err != nil {
-		s.err = cause.Errorf("httptransport: %w", s.err)
+		s.err = errtext.Errorf("httptransport: %w", s.err)
 		if closed := s.transport.closedError(s.name); closed != nil {
 			s.err = closed
 		}

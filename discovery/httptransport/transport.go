@@ -16,7 +16,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/internal/explain"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -122,11 +122,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // serviceOf returns the service that a URL names.
 func serviceOf(u *url.URL) (string, error) {
 	invalid := func(why string) (string, error) {
-		return "", cause.Errorf("httptransport: URL %s: %w: %s", quote.Text(u.Redacted()), ErrInvalid, why)
+		return "", errtext.Errorf("httptransport: URL %s: %w: %s", quote.Text(u.Redacted()), ErrInvalid, why)
 	}
 	switch {
 	case u == nil:
-		return "", cause.Errorf("httptransport: request: %w: it has no URL", ErrInvalid)
+		return "", errtext.Errorf("httptransport: request: %w: it has no URL", ErrInvalid)
 	case u.Scheme != "http" && u.Scheme != "https":
 		return invalid("want http:// or https://")
 	case u.Host == "":
@@ -181,7 +181,7 @@ func (t *Transport) closedError(service string) error {
 	default:
 		return nil
 	}
-	return cause.Errorf("httptransport: service %s: %w: %s", quote.Text(service), ErrClosed, why)
+	return errtext.Errorf("httptransport: service %s: %w: %s", quote.Text(service), ErrClosed, why)
 }
 
 // Close closes the services' lists and idle connections. Requests under way continue, others get

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 const (
@@ -89,7 +89,7 @@ func (c *Client) ClosingContext(ctx context.Context) (_ context.Context, done fu
 				left = min(left, outageBudget-time.Since(began))
 			}
 			if left <= 0 {
-				err := cause.Errorf("closing took long enough: %w", context.DeadlineExceeded)
+				err := errtext.Errorf("closing took long enough: %w", context.DeadlineExceeded)
 				c.Failed(err) // so that it is found out when etcd can be reached again
 				cancel(c.Explain(err))
 				return

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -82,7 +82,7 @@ func (c *Client) Explain(err error) error {
 		return err
 	}
 	if closed := c.Err(); closed != nil {
-		return cause.Errorf("%w: %w", closed, err)
+		return errtext.Errorf("%w: %w", closed, err)
 	}
 	if IsAnswer(err) {
 		return err
@@ -97,7 +97,7 @@ func (c *Client) Explain(err error) error {
 // failed, or nil; where that is no more than an outage, the error has what is known of it by now.
 func (c *Client) GaveUp(ctx context.Context, why error) error {
 	if err := c.Err(); err != nil {
-		return cause.Errorf("%w: %w", err, context.Cause(ctx))
+		return errtext.Errorf("%w: %w", err, context.Cause(ctx))
 	}
 	why = Latest(c, why)
 	c.outage.mu.Lock()
@@ -153,7 +153,7 @@ func (r *reason) Unwrap() error { return r.err }
 
 // textOf is what a person reads of an error: gRPC's, without the words around its cause.
 func textOf(err error) string {
-	s := cause.Text(err)
+	s := errtext.Text(err)
 	if st, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		s = st.GRPCStatus().Message()
 	}

@@ -11,7 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -93,9 +93,9 @@ func (q *Queue) enter(ctx context.Context, e *Entry) (err error) {
 			return err
 		}
 		if end := p.Wait(ctx); end != nil && ask.TimeIsUp(err) {
-			return cause.Errorf("no answer: %w", end)
+			return errtext.Errorf("no answer: %w", end)
 		} else if end != nil {
-			return cause.Errorf("%w; last: %w", end, err)
+			return errtext.Errorf("%w; last: %w", end, err)
 		}
 	}
 }
@@ -115,7 +115,7 @@ func (q *Queue) put(ctx context.Context, e *Entry) (done bool, err error) {
 	select {
 	case v.entering <- struct{}{}:
 	case <-ctx.Done():
-		return false, cause.Errorf("%w: %w", errCrowded, context.Cause(ctx))
+		return false, errtext.Errorf("%w: %w", errCrowded, context.Cause(ctx))
 	}
 	resp, open, err := hedge(ctx, q.client, func(ctx context.Context, _ int) (*clientv3.TxnResponse, error) {
 		return q.cli.Txn(ctx).

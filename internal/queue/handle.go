@@ -11,7 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 	"github.com/etcdkit/etcdkit/lease"
 )
@@ -68,7 +68,7 @@ func (p *HandleType) NewHandle(cli *clientv3.Client, name string, o Options) *Ha
 
 func (p *HandleType) checkName(name string) error {
 	if err := CheckName(name); err != nil {
-		return cause.Errorf("%w: the name: %w", p.Invalid, err)
+		return errtext.Errorf("%w: the name: %w", p.Invalid, err)
 	}
 	return nil
 }
@@ -110,7 +110,7 @@ func (h *Handle) closed(verb string, err error) error {
 
 // Errorf makes the error of a call of the handle: lock: acquire "jobs": …
 func (h *Handle) Errorf(verb, format string, args ...any) error {
-	return cause.Errorf("%s: %s %q: "+format, append([]any{h.of.Name, verb, h.Name}, args...)...)
+	return errtext.Errorf("%s: %s %q: "+format, append([]any{h.of.Name, verb, h.Name}, args...)...)
 }
 
 // Explain makes an error of the queue one of the package.
@@ -174,7 +174,7 @@ func (p *HandleType) Read(ctx context.Context, cli *clientv3.Client, name string
 	}
 	l, err := Read(ctx, cli, name, limitOrDefault(limit))
 	if err != nil {
-		return nil, cause.Errorf("%s: list the %s of %q: %w", p.Name, p.Entries, name, Where(cli, err))
+		return nil, errtext.Errorf("%s: list the %s of %q: %w", p.Name, p.Entries, name, Where(cli, err))
 	}
 	return l, nil
 }
@@ -184,7 +184,7 @@ func WalkOf[T any](ctx context.Context, p *HandleType, cli *clientv3.Client, pre
 	return func(yield func(*T, error) bool) {
 		for l, err := range Walk(ctx, cli, prefix, limitOrDefault(limit)) {
 			if err != nil {
-				yield(nil, cause.Errorf("%s: list the %s below %s: %w", p.Name, p.Handles, quote.Text(prefix), Where(cli, err)))
+				yield(nil, errtext.Errorf("%s: list the %s below %s: %w", p.Name, p.Handles, quote.Text(prefix), Where(cli, err)))
 				return
 			}
 			if p.owns(l) && !yield(convert(l), nil) {

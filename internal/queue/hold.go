@@ -8,7 +8,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // Errors are what the package above says of a hold: its errors, and the name of what is held.
@@ -135,7 +135,7 @@ func (h *Hold) Deadline() time.Time { return h.entry.Lease.Deadline() }
 
 // lose ends the hold as lost, and returns how it ended.
 func (h *Hold) lose(why error) error {
-	return h.end(cause.Errorf("%w: %s: %w", h.errs.Lost, h.errs.Name, why))
+	return h.end(errtext.Errorf("%w: %s: %w", h.errs.Lost, h.errs.Name, why))
 }
 
 // deleted ends the hold as lost, as its key was deleted, unless the holder is giving it up: that
@@ -224,7 +224,7 @@ func (h *Hold) Leave(ctx context.Context, ops []clientv3.Op, next *Entry) (*clie
 	}
 	h.EndHere()
 	if errors.Is(err, ErrUnknown) {
-		return nil, cause.Errorf("%w (read what it was to write before you repeat it): %w", h.errs.Unknown, err)
+		return nil, errtext.Errorf("%w (read what it was to write before you repeat it): %w", h.errs.Unknown, err)
 	}
 	return resp, err
 }

@@ -10,7 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // leaveTimeout bounds a Leave whose context has no end.
@@ -60,7 +60,7 @@ func (q *Queue) resolveRepeat(ctx context.Context, e *Entry, ops []clientv3.Op) 
 	case known:
 		return resp, err
 	case err != nil:
-		return nil, cause.Errorf("%w: %w", ErrUnknown, err)
+		return nil, errtext.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return nil, ErrLost
 }
@@ -76,7 +76,7 @@ func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, w
 	var bad error                   // why they cannot be
 	giveUp := func(err error) (*clientv3.TxnResponse, bool, error) {
 		if unknown && len(ops) > 0 {
-			err = cause.Errorf("%w: %w", ErrUnknown, err)
+			err = errtext.Errorf("%w: %w", ErrUnknown, err)
 		}
 		return nil, false, err
 	}
@@ -87,12 +87,12 @@ func (q *Queue) resolveLeave(ctx context.Context, e *Entry, ops []clientv3.Op, w
 		if err := context.Cause(ctx); err != nil {
 			end := ctx.Err()
 			if !errors.Is(end, err) { // What ended ctx is told, but not as what this error is: it may be another lock's loss.
-				end = fmt.Errorf("%w (%s)", end, cause.Text(err))
+				end = fmt.Errorf("%w (%s)", end, errtext.Text(err))
 			}
 			if ask.TimeIsUp(why) {
-				return giveUp(cause.Errorf("no answer: %w", end))
+				return giveUp(errtext.Errorf("no answer: %w", end))
 			}
-			return giveUp(cause.Errorf("%w; last: %w", end, why))
+			return giveUp(errtext.Errorf("%w; last: %w", end, why))
 		}
 		try := ops
 		if bad != nil {

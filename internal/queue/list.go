@@ -15,7 +15,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -296,7 +296,7 @@ func keys(ctx context.Context, cli *clientv3.Client, prefix string, revision *in
 				continue
 			}
 			if err != nil {
-				yield(nil, cause.Errorf("read keys from %s: %w", quote.Text(from), err))
+				yield(nil, errtext.Errorf("read keys from %s: %w", quote.Text(from), err))
 				return
 			}
 			if *revision == 0 {

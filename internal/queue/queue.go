@@ -11,7 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -27,7 +27,7 @@ var (
 )
 
 // lostBy is ErrLost for a reason, which is all that its text says: the package above says what is lost.
-func lostBy(why error) error { return cause.New(cause.Text(why), ErrLost, why) }
+func lostBy(why error) error { return errtext.New(errtext.Text(why), ErrLost, why) }
 
 const (
 	tryTimeout = 2 * time.Second // of one request; the next one goes to another member
@@ -111,7 +111,7 @@ func Where(cli *clientv3.Client, err error) error {
 		return err // by the lease
 	}
 	if away := ask.Of(cli).Outage(); away != nil && !ask.IsAnswer(err) {
-		return cause.Errorf("%w (%w)", away, err)
+		return errtext.Errorf("%w (%w)", away, err)
 	}
 	return fmt.Errorf("%w (endpoints %q)", err, cli.Endpoints())
 }

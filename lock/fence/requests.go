@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -62,7 +62,7 @@ func (rs *requests) endOlder(ctx context.Context, name string, r *request) error
 		select {
 		case <-o.done:
 		case <-ctx.Done():
-			return cause.Errorf("%w: lock %s: token %d waited for %d: %w", errWaited, quote.Text(name), r.token, o.token, context.Cause(ctx))
+			return errtext.Errorf("%w: lock %s: token %d waited for %d: %w", errWaited, quote.Text(name), r.token, o.token, context.Cause(ctx))
 		}
 	}
 	if stale := r.stale(); stale != nil { // a newer holder came meanwhile, and waits for this request

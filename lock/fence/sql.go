@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -55,7 +55,7 @@ func (t Table) Create(ctx context.Context, db *sql.DB) error {
 			return nil
 		}
 	}
-	return cause.Errorf("fence: create table %s: %w", table, err)
+	return errtext.Errorf("fence: create table %s: %w", table, err)
 }
 
 // Check accepts a token that is not smaller than any accepted before for the lock of this name.
@@ -108,7 +108,7 @@ func (t Table) check(ctx context.Context, in querier, name string, token int64) 
 		return err
 	}
 	failed := func(err error) error {
-		return cause.Errorf("fence: check token %d of lock %s in table %s: %w", token, quote.Text(name), table, err)
+		return errtext.Errorf("fence: check token %d of lock %s in table %s: %w", token, quote.Text(name), table, err)
 	}
 	// $1 is a parameter in SQLite, too.
 	result, err := in.ExecContext(ctx, `INSERT INTO `+table+` AS f (name, token) VALUES ($1, $2) `+

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/discovery"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
@@ -30,7 +30,7 @@ func Empty(v *discovery.View, required string) string {
 	if s.Fresh {
 		return text + ", as etcd confirms"
 	}
-	return fmt.Sprintf("%s, as of %s; etcd has not been reached since then: %s", text, s.Confirmed.Format(time.DateTime), cause.Text(s.Cause))
+	return fmt.Sprintf("%s, as of %s; etcd has not been reached since then: %s", text, s.Confirmed.Format(time.DateTime), errtext.Text(s.Cause))
 }
 
 // AllExpired says that all instances of the View's list have expired, if that is so.

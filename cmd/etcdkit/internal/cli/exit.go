@@ -8,7 +8,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
-	"github.com/etcdkit/etcdkit/internal/cause"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 // Exit codes: 0 done; dev run has its command's own.
@@ -74,7 +74,7 @@ func oneLine(err error) string {
 		texts = append(texts, describe(e))
 	}
 	if err.Error() != errors.Join(several.Unwrap()...).Error() {
-		return cause.Text(err)
+		return errtext.Text(err)
 	}
 	return strings.Join(texts, "; ")
 }
@@ -85,7 +85,7 @@ func describe(err error) string {
 	var unknown *cluster.UnknownMemberError
 	if errors.As(err, &unknown) {
 		if near := nearest(unknown.Name, unknown.Known); near != "" {
-			return fmt.Sprintf("%s; did you mean %s?", cause.Text(err), near)
+			return fmt.Sprintf("%s; did you mean %s?", errtext.Text(err), near)
 		}
 	}
 	var taken *cluster.PortTakenError
@@ -96,5 +96,5 @@ func describe(err error) string {
 		}
 		return fmt.Sprintf("port %s is held by %s (%s); --any-port takes free ports", taken.Addr, taken.Holder(), look)
 	}
-	return cause.Text(err)
+	return errtext.Text(err)
 }

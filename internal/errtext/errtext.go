@@ -1,11 +1,11 @@
-// Package cause makes errors that name one package each. A package's error begins with the package's
+// Package errtext makes errors that name one package each. A package's error begins with the package's
 // name, and what it wraps loses its own:
 //
-//	return cause.Errorf("lock: acquire %q: %w", name, err) // lock: acquire "jobs": closed
+//	return errtext.Errorf("lock: acquire %q: %w", name, err) // lock: acquire "jobs": closed
 //
 // where err is "lease: closed". Otherwise each layer would add its name to the text, which says
 // nothing to a person. errors.Is and errors.As find what is wrapped, as after fmt.Errorf.
-package cause
+package errtext
 
 import (
 	"fmt"
