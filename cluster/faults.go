@@ -99,25 +99,22 @@ func (c *Cluster) settle(ctx context.Context) (q Quorum, at time.Time, err error
 	return q, at, err
 }
 
-// need is what a fault needs of its members.
-type need struct {
-	verb     string
-	statuses []Status
-}
+// need is what a fault needs of its members. Each kind of fault has one, by which it is known, too.
+type need struct{ statuses []Status }
 
 var (
-	toKill    = need{"kill", []Status{Running, Paused, Starting}}
-	toStop    = need{"stop", []Status{Running, Paused, Starting}}
-	toRestart = need{"restart", []Status{Running, Paused, Starting}}
-	toStart   = need{"start", []Status{Stopped, Killed, Failed}}
-	toPause   = need{"pause", []Status{Running}}
-	toResume  = need{"resume", []Status{Paused}}
-	toCut     = need{"cut off", []Status{Running, Paused, Starting, Stopped, Killed, Failed}}
-	toLead    = need{"lead", []Status{Running}}
+	toKill    = &need{[]Status{Running, Paused, Starting}}
+	toStop    = &need{[]Status{Running, Paused, Starting}}
+	toRestart = &need{[]Status{Running, Paused, Starting}}
+	toStart   = &need{[]Status{Stopped, Killed, Failed}}
+	toPause   = &need{[]Status{Running}}
+	toResume  = &need{[]Status{Paused}}
+	toCut     = &need{[]Status{Running, Paused, Starting, Stopped, Killed, Failed}}
+	toLead    = &need{[]Status{Running}}
 )
 
 // processes is targets for a fault that needs members that are processes.
-func (c *Cluster) processes(name string, n need) ([]*member, error) {
+func (c *Cluster) processes(name string, n *need) ([]*member, error) {
 	if c.opts.InProcess {
 		return nil, fmt.Errorf("%w and cannot be killed, paused or partitioned; start the cluster without InProcess", ErrInProcess)
 	}
@@ -126,7 +123,7 @@ func (c *Cluster) processes(name string, n need) ([]*member, error) {
 
 // targets finds the members for a fault: the one of that name, or for "all" those that it can be
 // done to.
-func (c *Cluster) targets(name string, n need) ([]*member, error) {
+func (c *Cluster) targets(name string, n *need) ([]*member, error) {
 	if name != allMembers {
 		m, err := c.member(name)
 		var unknown *UnknownMemberError
@@ -149,9 +146,9 @@ func (c *Cluster) targets(name string, n need) ([]*member, error) {
 	switch {
 	case len(fit) > 0:
 		return fit, nil
-	case n.verb == toResume.verb:
+	case n == toResume:
 		return nil, stateError("no member is paused")
-	case n.verb == toStart.verb:
+	case n == toStart:
 		return nil, stateError("no member is stopped, killed or failed")
 	}
 	return nil, stateError("no member is running")
@@ -164,20 +161,20 @@ func (e stateError) Error() string        { return "cluster: " + string(e) }
 func (e stateError) Is(target error) bool { return target == ErrState }
 
 // stateErr says why the fault cannot be done to the member. Cluster.mu is held.
-func (n need) stateErr(m *member) error {
+func (n *need) stateErr(m *member) error {
 	is, already := m.name+" is "+string(m.status), m.name+" is already "+string(m.status)
 	if m.status == Failed {
 		is, already = m.name+" has failed", m.name+" has already failed"
 	}
 	down := slices.Contains(toStart.statuses, m.status)
 	switch {
-	case n.verb == toStart.verb && m.status == Paused:
+	case n == toStart && m.status == Paused:
 		return stateError(is + "; resume it")
-	case n.verb == toStart.verb, n.verb == toPause.verb && m.status == Paused, down && (n.verb == toKill.verb || n.verb == toStop.verb):
+	case n == toStart, n == toPause && m.status == Paused, down && (n == toKill || n == toStop):
 		return stateError(already)
-	case n.verb == toResume.verb && down:
+	case n == toResume && down:
 		return stateError(is + ", not paused; start it")
-	case n.verb == toResume.verb:
+	case n == toResume:
 		return stateError(is + ", not paused")
 	case down:
 		return stateError(is + "; start it first")
