@@ -10,7 +10,7 @@ import (
 )
 
 // Shared is the route of the client's own connection.
-const Shared = shared
+const Shared = ownConnection
 
 // Fake is a cluster made of functions.
 type Fake struct {

@@ -188,7 +188,7 @@ func (g *granting) revokeUnwanted() {
 func (k *Keeper) routes() []string {
 	endpoints := k.etcd.endpoints()
 	mathrand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
-	return append([]string{shared}, endpoints...)
+	return append([]string{ownConnection}, endpoints...)
 }
 
 // newID is random in 63 bits and not 0, which is etcd's word for no lease. From the system,

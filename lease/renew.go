@@ -118,7 +118,7 @@ func (r *renewal) routes() []string {
 	routes := r.keeper.routes()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.kept == nil || r.kept.route == shared {
+	if r.kept == nil || r.kept.route == ownConnection {
 		return routes
 	}
 	for i, route := range routes {

@@ -59,7 +59,7 @@ func (m *members) life() context.Context { return m.cli.Ctx() }
 // The client is the generated one: clientv3's Grant cannot choose the lease's id, and repeats
 // a call without saying so.
 func (m *members) reach(route string) (_ pb.LeaseClient, leave func(), err error) {
-	if route == shared {
+	if route == ownConnection {
 		if err := m.Err(); err != nil {
 			return nil, nil, err
 		}

@@ -7,9 +7,9 @@ import (
 	"github.com/etcdkit/etcdkit/internal/ask"
 )
 
-// shared is the route over the client's own connections, whichever member it picks. Every
+// ownConnection is the route over the client's own connections, whichever member it picks. Every
 // other route is an endpoint, over a connection of its own.
-const shared = ""
+const ownConnection = ""
 
 // tries makes one request over one route after the other, again and again, until one answers: when
 // the latest try failed, or was silent for patience. While no member can be reached, it waits with all
@@ -66,7 +66,7 @@ func (t *tries[T]) at(n int, err error) error {
 	switch route := t.route(n); {
 	case err == nil:
 		return nil
-	case route == shared:
+	case route == ownConnection:
 		return &ask.EndpointError{Endpoint: ask.Connection, Err: err}
 	default:
 		return &ask.EndpointError{Endpoint: route, Err: err}
