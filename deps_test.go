@@ -15,7 +15,7 @@ import (
 
 const module = "github.com/etcdkit/etcdkit"
 
-// arrows tells which packages of ours each package may import. What is missing here may not
+// arrows tells which packages of this module each package may import. What is missing here may not
 // exist: a new package says where it stands.
 var arrows = map[string][]string{
 	".":                {},

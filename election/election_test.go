@@ -100,7 +100,7 @@ func TestOneLeadsAndThenTheNext(t *testing.T) {
 	name := prefix + "jobs"
 	a, b := newElection(t, cli, name), newElection(t, cli, name)
 	if l, err := a.Current(bounded(t)); !errors.Is(err, election.ErrVacant) || !l.Vacant() {
-		t.Errorf("nobody campaigned: %+v, %v, want ErrVacant", l, err)
+		t.Errorf("no candidate: %+v, %v, want ErrVacant", l, err)
 	}
 	first := campaign(t, a, "a")
 	next := campaigning(bounded(t), b, "b")

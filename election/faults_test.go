@@ -137,7 +137,7 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 			select {
 			case <-time.After(10 * time.Millisecond):
 			case <-least.Done():
-				t.Fatal("nobody leads and writes")
+				t.Fatal("no process leads and writes")
 			}
 		}
 	}

@@ -72,19 +72,19 @@ func TestCandidatesShowTheLeaderAndTheWaiters(t *testing.T) {
 		t.Fatal(err)
 	}
 	if q, err := election.Candidates(bounded(t), cli, name, nil); err != nil || len(q.Candidates) != 0 {
-		t.Errorf("with nobody there: %+v, %v", q, err)
+		t.Errorf("with no candidate: %+v, %v", q, err)
 	}
 	if _, err := election.Candidates(bounded(t), cli, "bad/", nil); !errors.Is(err, election.ErrInvalid) {
 		t.Errorf("of a bad name: %v, want ErrInvalid", err)
 	}
 	for range election.List(bounded(t), cli, prefix, nil) {
-		t.Error("an election is listed in which nobody campaigns")
+		t.Error("an election without a candidate is listed")
 	}
 	if _, err := cli.Put(bounded(t), name+"/by-hand", ""); err != nil {
 		t.Fatal(err)
 	}
 	if q, err := election.Candidates(bounded(t), cli, name, nil); err != nil || len(q.Candidates) != 1 || !q.Candidates[0].Foreign || q.Candidates[0].Lease != clientv3.NoLease {
-		t.Errorf("with a key that nobody owns: %+v, %v", q, err)
+		t.Errorf("with a key without an owner: %+v, %v", q, err)
 	}
 }
 

@@ -52,7 +52,7 @@ func wantDone(t *testing.T, l *lease.Lease) {
 	}
 }
 
-// tap notes whom the client speaks to.
+// tap records which member the client speaks to.
 type tap struct {
 	keepAlives atomic.Int64 // sent
 	answered   atomic.Value // address that answered the last one

@@ -24,7 +24,7 @@ import (
 	"github.com/etcdkit/etcdkit/lock"
 )
 
-// rigged is a client's KV whose transactions meet with what somebody makes of them, if it is set.
+// rigged is a client's KV whose transactions go to a function of the test, if one is set.
 type rigged struct {
 	clientv3.KV
 	mu   sync.Mutex

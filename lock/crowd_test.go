@@ -163,7 +163,7 @@ func handOvers(t *testing.T, kind string, n int, each bool) pace {
 		select {
 		case next = <-turns:
 		case <-time.After(stall):
-			t.Fatalf("after %d turns: nobody has one for %v", len(all), stall)
+			t.Fatalf("after %d turns: none for %v", len(all), stall)
 		}
 		if next.err != nil {
 			t.Fatalf("after %d turns: %v", len(all), next.err)
@@ -184,7 +184,7 @@ func handOvers(t *testing.T, kind string, n int, each bool) pace {
 	return p
 }
 
-// stall is how long nobody may have a turn, where no other time is asserted.
+// stall is the longest time without a turn, where no other time is asserted.
 const stall = 20 * time.Second
 
 // smoothly has all of a crowd have their turns. A hand-over must take at most four times what a Put

@@ -269,7 +269,7 @@ func TestAnErrorNamesALostHoldThatWasNotReleased(t *testing.T) {
 		return ctx
 	}
 	if _, err := m.Acquire(short()); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprintf("this process (pid %d) holds it", os.Getpid())) {
-		t.Errorf("Acquire while it is held: %v, want by whom", err)
+		t.Errorf("Acquire while it is held: %v, want the holder", err)
 	}
 	if _, err := cli.Revoke(bounded(t), clientv3.LeaseID(leaseOf(t, cli, h.Key()))); err != nil {
 		t.Fatal(err)

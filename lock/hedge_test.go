@@ -52,14 +52,14 @@ var tries = map[string]func(*lock.Mutex, context.Context) (*lock.Hold, error){
 	"TryAcquire": (*lock.Mutex).TryAcquire,
 }
 
-// freeSoon checks that nobody keeps another Mutex out.
+// freeSoon checks that no entry keeps another Mutex out.
 func freeSoon(t *testing.T, cli *clientv3.Client, name string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	h, err := mutex(t, cli, name).Acquire(ctx)
 	if err != nil {
-		t.Fatalf("an entry that nobody wants keeps others out: %v", err)
+		t.Fatalf("an abandoned entry keeps others out: %v", err)
 	}
 	release(t, h)
 }

@@ -231,7 +231,7 @@ func TestTryingToReadOrWriteWritesNothingWhenItIsTaken(t *testing.T) {
 		t.Fatalf("%v, %v", before, err)
 	}
 	if h, err := m.TryAcquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrTaken) || !strings.Contains(err.Error(), "pid") {
-		t.Errorf("write while two read: %v, %v, want ErrTaken and by whom", h, err)
+		t.Errorf("write while two read: %v, %v, want ErrTaken and the holder", h, err)
 	}
 	after, err := cli.Get(bounded(t), name+"/", clientv3.WithPrefix())
 	if err != nil || after.Header.Revision != before.Header.Revision {
@@ -391,4 +391,4 @@ func TestAThousandRoundsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// One stays for as long as it likes, and nobody who comes after it waits for that.
+// One stays for as long as it likes, and no later entry waits for that.

@@ -122,7 +122,7 @@ func TestEntriesShowHoldersAndWaiters(t *testing.T) {
 			t.Errorf("clientv3's is %+v", e)
 		}
 		if e := q.Entries[3]; e.Lease != 0 || e.Host != "" || e.PID != 0 {
-			t.Errorf("the key that nobody owns is %+v", e)
+			t.Errorf("the key without an owner is %+v", e)
 		}
 		text, err := json.Marshal(first)
 		if want := fmt.Sprintf(`"lease":"%x"`, int64(first.Lease)); err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), `"status":"holds"`) {
@@ -138,7 +138,7 @@ func TestEntriesShowHoldersAndWaiters(t *testing.T) {
 	release(t, h)
 	release(t, w.gets(t))
 	if q, err := lock.Entries(bounded(t), cli, prefix+"free", nil); err != nil || len(q.Entries) != 0 || q.Count != 0 || q.Revision == 0 {
-		t.Errorf("of a lock that nobody holds: %+v, %v", q, err)
+		t.Errorf("of a lock without a holder: %+v, %v", q, err)
 	}
 	if _, err := lock.Entries(bounded(t), cli, "bad/", nil); !errors.Is(err, lock.ErrInvalid) {
 		t.Errorf("of a bad name: %v, want ErrInvalid", err)

@@ -230,7 +230,7 @@ func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
-	// The first process is one that is cut off for good: its lease ends unless somebody else renews it.
+	// The first process is one that is cut off for good: its lease ends unless another client renews it.
 	gate := etcdtest.NewGate(t, strings.TrimPrefix(cli.Endpoints()[0], "http://"))
 	gone, err := clientv3.New(clientv3.Config{Endpoints: []string{gate.Addr()}, Logger: zap.NewNop()})
 	if err != nil {
@@ -254,7 +254,7 @@ func TestAProcessThatIsStartedAgainResumesItsHold(t *testing.T) {
 		t.Errorf("token %d, %v, want %d and held", h.Token(), h.Err(), was.Token())
 	}
 	if again, err := late.Resume(bounded(t), saved); again != nil || !errors.Is(err, lock.ErrLost) || !strings.Contains(err.Error(), "resumed by") {
-		t.Errorf("a second time: %v, %v, want ErrLost and by whom", again, err)
+		t.Errorf("a second time: %v, %v, want ErrLost and the process that has it", again, err)
 	}
 	for ctx := bounded(t); count(t, cli, prefix+"other/") > 0; { // what else the first one had ends with its lease
 		if ctx.Err() != nil {

@@ -76,7 +76,7 @@ func TestDoEndsItsContextWhenTheLockIsLost(t *testing.T) {
 		t.Errorf("got %v, want ErrLost", err)
 	}
 	err = m.Do(bounded(t), func(ctx context.Context, h *lock.Hold) error {
-		_, err := cli.Delete(ctx, h.Key()) // of which nobody tells the holder
+		_, err := cli.Delete(ctx, h.Key()) // the holder is not told
 		return err
 	})
 	if !errors.Is(err, lock.ErrLost) {

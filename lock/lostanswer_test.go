@@ -47,7 +47,7 @@ func TestAnAnswerThatGetsLostLeavesNoOrphan(t *testing.T) {
 				h, err := m.Acquire(ctx)
 				got <- result{h, err}
 			}()
-			for count(t, cli, name+"/") == 0 { // the entry is there, and nobody knows
+			for count(t, cli, name+"/") == 0 { // the entry is there, and no answer has said so
 			}
 			if !wait {
 				cancel()

@@ -30,14 +30,14 @@ func shortKeeper(t *testing.T, cli *clientv3.Client, ttl time.Duration) *lease.K
 	return k
 }
 
-// empty waits until nobody is in the queue.
+// empty waits until the queue is empty.
 func empty(t *testing.T, cli *clientv3.Client, name string) {
 	t.Helper()
 	for ctx := bounded(t); count(t, cli, name+"/") != 0; {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			t.Fatal("an entry that nobody wants stays in the queue")
+			t.Fatal("an abandoned entry stays in the queue")
 		}
 	}
 }

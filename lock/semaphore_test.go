@@ -25,7 +25,7 @@ func TestASemaphoreLetsSoManyIn(t *testing.T) {
 	big := queued(t, cli, name, 3, func(ctx context.Context) (*lock.Hold, error) { return s.AcquireN(ctx, 3) })
 	small := queued(t, cli, name, 4, func(ctx context.Context) (*lock.Hold, error) { return other.Acquire(ctx) })
 	if h, err := s.TryAcquire(bounded(t)); h != nil || !errors.Is(err, lock.ErrTaken) || !strings.Contains(err.Error(), "pid") {
-		t.Errorf("try: %v, %v, want ErrTaken and by whom", h, err)
+		t.Errorf("try: %v, %v, want ErrTaken and the holder", h, err)
 	}
 	release(t, one)
 	big.waits(t)
@@ -56,7 +56,7 @@ func TestSizesThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-// The smallest size among those who are in, and who comes, counts.
+// The smallest size among the holders and the waiters counts.
 func TestASizeIsChangedByCallsWithAnotherSize(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)

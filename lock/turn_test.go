@@ -76,7 +76,7 @@ func (e early) Watch(ctx context.Context, key string, opts ...clientv3.OpOption)
 }
 
 func TestADeletionBeforeTheWatchOpensIsNotMissed(t *testing.T) {
-	for _, ahead := range []int{1, 5} { // few, who are listened to, and many, of whom one is watched
+	for _, ahead := range []int{1, 5} { // few, whose deletions are all watched, and many, of which one is watched
 		t.Run(fmt.Sprintf("behind %d", ahead), func(t *testing.T) {
 			cli, prefix := etcdtest.New(t)
 			name := prefix + "lock"

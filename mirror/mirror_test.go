@@ -131,9 +131,9 @@ func TestAnEmptyPrefixIsTheWholeKeyspace(t *testing.T) {
 }
 
 func TestWhatCannotBeMirroredIsSaidBeforeAnythingIsSent(t *testing.T) {
-	nobody := quickClient(t, "127.0.0.1:1")
-	wrapped := clientv3.NewCtxClient(nobody.Ctx())
-	wrapped.KV, wrapped.Watcher = namespace.NewKV(nobody.KV, "ns/"), namespace.NewWatcher(nobody.Watcher, "ns/")
+	unreachable := quickClient(t, "127.0.0.1:1")
+	wrapped := clientv3.NewCtxClient(unreachable.Ctx())
+	wrapped.KV, wrapped.Watcher = namespace.NewKV(unreachable.KV, "ns/"), namespace.NewWatcher(unreachable.Watcher, "ns/")
 	for _, test := range []struct {
 		name   string
 		cli    *clientv3.Client
@@ -141,11 +141,11 @@ func TestWhatCannotBeMirroredIsSaidBeforeAnythingIsSent(t *testing.T) {
 		opts   *mirror.Options
 		want   error
 	}{
-		{"NUL", nobody, "a\x00b", nil, mirror.ErrInvalid},
-		{"only NUL", nobody, "\x00", nil, mirror.ErrInvalid},
+		{"NUL", unreachable, "a\x00b", nil, mirror.ErrInvalid},
+		{"only NUL", unreachable, "\x00", nil, mirror.ErrInvalid},
 		{"namespace", wrapped, "a", nil, mirror.ErrInvalid},
-		{"negative time", nobody, "a", &mirror.Options{WatchTimeout: -1}, mirror.ErrInvalid},
-		{"tiny time", nobody, "a", &mirror.Options{ConfirmEvery: 5}, mirror.ErrInvalid},
+		{"negative time", unreachable, "a", &mirror.Options{WatchTimeout: -1}, mirror.ErrInvalid},
+		{"tiny time", unreachable, "a", &mirror.Options{ConfirmEvery: 5}, mirror.ErrInvalid},
 	} {
 		m, err := mirror.Open(t.Context(), test.cli, test.prefix, test.opts)
 		if !errors.Is(err, test.want) || m != nil {
@@ -160,7 +160,7 @@ func TestOpenWithoutEtcdEndsWithItsContextAndSaysWhy(t *testing.T) {
 	defer cancel()
 	_, err := mirror.Open(ctx, cli, "a", nil)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "127.0.0.1:1") || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("Open where nobody listens: got %v, want its deadline's error, with the endpoint and the cause", err)
+		t.Errorf("Open where no process listens: got %v, want its deadline's error, with the endpoint and the cause", err)
 	}
 }
 

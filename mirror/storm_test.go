@@ -250,7 +250,7 @@ func TestASleepingConsumerCostsBoundedMemoryAndWakesToTheFinalState(t *testing.T
 			grown := heap() - before
 			t.Logf("%d events: the heap grew by %.1f MB, a copy is %.1f MB", test.events, float64(grown)/1e6, float64(test.keys*test.pad)/1e6)
 			if limit := int64(test.rest + 2*buffer + 4<<20); grown > limit { // and room
-				t.Errorf("heap after %d events nobody took: grew by %d bytes, want at most %d", test.events, grown, limit)
+				t.Errorf("heap after %d events that no reader took: grew by %d bytes, want at most %d", test.events, grown, limit)
 			}
 			f.apply(t, sleeper.batch())
 			wantSame(t, "what the sleeper saw", f.contents, held(m.Snapshot()))

@@ -1,10 +1,10 @@
 package mutants_test
 
 var queueMutants = []mutant{
-	{"nobody looks at the lease when the entry has come", "internal/queue/wait.go", []string{
+	{"the lease is not looked at when the entry has come", "internal/queue/wait.go", []string{
 		"	if q.takeTurn(e) && e.Lease.Err() == nil {", "	if q.takeTurn(e) {",
 	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
-	{"nobody looks at the lease after waking", "internal/queue/wait.go", []string{
+	{"the lease is not looked at after waking", "internal/queue/wait.go", []string{
 		"	leased, cancel := ask.UntilDone(ctx, e.Lease.Done(), nil)\n", "	leased, cancel := context.WithCancel(ctx)\n",
 		"	if lost := e.Lease.Err(); lost != nil {", "	if lost := e.Lease.Err(); lost != nil && err != nil {",
 	}, "lock", "TestWhoseLeaseHasEndedNeverHasItsTurn"},
@@ -96,7 +96,7 @@ var queueMutants = []mutant{
 	{"the queue removes by name", "internal/queue/remove.go", []string{
 		"	case e.Revision != 0:\n		own = e.Guard()\n", "	case e.Revision != 0:\n		own = clientv3.Compare(clientv3.CreateRevision(e.Key), \">\", 0)\n",
 	}, "lock", "TestAnEntryIsNotRemovedByItsName"},
-	{"nobody asks whether the watches are alive", "internal/queue/watches.go", []string{
+	{"nothing asks whether the watches are alive", "internal/queue/watches.go", []string{
 		"		time.AfterFunc(wait, func() { ws.closeSilent(asked) })\n", "		_ = asked\n",
 	}, "lock", "TestAWaiterHasItsTurnThoughItsOpenWatchIsSilent"},
 	{"silent watches are opened on the same stream", "internal/queue/watches.go", []string{

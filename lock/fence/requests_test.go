@@ -122,7 +122,7 @@ func TestARequestThatWaitsForTooLongIsNotServed(t *testing.T) {
 		defer cancel()
 		w := serve(h, request(ctx, http.MethodPut, 34))
 		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "34 waited for 33") {
-			t.Errorf("got %d %q, want 503 and for whom it waited", w.Code, w.Body)
+			t.Errorf("got %d %q, want 503 and which request it waited for", w.Code, w.Body)
 		}
 		close(s.goOn)
 		if <-older; len(s.came) != 1 {

@@ -122,7 +122,7 @@ func (p *postgres) ready() error {
 	}
 }
 
-// unprivileged gives the directory to a user that is not root, as whom PostgreSQL refuses to run.
+// unprivileged gives the directory to a user that is not root: PostgreSQL refuses to run as root.
 // Without root it is who runs the test.
 func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 	attr := dieWithUs()
