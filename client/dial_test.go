@@ -197,7 +197,7 @@ func TestAHostThatDoesNotExistIsNamed(t *testing.T) {
 	}
 }
 
-// Fault 5. The figure of interest is in the log; the bound is for a busy machine.
+// The figure of interest is in the log; the bound is for a busy machine.
 func TestBlackholedEndpointsAreNamedAtTheDeadline(t *testing.T) {
 	for _, scheme := range []string{"http://", "https://"} {
 		for _, user := range []string{"", "amy:secret"} {

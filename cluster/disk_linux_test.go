@@ -48,7 +48,6 @@ func TestAReadOnlyDirectoryIsNamed(t *testing.T) {
 	}
 }
 
-// Fault 27.
 func TestAMemberWhoseDiskIsFullFailsWithAClearReasonAndTheOthersServe(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	disk := filepath.Join(dir, "etcd2")
@@ -109,7 +108,7 @@ func fill(t *testing.T, name string) {
 	}
 }
 
-// Fault 28. Every fsync of the leader takes half a second; a lock with a TTL of 5 s is kept
+// Every fsync of the leader takes half a second; a lock with a TTL of 5 s is kept
 // through 10 s of it, and no other process gets it.
 func TestALockThatItsTTLCoversSurvivesSlowFsyncOnTheLeader(t *testing.T) {
 	t.Parallel()

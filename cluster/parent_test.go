@@ -128,7 +128,7 @@ func TestNoMemberOutlivesAParentThatGotKill9(t *testing.T) {
 	})
 }
 
-// Fault 29. Each round kills the parent at another moment of the bootstrap. The next start on
+// Each round kills the parent at another moment of the bootstrap. The next start on
 // the same directory must succeed, with every write that was acknowledged: a writer tries all
 // the while.
 func TestAClusterKilledWhileBootstrappingStartsAgainOnItsDirectory(t *testing.T) {

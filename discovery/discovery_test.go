@@ -129,7 +129,6 @@ func TestAViewFollowsRegistrations(t *testing.T) {
 	}
 }
 
-// Fault 23.
 func TestAValueThatIsNoInstanceCostsThatEntryOnly(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	put(t, cli, prefix+"web/a", "h:1")

@@ -73,7 +73,7 @@ func names(prefix, ids, value string) map[string]string {
 	return records
 }
 
-// Fault 16, with protection: what most instances lose at once stays listed, marked, for a while.
+// What most instances lose at once stays listed, marked, for a while.
 func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
 	t.Parallel()
 	v, cli, prefix := view(t, discovery.Options{KeepExpired: 2 * time.Second}, nil)

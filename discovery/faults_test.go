@@ -58,7 +58,7 @@ func registerMany(endpoints []string) error {
 	return err
 }
 
-// Fault 16: without protection they are gone when their leases have ended, with it they are marked.
+// Without protection they are gone when their leases have ended, with it they are marked.
 func TestInstancesThatDieAtOnceAreGoneWithTheirLeasesOrMarked(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	exe, err := os.Executable()
@@ -192,7 +192,7 @@ func equal(a, b []*discovery.Instance) bool {
 	})
 }
 
-// Fault 30: a role that is taken away and given back.
+// A role that is taken away and given back.
 func TestAViewWithoutTheRightIsStaleAndSaysWhy(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	root := etcdtest.Auth(t, c)

@@ -4,5 +4,5 @@ package election_test
 
 import "time"
 
-// killFor is how long etcd's leaders are killed: fault 9 as it is written.
+// killFor is how long etcd's leaders are killed.
 const killFor = 60 * time.Second

@@ -92,8 +92,7 @@ func (s *tapped) RecvMsg(m any) error {
 	return err
 }
 
-// Fault 14 at this level, and the other ways in which the one member that the client talks to
-// can fail.
+// The ways in which the one member that the client talks to can fail.
 func TestALeaseSurvivesTheMemberItIsKeptAliveThrough(t *testing.T) {
 	type fault = func(*cluster.Cluster, context.Context, string) (*cluster.Change, error)
 	for _, test := range []struct {
@@ -343,7 +342,6 @@ func (w *wire) pump(to io.Writer, from io.Reader, end <-chan struct{}, questions
 	}
 }
 
-// Fault 35 at this level.
 func TestAThousandKeepersLeaveNothingBehind(t *testing.T) {
 	cli, _ := etcdtest.New(t)
 	leases := func() int {

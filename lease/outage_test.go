@@ -216,7 +216,7 @@ var away = map[string]func(*cluster.Cluster, context.Context, string) (*cluster.
 	"killed":     (*cluster.Cluster).Kill,
 }
 
-// Fault 5 at this level, and closing in an outage.
+// Each call ends by its deadline, and Close within its bound, with the endpoints and the cause.
 func TestEveryCallIsBoundedWhileEtcdIsAway(t *testing.T) {
 	for name, fault := range away {
 		t.Run(name, func(t *testing.T) {
@@ -387,7 +387,6 @@ func TestManyKeepersInAnOutageCostLittle(t *testing.T) {
 	}
 }
 
-// Fault 31's second half at this level.
 func TestAnExpiredCertificateIsATypedErrorAndCostsLittle(t *testing.T) {
 	ca := etcdtest.NewAuthority(t)
 	server := ca.Issue("server", time.Hour)

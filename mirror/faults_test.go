@@ -18,7 +18,7 @@ import (
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
-// Fault 11 for mirrors: compaction while disconnected.
+// Compaction while disconnected.
 func TestACompactionWhileDisconnectedCostsNothingButAReread(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	g := etcdtest.NewGate(t, cli.Endpoints()[0])
@@ -132,7 +132,7 @@ func writeOn(t testing.TB, cli *clientv3.Client, key string) (stop func()) {
 	return stop
 }
 
-// Fault 19, and the like: whatever happens to the member that serves the watch, the mirror moves.
+// Whatever happens to the member that serves the watch, the mirror moves.
 func TestTheMirrorLeavesABadMember(t *testing.T) {
 	const bound = 4 * time.Second // three election timeouts and a second
 	for _, fault := range []struct {
@@ -230,7 +230,7 @@ func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 	}
 }
 
-// Fault 30 for mirrors: denied at first, and later.
+// Denied at first, and later.
 func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	root := etcdtest.Auth(t, c)

@@ -18,7 +18,7 @@ import (
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
-// Fault 22: a client that moves to a member which lags.
+// A client that moves to a member which lags.
 func TestTheRevisionNeverGoesBack(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
 	names := slices.DeleteFunc(c.Names(), func(name string) bool { return name == c.Leader() })
@@ -78,7 +78,7 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 	}
 }
 
-// Fault 24: the database was wiped, a backup was restored, or it is another cluster.
+// The database was wiped, a backup was restored, or it is another cluster.
 func TestAReplacedHistoryIsReadAgain(t *testing.T) {
 	// A cluster's directory is copied between two runs of it: the ID stays.
 	dir, early := t.TempDir(), t.TempDir()

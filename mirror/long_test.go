@@ -17,7 +17,7 @@ import (
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
-// sleeperEvents pass while the consumer of fault 20 sleeps, at 1,000 a second.
+// sleeperEvents pass while a consumer sleeps, at 1,000 a second.
 const sleeperEvents = 60_000
 
 // catchUpKeys are in one revision, and catchUpBacklog revisions are missed.

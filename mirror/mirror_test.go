@@ -216,7 +216,7 @@ func TestAMirrorEndsWithItsClient(t *testing.T) {
 	}
 }
 
-// Fault 21: a transaction of 128 operations, as large as etcd takes, becomes visible at once.
+// A transaction of 128 operations, as large as etcd takes, becomes visible at once.
 func TestATransactionIsVisibleAllAtOnce(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	m := open(t, cli, prefix, nil)

@@ -4,7 +4,7 @@ package mirror_test
 
 import "time"
 
-// sleeperEvents pass while the consumer of fault 20 sleeps; with the tag long, for a minute.
+// sleeperEvents pass while a consumer sleeps; with the tag long, for a minute.
 const sleeperEvents = 10_000
 
 // catchUpKeys are in one revision, and catchUpBacklog revisions are missed. With the tag long the

@@ -107,7 +107,7 @@ func TestAllPagesOfACopyAreOfOneRevision(t *testing.T) {
 	}
 }
 
-// Fault 21, while the watch catches up: etcd cuts what it sends within a transaction.
+// Etcd cuts what it sends within a transaction.
 func TestATransactionThatComesInFragmentsIsVisibleAllAtOnce(t *testing.T) {
 	const ops, rounds = 128, 20
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})

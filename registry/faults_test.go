@@ -29,7 +29,7 @@ func TestItComesBackAfterAnOutageWithinItsTTL(t *testing.T) {
 	outage(t, 5*time.Second)
 }
 
-// outage is fault 15 with a TTL.
+// outage takes the quorum away for three TTLs: then each instance has one key, back within the TTL.
 func outage(t *testing.T, ttl time.Duration) {
 	for name, kill := range map[string]func(*cluster.Cluster) []string{
 		"all members": func(c *cluster.Cluster) []string { return c.Names() },
