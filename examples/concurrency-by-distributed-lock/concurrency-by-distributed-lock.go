@@ -143,7 +143,7 @@ type way struct {
 
 // compete lets the adder and the subtractor change a new counter n times each, at the same time.
 func compete(ctx context.Context, endpoints []string, n int, by way) (result string, err error) {
-	ctx, timeout := context.WithTimeoutCause(ctx, 10*time.Second+time.Duration(n)*time.Second, errors.New("etcd is too slow: an update takes more than a second"))
+	ctx, timeout := context.WithTimeoutCause(ctx, 10*time.Second+time.Duration(2*n)*time.Second, errors.New("etcd is too slow: an update takes more than a second"))
 	defer timeout()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -59,7 +59,10 @@ func campaign(ctx context.Context, endpoints []string, name, id string) error {
 	err = e.Run(ctx, id, work)
 	cancel(err)
 	<-observed
-	return errors.Join(err, context.Cause(ctx))
+	if cause := context.Cause(ctx); !errors.Is(err, cause) { // observe ended first
+		err = errors.Join(err, cause)
+	}
+	return err
 }
 
 // work is what only the leader does. Its ctx ends when the term does. Whatever receives the leader's writes can

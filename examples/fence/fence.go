@@ -104,6 +104,7 @@ func show(ctx context.Context, endpoints []string) (err error) {
 	if err != nil {
 		return err
 	}
+	defer first.Release(ctx) // a hold that was lost, too: so A's lock knows that its work has ended
 	fmt.Println("A holds the lock")
 	if err := put(ctx, url, "A", first); err != nil {
 		return err

@@ -46,7 +46,7 @@ func (s *ServiceDiscovery) WatchService(prefix string) error {
 	if err != nil {
 		return err
 	}
-	s.prefix, s.serverList = prefix, view
+	s.prefix, s.serverList = strings.TrimSuffix(prefix, "/")+"/", view
 	return nil
 }
 

@@ -21,7 +21,7 @@ const perSecond = 200
 func buy(ctx context.Context, cli *clientv3.Client) error {
 	transport := httptransport.New(cli, nil)
 	defer transport.Close()
-	web := &http.Client{Transport: transport, Timeout: bounded}
+	web := &http.Client{Transport: transport, Timeout: requestTimeout}
 	fronts, err := transport.View(ctx, "front")
 	if err != nil {
 		return err

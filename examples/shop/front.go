@@ -45,7 +45,7 @@ type shelves struct {
 }
 
 func (s *shelves) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), bounded)
+	ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 	defer cancel()
 	item, price, from := r.PathValue("item"), new(wrapperspb.StringValue), new(peer.Peer)
 	if err := s.catalog.Invoke(ctx, priceMethod, wrapperspb.String(item), price, grpc.Peer(from)); err != nil {

@@ -74,5 +74,5 @@ func main() {
 	}
 }
 
-// bounded is how long a request may take, and leaving.
-const bounded = 5 * time.Second
+// requestTimeout is how long a request may take. Leaving may take twice that.
+const requestTimeout = 5 * time.Second

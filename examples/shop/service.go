@@ -42,7 +42,7 @@ func (s *server) run(ctx context.Context, cli *clientv3.Client, service string) 
 		return errors.Join(err, reg.Close())
 	case <-ctx.Done():
 	}
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*bounded)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*requestTimeout)
 	defer cancel()
 	err = reg.Leave(leaving, s.drain) // consumers stop sending, what is under way is finished, the key goes
 	fmt.Printf("%s at %s has left\n", service, self.Addr)

@@ -25,7 +25,7 @@ func stock(ctx context.Context, cli *clientv3.Client) error {
 // web is an HTTP service with a health check.
 func web(ctx context.Context, cli *clientv3.Client, service string, mux *http.ServeMux) error {
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: bounded}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: requestTimeout}
 	s := &server{serve: srv.Serve, check: health.HTTP("/healthz"), drain: srv.Shutdown}
 	return s.run(ctx, cli, service)
 }
