@@ -76,7 +76,7 @@ func Start(ctx context.Context, opts *Options) (*Cluster, error) {
 		return nil, err
 	}
 	if !o.InProcess && !canRunMembers.Load() {
-		return nil, fmt.Errorf("%w: members run as this program executed again; call cluster.RunMember first thing in main (etcdtest.Main in a TestMain), or set Options.InProcess", ErrNoHook)
+		return nil, fmt.Errorf("%w: members run as this program executed again; call cluster.RunMember first thing in main (etcdtest.Main in a TestMain), or set Options.InProcess", ErrNoRunMember)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -119,7 +119,7 @@ func TestAKilledLeaderIsReplacedAndComesBackWithItsData(t *testing.T) {
 	put(t, cli, "before", "x")
 	old := c.Leader()
 	ch := did(t)(c.Kill(t.Context(), "leader"))
-	if ch.Quorum.Up != 2 || ch.CanLose != 0 || ch.Quorum.Leader == old || ch.Quorum.Leader == "" || ch.After <= 0 {
+	if ch.Quorum.Up != 2 || ch.CanLose != 0 || ch.Quorum.Leader == old || ch.Quorum.Leader == "" || ch.Took <= 0 {
 		t.Errorf("kill of %s: got %+v, want a new leader of 2/3 after a measured time", old, ch)
 	}
 	if got := ch.String(); !strings.HasPrefix(got, old+" killed · quorum 2/3 · new leader ") || !strings.HasSuffix(got, " · can lose 0 more") {
@@ -276,7 +276,7 @@ func TestARemovedMemberIsReportedWithItsReason(t *testing.T) {
 			t.Parallel()
 			var log records
 			c := etcdtest.NewCluster(t, &cluster.Options{InProcess: inProcess, Logger: log.logger()})
-			name, err := c.Member("follower")
+			name, err := c.MemberName("follower")
 			if err != nil {
 				t.Fatal(err)
 			}

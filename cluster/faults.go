@@ -16,14 +16,14 @@ const settleTimeout = 15 * time.Second
 
 // Change is what a fault did, as measured: the members' own reports, not a prediction.
 type Change struct {
-	Did    string `json:"did"`
-	Quorum Quorum `json:"quorum"`
-	Was    string `json:"was"` // leader before
+	Did          string `json:"did"`
+	Quorum       Quorum `json:"quorum"`
+	LeaderBefore string `json:"leader_before"`
 	// Elected tells that there was an election: the leader leads in a new term, also if it is the one before.
 	Elected bool `json:"elected,omitempty"`
-	// After is the time from the fault until all that are up agreed on the leader: 0 if they did all along.
+	// Took is the time from the fault until all that are up agreed on the leader: 0 if they did all along.
 	// Without a leader it is the time that the fault has waited for one.
-	After   time.Duration `json:"after_ns"`
+	Took    time.Duration `json:"took_ns"`
 	CanLose int           `json:"can_lose"`
 	// Restored is set where the fault brought a member back: its time until it served.
 	Restored time.Duration `json:"restored_ns,omitempty"`
@@ -42,15 +42,15 @@ func (ch *Change) String() string {
 	parts = append(parts, fmt.Sprintf("quorum %d/%d", q.Up, q.Size))
 	switch {
 	case q.Leader == "":
-		return strings.Join(append(parts, fmt.Sprintf("NO LEADER after %.0fs: no writes · heal", ch.After.Seconds())), " · ")
-	case q.Leader == ch.Was && ch.Elected:
-		parts = append(parts, fmt.Sprintf("leader %s re-elected after %.2fs", q.Leader, ch.After.Seconds()))
-	case q.Leader == ch.Was:
+		return strings.Join(append(parts, fmt.Sprintf("NO LEADER after %.0fs: no writes · heal", ch.Took.Seconds())), " · ")
+	case q.Leader == ch.LeaderBefore && ch.Elected:
+		parts = append(parts, fmt.Sprintf("leader %s re-elected after %.2fs", q.Leader, ch.Took.Seconds()))
+	case q.Leader == ch.LeaderBefore:
 		parts = append(parts, "leader "+q.Leader+" stays")
-	case ch.Was == "":
-		parts = append(parts, fmt.Sprintf("leader %s after %.2fs", q.Leader, ch.After.Seconds()))
+	case ch.LeaderBefore == "":
+		parts = append(parts, fmt.Sprintf("leader %s after %.2fs", q.Leader, ch.Took.Seconds()))
 	default:
-		parts = append(parts, fmt.Sprintf("new leader %s after %.2fs", q.Leader, ch.After.Seconds()))
+		parts = append(parts, fmt.Sprintf("new leader %s after %.2fs", q.Leader, ch.Took.Seconds()))
 	}
 	return strings.Join(append(parts, fmt.Sprintf("can lose %d more", ch.CanLose)), " · ")
 }
@@ -78,7 +78,7 @@ func (c *Cluster) runFault(ctx context.Context, act func(context.Context) (strin
 		return nil, errtext.Errorf("cluster: %s, but did not wait for the members to agree on a leader: %w", did, err)
 	}
 	elected := q.Leader != "" && (q.Leader != was.Leader || q.term != was.term)
-	return &Change{Did: did, Was: was.Leader, Quorum: q, Elected: elected, After: max(0, at.Sub(begin)), CanLose: q.CanLose()}, nil
+	return &Change{Did: did, LeaderBefore: was.Leader, Quorum: q, Elected: elected, Took: max(0, at.Sub(begin)), CanLose: q.CanLose()}, nil
 }
 
 // settle waits until the members that can serve do, and agree on a leader; at is when they last began to.

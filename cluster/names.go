@@ -48,9 +48,9 @@ func (c *Cluster) Leader() string {
 	return c.quorum().Leader
 }
 
-// Member is the name of the member that "leader" or "follower" means at this moment; any other member's name
+// MemberName is the name of the member that "leader" or "follower" means at this moment; any other member's name
 // stays as it is. To undo a fault on "leader", use the name of the member that led.
-func (c *Cluster) Member(name string) (string, error) {
+func (c *Cluster) MemberName(name string) (string, error) {
 	m, err := c.member(name)
 	if err != nil {
 		return "", err

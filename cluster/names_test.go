@@ -88,21 +88,21 @@ func TestAllAreThoseThatAFaultCanBeDoneTo(t *testing.T) {
 
 func TestAFollowerIsAMemberThatIsUpAndDoesNotLead(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
-	first, err := c.Member("follower")
+	first, err := c.MemberName("follower")
 	if err != nil || first == c.Leader() {
 		t.Fatalf("got %q, %v, want a member that is not %s", first, err, c.Leader())
 	}
 	if ch := did(t)(c.Pause(t.Context(), "follower")); ch.Did != first+" paused" {
 		t.Errorf("got %q, want %s paused", ch, first)
 	}
-	second, err := c.Member("follower")
+	second, err := c.MemberName("follower")
 	if err != nil || second == c.Leader() || second == first {
 		t.Errorf("got %q, %v, want the other one", second, err)
 	}
 	if _, err := c.Pause(t.Context(), "leader"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Member("follower"); !errors.Is(err, cluster.ErrNoLeader) {
+	if got, err := c.MemberName("follower"); !errors.Is(err, cluster.ErrNoLeader) {
 		t.Errorf("without a quorum: got %q, %v, want ErrNoLeader", got, err)
 	}
 }

@@ -136,12 +136,12 @@ func TestLatencyHoldsEveryByteEachWay(t *testing.T) {
 func TestAnElectionIsReportedWithItsOwnTime(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	ch := did(t)(c.Restart(t.Context(), "etcd1"))
-	if !ch.Elected || ch.Was != "etcd1" || ch.After <= 0 || !strings.Contains(ch.String(), "leader etcd1 re-elected after") {
+	if !ch.Elected || ch.LeaderBefore != "etcd1" || ch.Took <= 0 || !strings.Contains(ch.String(), "leader etcd1 re-elected after") {
 		t.Errorf("restart of the only member: got %+v (%[1]v), want it elected again", ch)
 	}
 	// Latency watches for elections for 2.5 s, which is not a time that one took.
 	ch = did(t)(c.Latency(t.Context(), "etcd1", 300*time.Millisecond))
-	if ch.Elected || ch.After != 0 || !strings.Contains(ch.String(), "leader etcd1 stays") {
+	if ch.Elected || ch.Took != 0 || !strings.Contains(ch.String(), "leader etcd1 stays") {
 		t.Errorf("latency of the only member: got %+v (%[1]v), want that its leader stays", ch)
 	}
 }

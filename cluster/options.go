@@ -25,8 +25,8 @@ var (
 	ErrInProcess = errors.New("cluster: members run in this process")
 	// ErrDirect: the fault needs the proxies that Options.Direct does without.
 	ErrDirect = errors.New("cluster: no proxies before the members")
-	// ErrNoHook: the program does not call RunMember, so it cannot re-execute itself as a member.
-	ErrNoHook = errors.New("cluster: RunMember was not called")
+	// ErrNoRunMember: the program does not call RunMember, so it cannot re-execute itself as a member.
+	ErrNoRunMember = errors.New("cluster: RunMember was not called")
 	// ErrMemberFailed: a member ended before the cluster was ready. The error quotes its reason.
 	ErrMemberFailed = errors.New("cluster: member failed")
 	// ErrClosed: the cluster was closed.

@@ -124,7 +124,7 @@ func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
 	c, err := cluster.Start(ctx, &o)
-	if errors.Is(err, cluster.ErrNoHook) {
+	if errors.Is(err, cluster.ErrNoRunMember) {
 		tb.Fatal("etcdtest: the members of NewCluster are this test binary, executed again; its package needs\n\n\tfunc TestMain(m *testing.M) { os.Exit(etcdtest.Main(m).Run()) }")
 	}
 	if err != nil {

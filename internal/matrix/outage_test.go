@@ -173,7 +173,7 @@ func TestASilentFollowerDelaysNothingTTL5m(t *testing.T) {
 // again with the follower paused.
 func oneSilentFollower(t *testing.T, s *situation, ttl, silence time.Duration) {
 	c, a := processes(t, ttl)
-	name, err := c.Member("follower")
+	name, err := c.MemberName("follower")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -215,7 +215,7 @@ func (n *nemesis) killLeader(ctx context.Context, random *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	if change.Was == name && change.Quorum.Leader != "" && change.Quorum.Leader != name {
+	if change.LeaderBefore == name && change.Quorum.Leader != "" && change.Quorum.Leader != name {
 		f.Effect = change.String()
 	}
 	select {

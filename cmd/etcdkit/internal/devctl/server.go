@@ -98,7 +98,7 @@ func readRequest(w http.ResponseWriter, r *http.Request) (req request, err error
 }
 
 func member(c *cluster.Cluster, name string) reply {
-	name, err := c.Member(name)
+	name, err := c.MemberName(name)
 	if err != nil {
 		return failed(err)
 	}
