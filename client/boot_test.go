@@ -76,7 +76,7 @@ func TestAClosedClientEndsTheWait(t *testing.T) {
 
 func TestAUserIsPresentedOnceEtcdIsThere(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	etcdtest.User(t, c, root, "amy", "amy/")
 	gate := etcdtest.NewGate(t, "")
 	for user, want := range map[string]error{"amy:" + etcdtest.Password: nil, "amy:wrong": client.ErrAuth, "": client.ErrAuth} {

@@ -46,7 +46,7 @@ func TestASmallQuotaIsUsedUpAndTheClusterComesBack(t *testing.T) {
 func TestATokenThatIsNotUsedEndsAfterItsTTL(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, AuthTokenTTL: time.Second})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	put(t, root, "k", "v")
 	// clientv3 hides that a token has ended by asking for another one: here it is sent by hand.
 	auth, err := root.Authenticate(t.Context(), "root", etcdtest.Password)

@@ -195,7 +195,7 @@ func equal(a, b []*discovery.Instance) bool {
 // A role that is taken away and given back.
 func TestAViewWithoutTheRightIsStaleAndSaysWhy(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	cli := etcdtest.User(t, c, root, "amy", "/services/")
 	put(t, root, "/services/web/a", "h:1")
 	v, err := discovery.Open(bounded(t), cli, "web", nil)

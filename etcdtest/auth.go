@@ -12,11 +12,11 @@ import (
 	"github.com/etcdkit/etcdkit/cluster"
 )
 
-// Password is that of every user that Auth and User make.
+// Password is that of every user that EnableAuth and User make.
 const Password = "secret"
 
-// Auth turns authentication on and returns a client of root, closed when the test ends.
-func Auth(tb testing.TB, c *cluster.Cluster) (root *clientv3.Client) {
+// EnableAuth turns authentication on and returns a client of root, closed when the test ends.
+func EnableAuth(tb testing.TB, c *cluster.Cluster) (root *clientv3.Client) {
 	tb.Helper()
 	cli := Client(tb, c)
 	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)

@@ -41,9 +41,9 @@ const (
 	startTimeout = time.Minute
 	// tidyTimeout bounds what a test's end deletes.
 	tidyTimeout = 10 * time.Second
-	// quickPasswords is the least cost of checking one: each new stream of a user's costs a check, which
-	// with etcd's default takes longer than a short lease where the race detector watches.
-	quickPasswords = 4
+	// bcryptCost is bcrypt's lowest cost. etcd checks a user's password for each new stream. At etcd's default
+	// cost and under the race detector, one check takes longer than a short lease lasts.
+	bcryptCost = 4
 )
 
 // shared is the one server of this test binary. Tests have no common owner that could hold it.
@@ -56,7 +56,7 @@ var (
 func startShared() (*cluster.Cluster, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	c, err := cluster.Start(ctx, &cluster.Options{Members: 1, InProcess: true, AnyPort: true, BcryptCost: quickPasswords})
+	c, err := cluster.Start(ctx, &cluster.Options{Members: 1, InProcess: true, AnyPort: true, BcryptCost: bcryptCost})
 	started.Store(err == nil)
 	return c, err
 }
@@ -103,9 +103,9 @@ func New(tb testing.TB) (cli *clientv3.Client, prefix string) {
 	return cli, prefix
 }
 
-// NewCluster starts a cluster for this test alone, closed when the test ends: three process
-// members on free ports with temporary data, unless opts say otherwise. Its members' warnings
-// go to the test's log (not to a benchmark's), unless opts have a Logger.
+// NewCluster starts a cluster for this test alone, and closes it when the test ends. Its ports are
+// always free ones. opts can change the rest: three members, each a process, with temporary data, whose
+// warnings go to the test's log (not to a benchmark's).
 func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
 	tb.Helper()
 	var o cluster.Options
@@ -114,7 +114,7 @@ func NewCluster(tb testing.TB, opts *cluster.Options) *cluster.Cluster {
 	}
 	o.AnyPort = true
 	if o.BcryptCost == 0 {
-		o.BcryptCost = quickPasswords
+		o.BcryptCost = bcryptCost
 	}
 	if o.Logger == nil {
 		logger, end := newTestLog(tb)

@@ -233,7 +233,7 @@ func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 // Denied at first, and later.
 func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	ctx := within(t, generous)
 	var asked atomic.Int64
 	amy := etcdtest.User(t, c, root, "amy", "a/",

@@ -206,7 +206,7 @@ func TestCloseEndsTheChangesOfOneMirrorAndNotOfOthers(t *testing.T) {
 
 func TestOpenAsksAnewWhereAMirrorIsDenied(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	amy := etcdtest.User(t, c, root, "amy", "a/")
 	ctx := within(t, 5*generous) // each question checks a password anew, which takes seconds under the race detector
 	log := newRecords()

@@ -27,7 +27,7 @@ func TestASilentWatchIsFoundOutAfterHalfAMinute(t *testing.T) {
 
 func TestAUserWhoIsNotRootPaysLittleMoreForAnyNumber(t *testing.T) {
 	c := etcdtest.NewCluster(t, nil)
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	amy := etcdtest.User(t, c, root, "amy", "/services/")
 	for _, n := range []int{1, 100, 1000, 10_000} {
 		compareUsers(t, root, amy, n)

@@ -35,7 +35,7 @@ func (c *calls) count() grpc.DialOption {
 
 func TestAUserWithoutTheRightGetsAnErrorAtOnce(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	var sent calls
 	cli := etcdtest.User(t, c, root, "guest", "", sent.count())
 	began := time.Now()
@@ -64,7 +64,7 @@ func TestAUserWithoutTheRightGetsAnErrorAtOnce(t *testing.T) {
 func TestAChangeOfRightsIsReportedAndSurvived(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	var sent calls
 	cli := etcdtest.User(t, c, root, "amy", "/services/", sent.count())
 	reg := register(t, cli, web("a"), &registry.Options{TTL: 30 * time.Second})
@@ -103,7 +103,7 @@ func TestAChangeOfRightsIsReportedAndSurvived(t *testing.T) {
 // Keys are written together, and etcd refuses all of them for one.
 func TestOneKeyThatIsRefusedKeepsNoOtherFromBeingWritten(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	cli := etcdtest.User(t, c, root, "amy", "/services/web/")
 	db, end := "/services/db/", clientv3.GetPrefixRangeEnd("/services/db/")
 	if _, err := root.RoleGrantPermission(bounded(t), "amy", db, end, clientv3.PermissionType(clientv3.PermReadWrite)); err != nil {
@@ -153,7 +153,7 @@ func TestOneKeyThatIsRefusedKeepsNoOtherFromBeingWritten(t *testing.T) {
 // For a user other than root etcd checks the right to every key of a lease at each Put that names it.
 func TestAUserOtherThanRootPaysLittleMoreForManyRegistrations(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	amy := etcdtest.User(t, c, root, "amy", "/services/")
 	n := 1000
 	if race { // a password check takes seconds then, and each lease's stream makes one
@@ -231,7 +231,7 @@ func TestCloseTellsWhatIsLeftWhereAuthenticationWasTurnedOn(t *testing.T) {
 	if _, err := r.Register(bounded(t), web("a"), web("b")); err != nil {
 		t.Fatal(err)
 	}
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	err = closes(t, r.Close)
 	if !errors.Is(err, registry.ErrUnauthorised) || !strings.Contains(err.Error(), "/services/web/a") || !strings.Contains(err.Error(), "/services/web/b") ||
 		!strings.Contains(err.Error(), "in etcd it stays until ") {
@@ -246,7 +246,7 @@ func TestCloseTellsWhatIsLeftWhereAuthenticationWasTurnedOn(t *testing.T) {
 func TestOneRegistrationThatIsRefusedKeepsNoOtherOut(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	all := &tries{}
 	cli := etcdtest.User(t, c, root, "amy", "/services/web/", all.option())
 	r, err := registry.New(cli, nil)

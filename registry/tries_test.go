@@ -144,7 +144,7 @@ func TestCloseIsBoundedThoughEtcdAnswersThatItDoesNot(t *testing.T) {
 func TestCloseTellsOfAKeyThatALostAnswerHasPutOnAnotherLease(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	all := &tries{}
 	amy := etcdtest.User(t, c, root, "amy", "/services/", all.option())
 	r, err := registry.New(amy, &registry.Options{TTL: 5 * time.Second})

@@ -336,7 +336,7 @@ func TestAnEmptyListIsSaidToBeStaleWhenItIs(t *testing.T) {
 func TestAConnectionWithoutTheRightSaysSoAndTriesOn(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	cli := etcdtest.User(t, c, root, "amy", "")
 	s := serve(t, "")
 	put(t, root, "/services/web/a", s.addr)

@@ -170,7 +170,7 @@ func TestTheContextBoundsTheWaitForAListNotItsLife(t *testing.T) {
 
 func TestAnOpeningThatFailedIsTriedAgain(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	s := siteAt(t, etcdtest.User(t, c, root, "amy", ""), "/services/", nil)
 	if _, _, err := s.get(); !errors.Is(err, mirror.ErrDenied) {
 		t.Fatalf("without the right: %v, want ErrDenied", err)

@@ -52,7 +52,7 @@ func (r *refusal) check(t *testing.T) {
 func TestWhatEtcdSaysOfAUserIsInTheRightClass(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	amy := etcdtest.User(t, c, root, "amy", "amy/")
 	// clientv3 fetches another token by itself, so that these are asked without it.
 	conn, err := grpc.NewClient(c.Endpoints()[0], grpc.WithTransportCredentials(insecure.NewCredentials()))

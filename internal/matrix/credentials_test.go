@@ -19,7 +19,7 @@ func TestTokensThatExpireAreRenewed(t *testing.T) {
 	t.Parallel()
 	const ttl = 8 * tokenTTL // a third of it is between two keepalives
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, AuthTokenTTL: tokenTTL})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	etcdtest.User(t, c, root, "amy", "matrix")
 	tb, gates := gated(t, &shortTokens, at{endpoints: c.Endpoints(), other: root, prefix: "matrix", ttl: ttl, user: "amy"})
 	keys := tb.keys(t)
@@ -92,7 +92,7 @@ func openAs(t *testing.T, s *situation, c *cluster.Cluster, root *clientv3.Clien
 func TestARevokedRoleIsReportedWithoutSpinning(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
-	root := etcdtest.Auth(t, c)
+	root := etcdtest.EnableAuth(t, c)
 	etcdtest.User(t, c, root, "amy", "matrix")
 	tb, tr := openAs(t, &roleRevoked, c, root)
 	end := clientv3.GetPrefixRangeEnd("matrix")
