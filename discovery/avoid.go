@@ -9,14 +9,14 @@ import (
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
 
-// load is what a view knows from the use of an instance. It outlives changes of the record.
-type load struct {
+// usage is what a view knows from the use of an instance. It outlives changes of the record.
+type usage struct {
 	pending    atomic.Int32             // requests under way: picked by LeastPending, not yet reported
 	current    atomic.Pointer[Instance] // what PickFor returns; nil: nothing
 	listNumber uint64                   // of the last list that PickFor chooses from; guarded by View.mu
 
 	fails   atomic.Int32 // failures in a row, each after the pause of the one before; 0: it does not fail
-	refused atomic.Int32 // Refused in a row
+	refused atomic.Int32 // refusals in a row
 	until   atomic.Int64 // end of its pause, on uptime; 0: it has none
 	trial   atomic.Int64 // when the next pick may try it after the pause, on uptime
 }
@@ -38,18 +38,18 @@ var began = time.Now()
 func uptime() int64 { return int64(time.Since(began)) }
 
 // avoided reports whether the instance takes no pick at the moment. It reads the clock only if it must.
-func (l *load) avoided() bool {
-	until := l.until.Load()
+func (u *usage) avoided() bool {
+	until := u.until.Load()
 	if until == 0 {
 		return false
 	}
 	now := uptime()
-	return now < until || now < until+int64(probation) && now < l.trial.Load()
+	return now < until || now < until+int64(probation) && now < u.trial.Load()
 }
 
 // take reports whether the instance takes this pick. After its pause it takes one at a time.
-func (l *load) take() bool {
-	until := l.until.Load()
+func (u *usage) take() bool {
+	until := u.until.Load()
 	if until == 0 {
 		return true
 	}
@@ -60,8 +60,8 @@ func (l *load) take() bool {
 	case now >= until+int64(probation):
 		return true
 	}
-	next := l.trial.Load()
-	return now >= next && l.trial.CompareAndSwap(next, now+int64(pauseAfter(l.fails.Load())))
+	next := u.trial.Load()
+	return now >= next && u.trial.CompareAndSwap(next, now+int64(pauseAfter(u.fails.Load())))
 }
 
 // pauseAfter is the pause after n failures in a row.
@@ -71,29 +71,29 @@ func pauseAfter(n int32) time.Duration {
 
 // failed begins a pause of at least the given length, unless the instance is in one. It returns
 // until when picks must ask whether the instance is avoided, and whether this was its first failure.
-func (l *load) failed(least time.Duration) (until int64, first bool) {
+func (u *usage) failed(least time.Duration) (until int64, first bool) {
 	now := uptime()
-	was := l.until.Load()
-	if now >= was && l.until.CompareAndSwap(was, now+int64(firstPause)) { // of requests that fail at the same time the first counts
-		n := l.fails.Add(1)
+	was := u.until.Load()
+	if now >= was && u.until.CompareAndSwap(was, now+int64(firstPause)) { // of requests that fail at the same time the first counts
+		n := u.fails.Add(1)
 		first = n == 1
 		end := now + int64(max(pauseAfter(n), least))
-		l.trial.Store(end)
-		l.until.Store(end)
+		u.trial.Store(end)
+		u.until.Store(end)
 	}
-	return l.until.Load() + int64(probation), first
+	return u.until.Load() + int64(probation), first
 }
 
 // succeeded ends the pause and forgets the failures. It reports whether there were any.
-func (l *load) succeeded() bool {
-	if l.refused.Load() != 0 {
-		l.refused.Store(0)
+func (u *usage) succeeded() bool {
+	if u.refused.Load() != 0 {
+		u.refused.Store(0)
 	}
-	if l.fails.Load() == 0 && l.until.Load() == 0 {
+	if u.fails.Load() == 0 && u.until.Load() == 0 {
 		return false
 	}
-	l.fails.Store(0)
-	l.until.Store(0)
+	u.fails.Store(0)
+	u.until.Store(0)
 	return true
 }
 
@@ -107,17 +107,17 @@ func (v *View) anyAvoided() bool {
 	return until != 0
 }
 
-// Refused is an error for Report: the instance answered that it cannot serve at the moment, as
+// RefusedError is an error for Report: the instance answered that it cannot serve at the moment, as
 // HTTP's 503 says. One such answer can be about the request, so Pick avoids the instance after the
 // third in a row. One that says when to come back counts immediately. When half of the instances are
 // avoided, no other one is avoided for this reason: the rest could not take the load of all.
-type Refused struct {
+type RefusedError struct {
 	Err   error         // what the instance answered
 	After time.Duration // for how long it asks to be avoided, up to 30 s; 0: it did not say
 }
 
-func (r *Refused) Error() string { return r.Err.Error() }
-func (r *Refused) Unwrap() error { return r.Err }
+func (r *RefusedError) Error() string { return r.Err.Error() }
+func (r *RefusedError) Unwrap() error { return r.Err }
 
 // Report says how the use of an instance ended. nil is a success. After an error Pick avoids the
 // instance, as long as there are others: for a second, and for twice as long with each further
@@ -126,39 +126,39 @@ func (r *Refused) Unwrap() error { return r.Err }
 // it is registered again.
 //
 // So report errors which show that the instance cannot serve, such as a refused connection or a
-// timeout, and not an answer that happens to be an error. For answers such as HTTP's 503 use Refused.
+// timeout, and not an answer that happens to be an error. For answers such as HTTP's 503 use RefusedError.
 // context.Canceled is not a failure: the caller gave the request up.
 //
 // With LeastPending each Pick needs one Report. With the other policies it is optional.
 func (v *View) Report(i *Instance, err error) {
-	if i == nil || i.load == nil {
+	if i == nil || i.usage == nil {
 		return
 	}
-	if v.opts.Policy == LeastPending && i.load.pending.Add(-1) < 0 {
-		i.load.pending.Add(1) // reported twice, or never picked
+	if v.opts.Policy == LeastPending && i.usage.pending.Add(-1) < 0 {
+		i.usage.pending.Add(1) // reported twice, or never picked
 	}
 	switch {
 	case err == nil:
-		v.Recovered(i)
+		v.ReportRecovery(i)
 	case !errors.Is(err, context.Canceled):
-		v.Failed(i, err)
+		v.ReportFailure(i, err)
 	}
 }
 
-// Failed makes Pick avoid an instance as Report does with an error, but ends no request: it is for a
+// ReportFailure makes Pick avoid an instance as Report does with an error, but ends no request: it is for a
 // failure that a probe has found.
-func (v *View) Failed(i *Instance, err error) {
-	if i == nil || i.load == nil {
+func (v *View) ReportFailure(i *Instance, err error) {
+	if i == nil || i.usage == nil {
 		return
 	}
 	v.failures.Add(1)
 	v.failed(i, err)
 }
 
-// Recovered makes Pick choose an instance again that it avoids, because a probe or a new connection
+// ReportRecovery makes Pick choose an instance again that it avoids, because a probe or a new connection
 // has shown that it works. It ends no request.
-func (v *View) Recovered(i *Instance) {
-	if i == nil || i.load == nil || !i.load.succeeded() {
+func (v *View) ReportRecovery(i *Instance) {
+	if i == nil || i.usage == nil || !i.usage.succeeded() {
 		return
 	}
 	v.log.Info("the instance is used again", v.about(i)...)
@@ -170,23 +170,23 @@ func (v *View) Recovered(i *Instance) {
 // Failing reports whether an instance has failed, and no success has been reported since: it is
 // avoided, or is being tried again.
 func (v *View) Failing(i *Instance) bool {
-	return i != nil && i.load != nil && i.load.fails.Load() != 0
+	return i != nil && i.usage != nil && i.usage.fails.Load() != 0
 }
 
 // failed makes picks avoid an instance.
 func (v *View) failed(i *Instance, err error) {
 	var pause time.Duration
-	var refused *Refused
+	var refused *RefusedError
 	switch {
 	case errors.As(err, &refused):
-		if i.load.refused.Add(1) < refusals && refused.After <= 0 || !v.halfRemain(i) {
+		if i.usage.refused.Add(1) < refusals && refused.After <= 0 || !v.halfRemain(i) {
 			return
 		}
 		pause = min(refused.After, maxPause)
 	case i.Status == Expired:
 		pause = v.opts.KeepExpired // it is most likely dead
 	}
-	until, first := i.load.failed(pause)
+	until, first := i.usage.failed(pause)
 	for {
 		if last := v.avoidedUntil.Load(); last >= until || v.avoidedUntil.CompareAndSwap(last, until) {
 			break
@@ -218,7 +218,7 @@ func (v *View) halfRemain(i *Instance) bool {
 	asked, avoided := 0, 1 // this one
 	for n := 0; n < len(of); n += step {
 		asked++
-		if of[n].load != i.load && of[n].load.avoided() {
+		if of[n].usage != i.usage && of[n].usage.avoided() {
 			avoided++
 		}
 	}
@@ -228,7 +228,7 @@ func (v *View) halfRemain(i *Instance) bool {
 // othersLeft reports whether an instance is not avoided.
 func (v *View) othersLeft() bool {
 	for _, i := range v.current.Load().choices.all.of {
-		if i.load.until.Load() == 0 {
+		if i.usage.until.Load() == 0 {
 			return true
 		}
 	}

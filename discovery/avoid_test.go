@@ -160,7 +160,7 @@ func untilListed(t testing.TB, v *discovery.View, n int) {
 
 func untilExpired(t testing.TB, v *discovery.View, n int) {
 	t.Helper()
-	waitFor(t, v, fmt.Sprintf("%d expired instances", n), func() bool { return v.State().Kept == n })
+	waitFor(t, v, fmt.Sprintf("%d expired instances", n), func() bool { return v.State().Expired == n })
 }
 
 func waitFor(t testing.TB, v *discovery.View, what string, good func() bool) {
@@ -215,7 +215,7 @@ func TestARegistrationAnewEndsThePause(t *testing.T) {
 
 func TestRefusalsCountInARowAndNeverAgainstMoreThanHalf(t *testing.T) {
 	v, _, _ := view(t, discovery.Options{}, map[string]string{"a": "h:1", "b": "h:2", "c": "h:3", "d": "h:4"})
-	busy := &discovery.Refused{Err: errors.New("503 Service Unavailable")}
+	busy := &discovery.RefusedError{Err: errors.New("503 Service Unavailable")}
 	a := named(t, v, "a")
 	for range 20 { // with an answer in between they are about the requests
 		v.Report(a, nil)
@@ -229,7 +229,7 @@ func TestRefusalsCountInARowAndNeverAgainstMoreThanHalf(t *testing.T) {
 	if got := count(t, 40, v.Pick, id); got["a"] != 0 {
 		t.Errorf("three refusals in a row: picks %v, want none of a", got)
 	}
-	v.Report(named(t, v, "b"), &discovery.Refused{Err: busy.Err, After: time.Minute})
+	v.Report(named(t, v, "b"), &discovery.RefusedError{Err: busy.Err, After: time.Minute})
 	if got := count(t, 40, v.Pick, id); got["a"]+got["b"] != 0 {
 		t.Errorf("b said when to come back: picks %v, want c and d alone", got)
 	}
@@ -245,7 +245,7 @@ func TestRefusalsCountInARowAndNeverAgainstMoreThanHalf(t *testing.T) {
 
 func TestAPauseThatAnInstanceAsksForIsBounded(t *testing.T) {
 	v, _, _ := view(t, discovery.Options{}, map[string]string{"a": "h:1", "b": "h:2"})
-	v.Report(named(t, v, "a"), &discovery.Refused{Err: errDown, After: 2 * time.Second})
+	v.Report(named(t, v, "a"), &discovery.RefusedError{Err: errDown, After: 2 * time.Second})
 	began := time.Now()
 	for ctx := bounded(t); count(t, 1, v.Pick, id)["a"] == 0; {
 		if ctx.Err() != nil {
@@ -278,7 +278,7 @@ func TestTheLogHasALineForEachChangeAndNoneForEachFailure(t *testing.T) {
 	}
 	for range 5 {
 		v.Report(a, nil)
-		v.Recovered(b)
+		v.ReportRecovery(b)
 	}
 	if again, some := log.lines("the instance is used again"), log.lines("an instance of the service works again"); again != 2 || some != 1 {
 		t.Errorf("both are well: %d and %d lines say so, want 2 and 1:\n%s", again, some, log.b.String())

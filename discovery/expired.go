@@ -41,7 +41,7 @@ func (v *View) recordVanished(i *Instance, c *mirror.Change) {
 }
 
 // recordRegistered records an instance that is new or registered again. If it vanished shortly before, its
-// load is kept and its failures are forgotten. v.mu is held.
+// usage is kept, and its failures are forgotten. v.mu is held.
 func (v *View) recordRegistered(i *Instance) {
 	was, back := v.vanished[i.ID]
 	if !back {
@@ -49,7 +49,7 @@ func (v *View) recordRegistered(i *Instance) {
 	}
 	delete(v.vanished, i.ID)
 	if was.instance.Addr == i.Addr {
-		i.load = was.instance.load
+		i.usage = was.instance.usage
 		v.endPause(i)
 	}
 }
@@ -109,7 +109,7 @@ func (v *View) keep() {
 		if was.kept != nil || time.Since(was.at) >= v.opts.KeepExpired {
 			continue
 		}
-		i := newInstance(was.instance.Instance, 0, was.instance.load)
+		i := newInstance(was.instance.Instance, 0, was.instance.usage)
 		i.Status = Expired
 		i.Reason = fmt.Sprintf("its registration is gone since %s; kept, because most instances of %q vanished at the same time", was.at.Format(time.TimeOnly), v.service)
 		was.kept = i

@@ -83,7 +83,7 @@ func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
 	began := time.Now()
 	revoke(t, cli, l)
 	untilStatuses(t, v, "a:expired b:expired c:expired d:passing")
-	if s := v.State(); !s.Fresh || s.Kept != 3 {
+	if s := v.State(); !s.Fresh || s.Expired != 3 {
 		t.Errorf("state %+v, want fresh, and 3 kept", s)
 	}
 	if a := v.Instances()[0]; !strings.Contains(a.Reason, "gone since") {
@@ -102,7 +102,7 @@ func TestInstancesThatVanishAtOnceAreKeptAndMarked(t *testing.T) {
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("c was kept for %v, want 2 s", took)
 	}
-	if s := v.State(); s.Kept != 0 {
+	if s := v.State(); s.Expired != 0 {
 		t.Errorf("state %+v, want none kept", s)
 	}
 }
@@ -243,7 +243,7 @@ func TestAValueThatTurnsIntoGarbageHasNotExpired(t *testing.T) {
 		}
 	}
 	untilStatuses(t, v, "c:passing")
-	if s := v.State(); len(s.Bad) != 2 || s.Kept != 0 {
+	if s := v.State(); len(s.Bad) != 2 || s.Expired != 0 {
 		t.Errorf("state %+v, want two bad values and none kept", s)
 	}
 }

@@ -136,7 +136,7 @@ func TestInstancesThatDieAtOnceAreGoneWithTheirLeasesOrMarked(t *testing.T) {
 			}
 		}
 		if s := keeping.State(); marked == many {
-			if !s.Fresh || s.Kept != many {
+			if !s.Fresh || s.Expired != many {
 				t.Errorf("with protection: state %+v, want it fresh, and %d kept", s, many)
 			}
 			break

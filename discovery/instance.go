@@ -27,12 +27,12 @@ type Instance struct {
 	// Options.Dir.
 	Created int64
 
-	load   *load
+	usage  *usage
 	weight int64
 }
 
-func newInstance(i registry.Instance, created int64, l *load) *Instance {
-	return &Instance{Instance: i, Created: created, load: l, weight: int64(max(1, i.Weight))}
+func newInstance(i registry.Instance, created int64, u *usage) *Instance {
+	return &Instance{Instance: i, Created: created, usage: u, weight: int64(max(1, i.Weight))}
 }
 
 // registeredAnew reports whether i and old are two registrations, perhaps of two processes.

@@ -97,17 +97,17 @@ func (v *View) replace(old, now *Instance, c *mirror.Change) {
 	case old == nil:
 		v.recordRegistered(now)
 	default:
-		v.carryLoad(now, old)
+		v.carryUsage(now, old)
 	}
 }
 
-// carryLoad gives an instance the load of the one that it replaces, if its address is the same. The
+// carryUsage gives an instance the usage of the one that it replaces, if its address is the same. The
 // failures from before a new registration are forgotten.
-func (v *View) carryLoad(i, old *Instance) {
+func (v *View) carryUsage(i, old *Instance) {
 	if i.Addr != old.Addr || i.Raw != old.Raw {
 		return
 	}
-	i.load = old.load
+	i.usage = old.usage
 	if i.registeredAnew(old) {
 		v.endPause(i)
 	}
@@ -115,7 +115,7 @@ func (v *View) carryLoad(i, old *Instance) {
 
 // endPause ends the pause of an instance that is registered again. v.mu is held.
 func (v *View) endPause(i *Instance) {
-	if i.load.succeeded() {
+	if i.usage.succeeded() {
 		v.allAvoided.Store(false)
 		v.logs.Add(slog.LevelInfo, "the instance is registered again, and used again", v.about(i)...)
 	}
@@ -137,9 +137,9 @@ func (v *View) publish(next *list) {
 	v.current.Store(next)
 	v.lists++
 	for _, i := range next.choices.all.of { // what PickFor can return
-		i.load.listNumber = v.lists
-		if i.load.current.Load() != i {
-			i.load.current.Store(i)
+		i.usage.listNumber = v.lists
+		if i.usage.current.Load() != i {
+			i.usage.current.Store(i)
 		}
 	}
 	if was == nil {
@@ -147,8 +147,8 @@ func (v *View) publish(next *list) {
 		return
 	}
 	for _, i := range was.choices.all.of {
-		if i.load.listNumber != v.lists {
-			i.load.current.Store(nil)
+		if i.usage.listNumber != v.lists {
+			i.usage.current.Store(nil)
 		}
 	}
 	v.logBadValues(was, next)
@@ -202,7 +202,7 @@ func (v *View) decodeAll(l *list, all iter.Seq[mirror.KeyValue]) {
 func (v *View) decode(l *list, kv *mirror.KeyValue) *Instance {
 	i, err := v.instance(kv.Key, kv.Value)
 	if err == nil {
-		return newInstance(i, kv.CreateRevision, new(load))
+		return newInstance(i, kv.CreateRevision, new(usage))
 	}
 	if l.bad == nil {
 		l.bad = make(map[string]error)

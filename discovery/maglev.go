@@ -15,7 +15,7 @@ import (
 // A new table is made in the background, since that takes milliseconds, so it may be behind the list.
 // It holds loads, each of which has the instance as it is now, or none.
 type maglev struct {
-	slots []*load
+	slots []*usage
 }
 
 // The table's sizes are primes. The small one is for lists in which each instance has at least six slots.
@@ -39,7 +39,7 @@ func newMaglev(of []*Instance) *maglev {
 		turns[n] = turn{at: hash % size, skip: mix(hash)%(size-1) + 1}
 		total += i.weight
 	}
-	slots, due := make([]*load, size), make([]int64, len(of))
+	slots, due := make([]*usage, size), make([]int64, len(of))
 	for filled := uint64(0); ; {
 		for n, i := range of {
 			t := &turns[n]
@@ -47,7 +47,7 @@ func newMaglev(of []*Instance) *maglev {
 				for slots[t.at] != nil {
 					t.at = (t.at + t.skip) % size
 				}
-				slots[t.at] = i.load
+				slots[t.at] = i.usage
 				if filled++; filled == size {
 					return &maglev{slots}
 				}
@@ -56,7 +56,7 @@ func newMaglev(of []*Instance) *maglev {
 	}
 }
 
-func (m *maglev) at(hash uint64) *load { return m.slots[hash%uint64(len(m.slots))] }
+func (m *maglev) at(hash uint64) *usage { return m.slots[hash%uint64(len(m.slots))] }
 
 // startTable makes the first table, and keeps it up to date until the view is closed.
 func (v *View) startTable() *maglev {

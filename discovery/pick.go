@@ -53,19 +53,19 @@ func (v *View) PickWhere(usable func(*Instance) bool) (*Instance, error) {
 	if v.opts.Policy == LeastPending {
 		drawn := part.lessLoaded(k, anyAvoided)
 		if i = drawn.Instance; !anyAvoided && usable == nil {
-			drawn.load.pending.Add(1) // without a look at the Instance, which takes twice as long
+			drawn.usage.pending.Add(1) // without a look at the Instance, which takes twice as long
 			return i, nil
 		}
 	} else {
 		i = part.at(k)
 	}
-	if anyAvoided && !i.load.take() || usable != nil && !usable(i) {
+	if anyAvoided && !i.usage.take() || usable != nil && !usable(i) {
 		if i = c.pickOther(i, mix(k), usable); i == nil {
 			return nil, fmt.Errorf("%w of %q is usable", ErrNone, v.service)
 		}
 	}
 	if v.opts.Policy == LeastPending {
-		i.load.pending.Add(1)
+		i.usage.pending.Add(1)
 	}
 	return i, nil
 }
@@ -93,10 +93,10 @@ func (v *View) PickFor(key string) (*Instance, error) {
 		if len(table.slots) == 0 {
 			break
 		}
-		if i := table.at(hash).current.Load(); i != nil && i.load.take() {
+		if i := table.at(hash).current.Load(); i != nil && i.usage.take() {
 			v.picks.Add(1)
 			if v.opts.Policy == LeastPending {
-				i.load.pending.Add(1)
+				i.usage.pending.Add(1)
 			}
 			return i, nil
 		}
@@ -109,7 +109,7 @@ func (v *View) PickFor(key string) (*Instance, error) {
 // place is a cache miss.
 type candidate struct {
 	*Instance
-	load   *load
+	usage  *usage
 	weight int64
 }
 
@@ -117,14 +117,14 @@ type candidate struct {
 func (a *alias) lessLoaded(k uint64, anyAvoided bool) *candidate {
 	one, other := &a.candidates[a.place(k)], &a.candidates[a.place(mix(k))]
 	if anyAvoided {
-		if avoided := one.load.avoided(); avoided != other.load.avoided() {
+		if avoided := one.usage.avoided(); avoided != other.usage.avoided() {
 			if avoided {
 				return other
 			}
 			return one
 		}
 	}
-	if int64(other.load.pending.Load())*one.weight < int64(one.load.pending.Load())*other.weight {
+	if int64(other.usage.pending.Load())*one.weight < int64(one.usage.pending.Load())*other.weight {
 		return other
 	}
 	return one
@@ -133,7 +133,7 @@ func (a *alias) lessLoaded(k uint64, anyAvoided bool) *candidate {
 func candidates(of []*Instance) []candidate {
 	all := make([]candidate, len(of))
 	for n, i := range of {
-		all[n] = candidate{i, i.load, i.weight}
+		all[n] = candidate{i, i.usage, i.weight}
 	}
 	return all
 }
@@ -222,7 +222,7 @@ func (c *choices) part(k uint64) *alias {
 // first. nil: no instance is usable.
 func (c *choices) pickOther(drawn *Instance, k uint64, usable func(*Instance) bool) *Instance {
 	const draws, steps = 8, 64
-	accepts := func(i *Instance) bool { return i.load.take() && (usable == nil || usable(i)) }
+	accepts := func(i *Instance) bool { return i.usage.take() && (usable == nil || usable(i)) }
 	for _, part := range c.byZone() {
 		n := uint64(len(part.of))
 		for d := 0; d < draws && n > 0; d++ { // as the policy has it, and evenly among those that are left

@@ -156,7 +156,7 @@ func TestARecoveryEndsAPauseAndNoRequest(t *testing.T) {
 		} else {
 			v.Report(i, nil)
 		}
-		v.Recovered(i)
+		v.ReportRecovery(i)
 	}
 	v.Report(a, errDown)
 	answered := func() (*discovery.Instance, error) {
@@ -167,7 +167,7 @@ func TestARecoveryEndsAPauseAndNoRequest(t *testing.T) {
 	if got := count(t, 100, answered, id); got["a"] != 0 {
 		t.Errorf("a has just failed, and the picks were %v", got)
 	}
-	v.Recovered(a)
+	v.ReportRecovery(a)
 	if got := count(t, 400, answered, id); got["a"] == 0 || got["a"] > 140 { // drawn twice in a quarter of them
 		t.Errorf("a has recovered with 49 requests under way, and the picks were %v", got)
 	}
@@ -195,7 +195,7 @@ func TestAFailureThatAProbeFoundEndsNoRequest(t *testing.T) {
 		return i, err
 	}
 	for range most { // of those that fail together the first counts
-		v.Failed(a, errDown)
+		v.ReportFailure(a, errDown)
 	}
 	if got := count(t, 100, answered, id); got["a"] != 0 {
 		t.Errorf("a probe of a has just failed, and the picks were %v", got)
@@ -203,12 +203,12 @@ func TestAFailureThatAProbeFoundEndsNoRequest(t *testing.T) {
 	if s := v.Stats(); s.Failures != most {
 		t.Errorf("Stats: got %d failures, want %d", s.Failures, most)
 	}
-	v.Recovered(a)
+	v.ReportRecovery(a)
 	if got := count(t, 400, answered, id); got["a"] == 0 || got["a"] > 140 { // drawn twice in a quarter of them
 		t.Errorf("a has recovered with %d requests under way, and the picks were %v", most, got)
 	}
-	v.Failed(nil, errDown)
-	v.Failed(new(discovery.Instance), errDown) // of no view
+	v.ReportFailure(nil, errDown)
+	v.ReportFailure(new(discovery.Instance), errDown) // of no view
 }
 
 func TestWhenAllHaveFailedTheyArePickedAllTheSame(t *testing.T) {

@@ -50,7 +50,7 @@ func TestPickWhereFindsTheOnlyUsableInstanceOfMany(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v.Failed(i, errDown) // there is no other one
+		v.ReportFailure(i, errDown) // there is no other one
 		if got := count(t, 100, only, id); got["123"] != 100 {
 			t.Errorf("%+v: got %v, want 123 each time", opts, got)
 		}

@@ -131,7 +131,7 @@ func (v *View) begin(m *mirror.Mirror) {
 			}
 			for _, i := range next.fresh {
 				if old := before[i.ID]; old != nil {
-					v.carryLoad(i, old)
+					v.carryUsage(i, old)
 				}
 			}
 		}
@@ -221,8 +221,8 @@ type State struct {
 	// Confirmed is the last moment for which the list is known to be complete.
 	Confirmed time.Time
 	Revision  int64
-	// Kept is how many of the list are Expired.
-	Kept int
+	// Expired is how many of the list have the status Expired.
+	Expired int
 	// Bad are the keys whose values are not instances, and why.
 	Bad map[string]error
 }
@@ -266,13 +266,13 @@ func (v *View) listOf(target *mirror.Snapshot, ended <-chan struct{}) (l *list, 
 
 // state returns what a list knows about itself.
 func (v *View) state(l *list) State {
-	return State{Revision: l.revision(), Kept: len(l.instances) - len(l.fresh), Bad: maps.Clone(l.bad)}
+	return State{Revision: l.revision(), Expired: len(l.instances) - len(l.fresh), Bad: maps.Clone(l.bad)}
 }
 
 // Stats are the counters of a View.
 type Stats struct {
 	Picks    uint64 // of Pick and PickFor
-	Failures uint64 // reported by Report and Failed
+	Failures uint64 // reported by Report and ReportFailure
 	// Rereads counts, by reason, how often the list had to be read again.
 	Rereads map[mirror.Reason]uint64
 }

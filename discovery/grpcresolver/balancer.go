@@ -207,7 +207,7 @@ func (p *picker) reportRecovered(back []string) {
 	}
 	for _, i := range p.view.Instances() {
 		if slices.Contains(back, i.Addr) {
-			p.view.Recovered(i)
+			p.view.ReportRecovery(i)
 		}
 	}
 }
@@ -270,7 +270,7 @@ func (p *picker) use(i *discovery.Instance, c connected, info balancer.PickInfo)
 func (p *picker) isUsable(i *discovery.Instance) bool {
 	why := p.whyUnusable(i)
 	if why != nil && !errors.Is(why, context.Canceled) {
-		p.view.Failed(i, why)
+		p.view.ReportFailure(i, why)
 	}
 	return why == nil
 }

@@ -76,11 +76,11 @@ func TestServersThatComeBackAreConnectedToAtOnce(t *testing.T) {
 			}
 			for ctx := bounded(t); ; { // each has been tried, and its back-off has begun
 				_, err := call(ctx, conn)
-				if status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "refused") && v.State().Kept == len(servers) {
+				if status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "refused") && v.State().Expired == len(servers) {
 					break
 				}
 				if ctx.Err() != nil {
-					t.Fatalf("got %v, %d are kept; want that connections are refused", err, v.State().Kept)
+					t.Fatalf("got %v, %d are kept; want that connections are refused", err, v.State().Expired)
 				}
 			}
 			for n, s := range servers {

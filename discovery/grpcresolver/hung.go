@@ -117,7 +117,7 @@ func (b *serviceBalancer) probe(view *discovery.View, i *discovery.Instance, s *
 	defer release()
 	late := time.AfterFunc(silentAfter, func() {
 		if s.life.Err() == nil && s.state.CompareAndSwap(number, -number) {
-			view.Failed(i, errSilent)
+			view.ReportFailure(i, errSilent)
 		}
 	})
 	defer late.Stop()
@@ -125,7 +125,7 @@ func (b *serviceBalancer) probe(view *discovery.View, i *discovery.Instance, s *
 	wasSilent := !s.state.CompareAndSwap(number, well) && s.state.CompareAndSwap(-number, well)
 	// Servers without the health service, and those that require a password, say so: that is an answer.
 	if code := status.Code(err); wasSilent && code != codes.Unavailable && code != codes.Canceled {
-		view.Recovered(i)
+		view.ReportRecovery(i)
 	}
 }
 

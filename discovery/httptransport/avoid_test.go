@@ -278,7 +278,7 @@ func TestWhenExpiredInstancesAreDeadRequestsSayThatNoneIsRegistered(t *testing.T
 		i.signal(os.Kill)
 	}
 	v := s.view()
-	eventually(t, "both are kept", func() bool { return v.State().Kept == 2 })
+	eventually(t, "both are kept", func() bool { return v.State().Expired == 2 })
 	_, _, err := s.get()
 	t.Log(err)
 	if !errors.Is(err, discovery.ErrNone) || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), `no instance of "web" is registered any more`) {

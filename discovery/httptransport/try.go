@@ -138,7 +138,7 @@ func (t *try) abandon() {
 func (t *try) end(err error) {
 	switch {
 	case err == nil && t.resp != nil && unavailable(t.resp):
-		err = &discovery.Refused{Err: errors.New("it answered " + answered(t.resp)), After: retryAfter(t.resp.Header)}
+		err = &discovery.RefusedError{Err: errors.New("it answered " + answered(t.resp)), After: retryAfter(t.resp.Header)}
 	case err != nil && !t.instanceFailed():
 		err = explain.ErrUnused
 	}

@@ -3,7 +3,7 @@ package mutants_test
 // balanceMutants are about how instances are chosen and avoided, and about gRPC and HTTP.
 var balanceMutants = []mutant{
 	{"after its pause an instance takes its whole share", "discovery/avoid.go", []string{
-		"	return now >= next && l.trial.CompareAndSwap(next, now+int64(pauseAfter(l.fails.Load())))", "	return now >= next",
+		"	return now >= next && u.trial.CompareAndSwap(next, now+int64(pauseAfter(u.fails.Load())))", "	return now >= next",
 	}, "discovery", "TestAfterItsPauseAnInstanceIsTriedByOnePickAtATime"},
 	{"an expired instance that failed is tried again", "discovery/avoid.go", []string{
 		"		pause = v.opts.KeepExpired // it is most likely dead\n", "",
@@ -18,7 +18,7 @@ var balanceMutants = []mutant{
 		"	refusals = 3\n", "	refusals = 1\n",
 	}, "discovery", "TestRefusalsCountInARowAndNeverAgainstMoreThanHalf"},
 	{"an answer does not end a row of refusals", "discovery/avoid.go", []string{
-		"		l.refused.Store(0)\n", "",
+		"		u.refused.Store(0)\n", "",
 	}, "discovery", "TestRefusalsCountInARowAndNeverAgainstMoreThanHalf"},
 	{"all may be avoided for refusing", "discovery/avoid.go", []string{
 		"	return 2*avoided <= asked\n", "	return true\n",
@@ -27,7 +27,7 @@ var balanceMutants = []mutant{
 		"		pause = min(refused.After, maxPause)\n", "",
 	}, "discovery", "TestAPauseThatAnInstanceAsksForIsBounded"},
 	{"a failure that a probe found ends a request", "discovery/avoid.go", []string{
-		"	v.failures.Add(1)\n	v.failed(i, err)\n", "	v.failures.Add(1)\n	i.load.pending.Add(-1)\n	v.failed(i, err)\n",
+		"	v.failures.Add(1)\n	v.failed(i, err)\n", "	v.failures.Add(1)\n	i.usage.pending.Add(-1)\n	v.failed(i, err)\n",
 	}, "discovery", "TestAFailureThatAProbeFoundEndsNoRequest"},
 	{"each failure is logged", "discovery/avoid.go", []string{
 		"	if !first {\n", "	if false && first {\n",
