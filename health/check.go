@@ -37,13 +37,13 @@ type Check struct {
 	Interval time.Duration
 	// Timeout is when a probe that has not returned counts as failed. Default 2 s, at least 10 ms.
 	Timeout time.Duration
-	// Passing is how many passes in a row make the check passing. Default 1.
-	Passing int
-	// Warning is how many failures in a row make a passing check warning. Default 1; with
-	// Warning = Failing only an ErrWarning makes it warning before it is critical.
-	Warning int
-	// Failing is how many failures in a row make it critical. Default 3.
-	Failing int
+	// PassingAfter is how many passes in a row make the check passing. Default 1.
+	PassingAfter int
+	// WarningAfter is how many failures in a row make a passing check warning. Default 1; with
+	// WarningAfter = CriticalAfter only an ErrWarning makes it warning before it is critical.
+	WarningAfter int
+	// CriticalAfter is how many failures in a row make it critical. Default 3.
+	CriticalAfter int
 
 	usable func() error // checks the arguments of the constructor; nil: they are valid
 }
@@ -65,7 +65,7 @@ func (c Check) withDefaults() Check {
 	for _, n := range []struct {
 		field *int
 		or    int
-	}{{&c.Passing, 1}, {&c.Warning, 1}, {&c.Failing, 3}} {
+	}{{&c.PassingAfter, 1}, {&c.WarningAfter, 1}, {&c.CriticalAfter, 3}} {
 		if *n.field == 0 {
 			*n.field = n.or
 		}
@@ -107,10 +107,10 @@ func (c Check) validate() error {
 		return errors.New("it has no Probe")
 	case c.Interval < minDuration || c.Timeout < minDuration:
 		return fmt.Errorf("interval %v, timeout %v: want at least %v", c.Interval, c.Timeout, minDuration)
-	case c.Passing < 0 || c.Warning < 0 || c.Failing < 0:
-		return fmt.Errorf("passing after %d, warning after %d, failing after %d: want no negative number", c.Passing, c.Warning, c.Failing)
-	case c.Warning > c.Failing:
-		return fmt.Errorf("warning after %d failures, critical after %d: want warning first", c.Warning, c.Failing)
+	case c.PassingAfter < 0 || c.WarningAfter < 0 || c.CriticalAfter < 0:
+		return fmt.Errorf("passing after %d, warning after %d, critical after %d: want no negative number", c.PassingAfter, c.WarningAfter, c.CriticalAfter)
+	case c.WarningAfter > c.CriticalAfter:
+		return fmt.Errorf("warning after %d failures, critical after %d: want warning first", c.WarningAfter, c.CriticalAfter)
 	}
 	return nil
 }

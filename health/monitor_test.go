@@ -48,7 +48,7 @@ func TestStatusFollowsResultsInARow(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c, say := scripted()
-			c.Passing, c.Warning, c.Failing = tc.passing, tc.warning, tc.failing
+			c.PassingAfter, c.WarningAfter, c.CriticalAfter = tc.passing, tc.warning, tc.failing
 			go func() { say <- rune(tc.results[0]) }() // for Open
 			m := open(t, "", c)
 			defer m.Close()

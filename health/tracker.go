@@ -24,11 +24,11 @@ func (t *statusTracker) add(result Status) (changed bool) {
 	}
 	was := t.status
 	switch c := t.check; {
-	case t.passes >= c.Passing:
+	case t.passes >= c.PassingAfter:
 		t.status = Passing
-	case t.failures >= c.Failing:
+	case t.failures >= c.CriticalAfter:
 		t.status = Critical
-	case was == Passing && t.noPasses >= c.Warning, was == Critical && t.noFailures >= c.Passing:
+	case was == Passing && t.noPasses >= c.WarningAfter, was == Critical && t.noFailures >= c.PassingAfter:
 		t.status = Warning
 	}
 	return t.status != was
