@@ -22,7 +22,7 @@ type Histogram = queue.Histogram
 type Stats struct {
 	Held    int             // holds that have not ended
 	Waiting int             // calls of Acquire that have not returned
-	Taken   uint64          // calls of TryAcquire that were ErrTaken
+	Refused uint64          // calls of TryAcquire that were ErrTaken
 	Lost    map[Loss]uint64 // holds that were lost
 	// WaitTime is of the calls of Acquire that got the lock, HoldTime of the holds that have ended.
 	WaitTime, HoldTime Histogram
@@ -31,5 +31,5 @@ type Stats struct {
 // Stats returns the lock's counters.
 func (l *lock) Stats() Stats {
 	c := l.handle.Counters.Read()
-	return Stats{Held: c.Held, Waiting: c.Waiting, Taken: c.Refused, Lost: c.Lost, WaitTime: c.WaitTime, HoldTime: c.HoldTime}
+	return Stats{Held: c.Held, Waiting: c.Waiting, Refused: c.Refused, Lost: c.Lost, WaitTime: c.WaitTime, HoldTime: c.HoldTime}
 }

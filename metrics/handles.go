@@ -102,7 +102,7 @@ func (m *Metrics) Lock(name string, l Lock) (remove func()) {
 		stats := l.Stats()
 		s.gauge(locksHeld, float64(stats.Held), name)
 		s.gauge(locksWaiting, float64(stats.Waiting), name)
-		s.count(locksTaken, stats.Taken, name)
+		s.count(lockRefused, stats.Refused, name)
 		s.histogram(lockWait, stats.WaitTime, name)
 		s.histogram(lockHold, stats.HoldTime, name)
 		for _, reason := range lossReasons {

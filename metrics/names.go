@@ -29,7 +29,7 @@ var (
 	locksWaiting = desc("locks_waiting", "Calls that wait for a lock, by lock.", "lock")
 	lockWait     = desc("lock_wait_seconds", "How long calls that got the lock waited, by lock.", "lock")
 	lockHold     = desc("lock_hold_seconds", "How long holds that have ended lasted, by lock.", "lock")
-	locksTaken   = desc("locks_taken_total", "Tries that found the lock taken, by lock.", "lock")
+	lockRefused  = desc("lock_tries_refused_total", "Tries that did not get the lock, because it was taken, by lock.", "lock")
 	locksLost    = desc("locks_lost_total", "Holds that were lost, by lock and reason: the lease expired, was revoked, could not be renewed (unreachable, unauthorised), the key was deleted, or the lock or its client was closed.", "lock", "reason")
 
 	electionsLed      = desc("elections_led", "Whether this process leads, by election.", "election")
@@ -51,7 +51,7 @@ var descs = []*prometheus.Desc{
 	registrations, registrationsLost,
 	instances, viewStale, viewBad, viewPicks, viewFailures, viewRereads,
 	httpRequests, httpRetries,
-	locksHeld, locksWaiting, lockWait, lockHold, locksTaken, locksLost,
+	locksHeld, locksWaiting, lockWait, lockHold, lockRefused, locksLost,
 	electionsLed, electionsWaiting, electionWait, electionTerm, electionTermsLost,
 	mirrorKeys, mirrorStale, mirrorTransactions, mirrorEvents, mirrorWatches, mirrorRereads,
 }
