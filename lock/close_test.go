@@ -164,3 +164,26 @@ func TestALogMayUseTheMutexWhoseLossItIsTold(t *testing.T) {
 		t.Fatal("the release waits for its log, and the log for the release")
 	}
 }
+
+func TestAHoldThatCloseEndedIsLostAndSaysSo(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	for what, open := range map[string]func(testing.TB, *clientv3.Client, string) *lock.Mutex{
+		"own keeper": mutex, "shared keeper": func(_ testing.TB, cli *clientv3.Client, name string) *lock.Mutex { return shared(t, cli, name) },
+	} {
+		m := open(t, cli, prefix+what)
+		released := acquire(t, m)
+		m.Close()
+		if err := released.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("%s: Release: %v, want ErrLost", what, err)
+		}
+		m = open(t, cli, prefix+what)
+		committed := acquire(t, m)
+		m.Close()
+		if _, err := committed.Commit(bounded(t), clientv3.OpPut(prefix+"written", "1")); !errors.Is(err, lock.ErrLost) || errors.Is(err, lock.ErrReleased) {
+			t.Errorf("%s: Commit: %v, want ErrLost", what, err)
+		}
+	}
+	if n := count(t, cli, prefix+"written"); n != 0 {
+		t.Error("it was written under a lost hold")
+	}
+}

@@ -290,3 +290,21 @@ func TestAnErrorNamesALostHoldThatWasNotReleased(t *testing.T) {
 	h = acquire(t, m)
 	release(t, h)
 }
+
+// clientv3 sends a transaction again, without a word, when its connection ended with the answer.
+func TestACommitThatWasSentTwiceAndWroteNoKeyIsUnknown(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	r := rig(cli)
+	h := acquire(t, mutex(t, cli, prefix+"lock"))
+	r.meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {
+		if _, err := commit(); err != nil {
+			return nil, err
+		}
+		return commit()
+	})
+	_, err := h.Commit(bounded(t), clientv3.OpDelete(prefix+"key")) // history does not tell of it
+	r.meet(nil)
+	if !errors.Is(err, lock.ErrUnknown) || errors.Is(err, lock.ErrLost) {
+		t.Errorf("got %v, want ErrUnknown, and not ErrLost, which says that nothing was deleted", err)
+	}
+}

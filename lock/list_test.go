@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -423,4 +424,16 @@ func FuzzNothingThatIsReadBreaksAList(f *testing.F) {
 		}
 		_ = election.Parse(kvs, nil)
 	})
+}
+
+func TestAParsedQueueIsAsNewAsItsNewestChange(t *testing.T) {
+	var got []string
+	for _, q := range lock.Parse([]*mvccpb.KeyValue{
+		{Key: []byte("a/1-1"), Lease: 1, CreateRevision: 2, ModRevision: 2},
+		{Key: []byte("a/2-1"), Lease: 2, CreateRevision: 3, ModRevision: 9},
+		{Key: []byte("b/1-1"), Lease: 1, CreateRevision: 4, ModRevision: 5},
+	}, &lock.ListOptions{Limit: math.MaxInt}) {
+		got = append(got, fmt.Sprint(q.Name, " ", len(q.Entries), " ", q.Revision))
+	}
+	sameTexts(t, got, []string{"a 2 9", "b 1 5"})
 }

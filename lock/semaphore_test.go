@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -271,5 +272,24 @@ func TestAMutexBehindASemaphoreWaitsForAllOfItsHolders(t *testing.T) {
 	release(t, a)
 	w.waits(t)
 	release(t, b)
+	release(t, w.gets(t))
+}
+
+func TestErrTakenOfASemaphoreNamesTheHolderAndNotAWaiter(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	name := prefix + "sem"
+	other := session(t, cli)
+	holder := fmt.Sprintf("%s/%x", name, other.Lease())
+	if _, err := cli.Put(bounded(t), holder, "", clientv3.WithLease(other.Lease())); err != nil {
+		t.Fatal(err)
+	}
+	s := semaphore(t, cli, name, 1)
+	w := queued(t, cli, name, 2, func(ctx context.Context) (*lock.Hold, error) { return s.Acquire(ctx) })
+	if _, err := s.TryAcquire(bounded(t)); !errors.Is(err, lock.ErrTaken) || !strings.Contains(err.Error(), holder) {
+		t.Errorf("got %v, want ErrTaken by %s", err, holder)
+	}
+	if _, err := cli.Delete(bounded(t), holder); err != nil {
+		t.Fatal(err)
+	}
 	release(t, w.gets(t))
 }

@@ -23,8 +23,9 @@ const (
 	askAgain = 500 * time.Millisecond
 	// progressAgain spaces progress requests: while a watch lags its member does not answer.
 	progressAgain = 100 * time.Millisecond
-	// silentMost is how many watches in a row may fall silent before the prefix is read again. One
-	// or two are members that were cut off a moment ago and do not know it yet.
+	// silentMost is how many watches in a row may fall silent before the prefix is read again, and
+	// then after each one, until a watch has delivered. One or two are members that were cut off a
+	// moment ago and do not know it yet.
 	silentMost = 3
 	// lagMost is how long a watch may lag by thousands of revisions, even while it moves.
 	lagMost = 5 * time.Second

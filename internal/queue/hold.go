@@ -140,13 +140,18 @@ func (h *Hold) lose(why error) error {
 
 // deleted ends the hold as lost, as its key was deleted, unless the holder is giving it up: that
 // deletes the key, too, and finds out by itself.
-func (h *Hold) deleted() {
+func (h *Hold) deleted() { h.loseUnlessEnding(errKeyDeleted) }
+
+// loseUnlessEnding ends the hold as lost if its holder is not giving it up. It leaves the right to end it
+// to the holder, who learns of the loss by that.
+func (h *Hold) loseUnlessEnding(why error) bool {
 	h.mu.Lock()
 	ending := h.ending
 	h.mu.Unlock()
 	if !ending {
-		_ = h.lose(errKeyDeleted)
+		_ = h.lose(why)
 	}
+	return !ending
 }
 
 var errKeyDeleted = errors.New("its key is gone")

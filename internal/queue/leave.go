@@ -53,8 +53,14 @@ func (q *Queue) leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *En
 }
 
 // resolveRepeat finds out whether a leave that found the entry deleted was the second of its kind:
-// clientv3 sends a transaction again, without a word, when it ended as if its context had.
+// clientv3 sends a transaction again, without a word, when it ended as if its context had. The error is
+// ErrUnknown when history does not tell whether ops were applied.
 func (q *Queue) resolveRepeat(ctx context.Context, e *Entry, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
+	if len(ops) == 0 {
+		return nil, ErrLost
+	}
+	ctx, cancel := q.client.etcd.WhileOpen(ctx)
+	defer cancel()
 	resp, known, err := q.findDeletion(ctx, e, ops)
 	switch {
 	case known:
@@ -62,7 +68,7 @@ func (q *Queue) resolveRepeat(ctx context.Context, e *Entry, ops []clientv3.Op) 
 	case err != nil:
 		return nil, errtext.Errorf("%w: %w", ErrUnknown, err)
 	}
-	return nil, ErrLost
+	return nil, errtext.Errorf("%w: etcd's history does not tell (%w)", ErrUnknown, errKeyDeleted)
 }
 
 // resolveLeave finds out what has become of a leave with ops that ended with cause, or does it again. It

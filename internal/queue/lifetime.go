@@ -141,8 +141,7 @@ func (q *Queue) loseHolds() {
 	left := slices.Collect(maps.Keys(q.holds))
 	v.mu.Unlock()
 	for _, h := range left {
-		if h.StartEnd() {
-			_ = h.lose(ErrClosed)
+		if h.loseUnlessEnding(ErrClosed) {
 			q.RemoveLater(h.entry)
 		}
 	}

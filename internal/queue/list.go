@@ -215,14 +215,14 @@ func Walk(ctx context.Context, cli *clientv3.Client, prefix string, limit int) i
 	}
 }
 
-// Sorted are the queues of keys that were read, in whatever way.
+// Sorted are the queues of keys that were read, in whatever way. The Revision of each is that of its
+// newest change: what etcd had come to is not known.
 func Sorted(kvs []*KeyValue, limit int) []*List {
 	var all []*List
 	s := grouper{limit: limit, yield: func(q *List, _ error) bool { all = append(all, q); return true }}
 	kvs = slices.Clone(kvs)
 	slices.SortFunc(kvs, func(a, b *KeyValue) int { return strings.Compare(string(a.Key), string(b.Key)) })
 	for _, kv := range kvs {
-		s.revision = max(s.revision, kv.ModRevision)
 		s.add(kv)
 	}
 	s.close("")
@@ -233,7 +233,7 @@ func Sorted(kvs []*KeyValue, limit int) []*List {
 // name and a slash come in the midst of it, so it has one open for each level.
 type grouper struct {
 	limit    int
-	revision int64
+	revision int64 // at which the keys were read; 0: not known
 	open     []*List
 	yield    func(*List, error) bool
 }
@@ -255,7 +255,10 @@ func (s *grouper) add(kv *KeyValue) bool {
 	q := s.open[n-1]
 	q.Count++
 	q.Entries = append(q.Entries, f)
-	if len(q.Entries) >= 2*s.limit {
+	if s.revision == 0 {
+		q.Revision = max(q.Revision, kv.ModRevision)
+	}
+	if len(q.Entries)/2 >= s.limit {
 		q.truncate(s.limit)
 	}
 	return true

@@ -97,7 +97,7 @@ func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, er
 	v.mu.Unlock()
 	if !room {
 		q.releaseKey(e)
-		return q.readKey(ctx, all[len(all)-1]), nil
+		return q.readKey(ctx, all[0]), nil
 	}
 	if err := q.enter(ctx, e); err != nil {
 		return nil, err
