@@ -13,7 +13,7 @@ var (
 	keepRetries    = desc("lease_keepalive_retries_total", "Keepalives that failed or were not answered, so that another member was asked, by Keeper.", "keeper")
 
 	registrations     = desc("registrations", "Instances that this process registers, by service, status, and whether they are in etcd.", "service", "status", "registered")
-	registrationsLost = desc("registrations_lost_total", "Registrations that were lost and made again, by reason: the lease ended, or the key was deleted or taken.", "reason")
+	registrationsLost = desc("registrations_lost_total", "Times that registrations were lost, by reason: the lease ended, or the key was deleted or taken.", "reason")
 
 	instances    = desc("instances", "Instances in a list, by service and status; expired are those that vanished together and are kept.", "service", "status")
 	viewStale    = desc("view_stale_seconds", "For how long a list may have missed changes, by service; 0 while it is fresh.", "service")

@@ -128,11 +128,12 @@ func (c *closer) remainingError(remaining []*entry, err error) error {
 	for _, e := range remaining {
 		keys = append(keys, e.key)
 	}
-	return errtext.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.staysUntil(remaining[0]))
+	return errtext.Errorf("registry: withdraw %s: %w; %s", quote.Joined(keys, 5), err, c.stayUntil(remaining))
 }
 
-// staysUntil says how long a key that was not deleted can stay.
-func (c *closer) staysUntil(e *entry) string {
+// stayUntil says how long keys that were not deleted can stay.
+func (c *closer) stayUntil(remaining []*entry) string {
+	e := remaining[0]
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	ttl := "a TTL"
@@ -144,13 +145,17 @@ func (c *closer) staysUntil(e *entry) string {
 	if n := len(e.unansweredOn); n > 0 {
 		l = e.unansweredOn[n-1]
 	}
-	switch {
-	case l == nil:
-		return "it may stay in etcd"
-	case ending || l.Err() != nil:
-		return fmt.Sprintf("in etcd it stays until its lease %016x ends, at the latest %s after etcd is back", int64(l.ID()), ttl)
+	if l == nil {
+		return "what was written may stay in etcd"
 	}
-	return fmt.Sprintf("in etcd it stays until another try succeeds, or its Keeper's lease %016x ends", int64(l.ID()))
+	stays, its, ends := "it stays", "its", fmt.Sprintf("lease %016x ends", int64(l.ID()))
+	if len(remaining) > 1 {
+		stays, its, ends = "they stay", "their", "leases end"
+	}
+	if ending || l.Err() != nil {
+		return fmt.Sprintf("in etcd %s until %s %s, at the latest %s after etcd is back", stays, its, ends, ttl)
+	}
+	return fmt.Sprintf("in etcd %s until another try succeeds, or %s Keeper's %s", stays, its, ends)
 }
 
 // firstCall does something once. Further calls wait for the first one's result.
@@ -174,9 +179,14 @@ func (f *firstCall) do(ctx context.Context, what string, work func() error) erro
 		return f.err
 	}
 	select {
+	case <-f.done: // also when ctx has ended
+		return f.err
+	default:
+	}
+	select {
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return errtext.Errorf("registry: %s: another call does it already: %w", what, context.Cause(ctx))
+		return errtext.Errorf("registry: %s: another call has not returned yet: %w", what, context.Cause(ctx))
 	}
 }

@@ -66,7 +66,7 @@ func TestCloseTellsWhichKeysAreStillThereAndUntilWhen(t *testing.T) {
 					t.Errorf("Close took %v, want %v", took, closeBound)
 				}
 				if err == nil || !strings.Contains(err.Error(), regs[0].State().Key) || !strings.Contains(err.Error(), regs[1].State().Key) ||
-					!strings.Contains(err.Error(), "in etcd it stays until ") || !strings.Contains(err.Error(), c.Endpoints()[0]) {
+					!strings.Contains(err.Error(), "in etcd they stay until ") || !strings.Contains(err.Error(), c.Endpoints()[0]) {
 					t.Errorf("got %v, want the keys, the endpoint, and until when they stay", err)
 				}
 				t.Log(err)
@@ -83,6 +83,52 @@ func TestCloseTellsWhichKeysAreStillThereAndUntilWhen(t *testing.T) {
 				eventually(t, back, "/services/web/a", regs[0].State().Revision, func(ev *clientv3.Event) bool { return !isPut(ev) })
 			})
 		}
+	}
+}
+
+func TestAKeyWhoseLeaseEndedInAnOutageIsRegisteredAnewOnTheSameKeeper(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	cli := etcdtest.Client(t, c)
+	k := lease.NewKeeper(cli, &lease.Options{TTL: 2 * time.Second})
+	defer k.Close()
+	register := func() (*registry.Registrar, *registry.Registration, error) {
+		r, err := registry.New(cli, &registry.Options{Keeper: k})
+		if err != nil {
+			t.Fatal(err)
+		}
+		regs, err := r.Register(bounded(t), web("a"))
+		if err != nil {
+			return r, nil, err
+		}
+		return r, regs[0], nil
+	}
+	r, reg, err := register()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pause(t.Context(), "etcd1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err == nil {
+		t.Error("void: Close is nil in an outage")
+	}
+	for ctx := bounded(t); reg.State().Lease != 0; { // until its registrar sees that the lease has ended
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("%+v, want it without a lease", reg.State())
+		}
+	}
+	if _, err := c.Resume(t.Context(), "etcd1"); err != nil {
+		t.Fatal(err)
+	}
+	again, _, err := register()
+	if err != nil {
+		t.Errorf("registered anew: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -41,9 +41,9 @@
 //     waits for the lease to end, and the log and its error say for which process.
 //   - After Close the key is gone and stays gone: one worker does all writing, so no
 //     re-registration can overtake it. If that fails, its error says which keys are still in etcd,
-//     and until when. A write that etcd never answered can still arrive late when the Keeper is a shared
-//     one, whose lease Close leaves alive; with a registrar's own, Close revokes the lease, and that
-//     write fails.
+//     and until when. A write that etcd never answered can still arrive late. Where Close revokes the lease,
+//     as with a registrar's own Keeper, it fails; where the lease lives on, its key is deleted again at once if
+//     it comes within a minute, and otherwise ends with the lease.
 //   - Close takes 2 s at most while etcd cannot be reached, together with all other handles on the
 //     same client. Shutdown has a bound of the caller's.
 //   - When the etcd client is closed, its registrations end at once with ErrClosed; their keys end

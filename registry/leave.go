@@ -45,7 +45,7 @@ const announceTimeout = 5 * time.Second
 // ends. After Close there is nothing to announce: finish is called at once.
 func (g *Registration) Leave(ctx context.Context, finish func(context.Context) error) error {
 	return g.leaveOnce.do(ctx, "leave "+g.entry.key, func() error {
-		return g.registrar.leaveGracefully(ctx, []*entry{g.entry}, finish, g)
+		return g.registrar.leaveGracefully(ctx, []*entry{g.entry}, finish, g.Shutdown)
 	})
 }
 
@@ -53,16 +53,13 @@ func (g *Registration) Leave(ctx context.Context, finish func(context.Context) e
 // all; then the Registrar is closed. An instance that is registered meanwhile is closed without notice.
 func (r *Registrar) Leave(ctx context.Context, finish func(context.Context) error) error {
 	return r.leaveOnce.do(ctx, "leave", func() error {
-		return r.leaveGracefully(ctx, r.table.all(), finish, r)
+		return r.leaveGracefully(ctx, r.table.all(), finish, r.Shutdown)
 	})
 }
 
-func (r *Registrar) leaveGracefully(ctx context.Context, all []*entry, finish func(context.Context) error, handle interface {
-	Close() error
-	Shutdown(context.Context) error
-}) error {
-	announced, err := r.announce(ctx, all)
-	if announced && r.notice > 0 {
+func (r *Registrar) leaveGracefully(ctx context.Context, all []*entry, finish, withdraw func(context.Context) error) error {
+	noticeDue, err := r.announce(ctx, all)
+	if noticeDue && r.notice > 0 {
 		select {
 		case <-time.After(r.notice):
 		case <-ctx.Done():
@@ -71,15 +68,29 @@ func (r *Registrar) leaveGracefully(ctx context.Context, all []*entry, finish fu
 	if finish != nil {
 		err = joinErrors(err, finish(ctx))
 	}
-	if ctx.Err() != nil {
-		return joinErrors(err, handle.Close())
-	}
-	return joinErrors(err, handle.Shutdown(ctx))
+	ctx, done := r.withdrawContext(ctx)
+	defer done()
+	return joinErrors(err, withdraw(ctx))
 }
 
-// announce tells consumers to send nothing new. announced is false if all instances were withdrawn
-// before.
-func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool, err error) {
+// withdrawContext ends when ctx has ended, and Close's bound after that: finish may have left no time.
+func (r *Registrar) withdrawContext(ctx context.Context) (_ context.Context, done func()) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		closing, done := r.table.etcd.ClosingContext(longer)
+		defer done()
+		<-closing.Done()
+		cancel(context.Cause(closing))
+	})
+	return longer, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// announce tells consumers to send nothing new. noticeDue is false if all instances were withdrawn before:
+// otherwise consumers get their notice, also where an answer of etcd's is missing.
+func (r *Registrar) announce(ctx context.Context, all []*entry) (noticeDue bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()
 	raw, errs := make([]bool, len(all)), make([]error, len(all))
@@ -102,7 +113,7 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 	}
 	r.checks.stop(raws...)
 	r.table.startLeave(raws...)
-	var notAnnounced []string
+	var notDraining []string
 	for n, e := range all {
 		if errs[n] == nil {
 			wait := r.table.waitStored
@@ -114,17 +125,17 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (announced bool,
 		if errors.Is(errs[n], ErrClosed) { // withdrawing it again says more
 			continue
 		}
-		announced = true
+		noticeDue = true
 		if errs[n] != nil {
-			notAnnounced = append(notAnnounced, e.key)
+			notDraining = append(notDraining, e.key)
 			err = cmp.Or(err, errs[n])
 		}
 	}
 	if err != nil {
-		slices.Sort(notAnnounced)
-		err = errtext.Errorf("registry: say draining for %s: %w", quote.Joined(notAnnounced, 5), err)
+		slices.Sort(notDraining)
+		err = errtext.Errorf("registry: set the status draining of %s: %w", quote.Joined(notDraining, 5), err)
 	}
-	return announced, err
+	return noticeDue, err
 }
 
 // joinErrors is both errors as one, of which either may be nil, on one line.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/cluster"
@@ -180,6 +181,30 @@ func TestTheEndOfItsContextHastensLeave(t *testing.T) {
 	}
 }
 
+// finish returns just before its context ends, and withdrawing takes longer than what is left.
+func TestLeaveWithdrawsThoughFinishTookAllItsTime(t *testing.T) {
+	t.Parallel()
+	server, prefix := etcdtest.New(t)
+	cli, all := tried(t, server)
+	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, LeaveNotice: -1})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := reg.Leave(ctx, func(context.Context) error {
+		all.is(func(_ context.Context, _ int, _ *pb.TxnRequest, do func() error) error {
+			<-ctx.Done()
+			time.Sleep(20 * time.Millisecond)
+			return do()
+		})
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if kvs := get(t, server, prefix+"web/a").Kvs; len(kvs) != 0 {
+		t.Errorf("got %v, want the key gone", kvs)
+	}
+}
+
 // etcd gets no more time than leaves enough for finishing requests.
 func TestLeaveFinishesRequestsThoughEtcdIsAway(t *testing.T) {
 	t.Parallel()
@@ -207,7 +232,7 @@ func TestLeaveFinishesRequestsThoughEtcdIsAway(t *testing.T) {
 			t.Errorf("%v, want %v in it", err, want)
 		}
 	}
-	for _, want := range []string{`say draining for "/services/web/a"`, `withdraw "/services/web/a"`, "in etcd it stays until"} {
+	for _, want := range []string{`set the status draining of "/services/web/a"`, `withdraw "/services/web/a"`, "in etcd it stays until"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q in it", err, want)
 		}
@@ -299,7 +324,7 @@ func TestLeaveDoesNotOutlastItsContextForAnUpdateThatIsUnderWay(t *testing.T) {
 	if finishing == 0 || finishing > 2*time.Second {
 		t.Errorf("finish was called after %v, want at once", finishing)
 	}
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "say draining for") {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "set the status draining of") {
 		t.Errorf("got %v, want that draining was not said", err)
 	}
 	if err := <-updated; !errors.Is(err, registry.ErrClosed) {

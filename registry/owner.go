@@ -68,7 +68,7 @@ func (c *ownerCheck) record(o owner, look ownerLease, ends bool, err error) {
 	case lives && established:
 		pause = slowPause // and its watch reports when the key becomes free
 	}
-	if e.lastErr == nil && !lives {
+	if !lives && !errors.Is(e.lastErr, errOwned) {
 		t.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.name,
 			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(look.remaining, 0), "because", o.unproven)
 	}
@@ -90,7 +90,7 @@ var errOwned = errors.New("registry: the key has an owner")
 func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 	switch {
 	case on == 0:
-		return fmt.Errorf("%w: by %s; the key has no lease, so it stays; choose another ID, or delete the key", ErrExists, o.name)
+		return fmt.Errorf("%w: %s; the key has no lease, so it stays; choose another ID, or delete the key", ErrExists, o.name)
 	case lives:
 		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.name)
 	}

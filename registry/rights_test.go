@@ -234,7 +234,7 @@ func TestCloseTellsWhatIsLeftWhereAuthenticationWasTurnedOn(t *testing.T) {
 	root := etcdtest.EnableAuth(t, c)
 	err = closes(t, r.Close)
 	if !errors.Is(err, registry.ErrUnauthorised) || !strings.Contains(err.Error(), "/services/web/a") || !strings.Contains(err.Error(), "/services/web/b") ||
-		!strings.Contains(err.Error(), "in etcd it stays until ") {
+		!strings.Contains(err.Error(), "in etcd they stay until ") {
 		t.Errorf("got %v, want ErrUnauthorised, the keys, and until when they stay", err)
 	}
 	if kvs := get(t, root, "/services/web/a").Kvs; len(kvs) != 1 {

@@ -132,7 +132,7 @@ func TestCloseIsBoundedThoughEtcdAnswersThatItDoesNot(t *testing.T) {
 					return
 				}
 				if err == nil || !strings.Contains(err.Error(), regs[0].State().Key) || !strings.Contains(err.Error(), regs[1].State().Key) ||
-					!strings.Contains(err.Error(), "in etcd it stays until ") {
+					!strings.Contains(err.Error(), "in etcd they stay until ") {
 					t.Errorf("got %v, want the keys, and until when they stay", err)
 				}
 			})

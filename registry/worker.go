@@ -83,7 +83,8 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// finished reports whether the worker of a closed registrar has nothing left to do.
+// finished reports whether the worker of a closed registrar has nothing left to do. Entries that could not
+// be withdrawn before their leases ended are removed, so that the shared Keeper does not keep their keys claimed.
 func (w *worker) finished() bool {
 	t := w.table
 	t.mu.Lock()
@@ -95,6 +96,9 @@ func (w *worker) finished() bool {
 		if !t.closeReturned || e.lease == nil || e.lease.Err() == nil {
 			return false
 		}
+	}
+	for _, e := range t.entries {
+		t.remove(e)
 	}
 	return true
 }

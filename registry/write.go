@@ -302,7 +302,8 @@ func (w *writer) applyFound(e *entry, kvs []*mvccpb.KeyValue, found *conflict) {
 		t.markLost(leaseEnded, e)
 		e.replace = kv.ModRevision
 	case e.leaving:
-		t.remove(e) // another process has it now
+		found.late.add(e) // another process has it now, and may give it up
+		t.remove(e)
 	default:
 		t.markLost(keyTaken, e)
 		o := w.owners.ownerOf(kv)

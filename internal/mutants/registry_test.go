@@ -62,9 +62,9 @@ var registryMutants = []mutant{
 		"append([]*lease.Lease{e.lease, e.writtenOn}, e.unansweredOn...)", "[]*lease.Lease{e.lease, e.writtenOn}",
 	}, "registry", "TestCloseTellsOfAKeyThatALostAnswerHasPutOnAnotherLease"},
 	{"Leave gives consumers no notice", "registry/leave.go", []string{
-		"	if announced && r.notice > 0 {", "	if announced && r.notice < 0 {",
+		"	if noticeDue && r.notice > 0 {", "	if noticeDue && r.notice < 0 {",
 	}, "registry", "TestConsumersLeaveBeforeTheRequestsAreFinished"},
 	{"Leave leaves the key there when its context has ended", "registry/leave.go", []string{
-		"		return joinErrors(err, handle.Close())", "		return joinErrors(err, handle.Shutdown(ctx))",
+		"	ctx, done := r.withdrawContext(ctx)", "	ctx, done := ctx, func() {}",
 	}, "registry", "TestTheEndOfItsContextHastensLeave"},
 }
