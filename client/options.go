@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Options are the settings of [Dial]. nil and the zero value take every
+// Options are the settings of [Dial], [New] and [Endpoints]. nil and the zero value take every
 // setting from the environment or its default; see the package documentation.
 type Options struct {
 	// Endpoints are members' client addresses. Spaces around them, empty ones
@@ -40,8 +40,9 @@ type Options struct {
 	DialOptions []grpc.DialOption
 }
 
-// Endpoints returns the endpoints that [Dial] would use, in order. It reads
-// the environment but no file, and sends nothing. Its errors are ErrInvalid.
+// Endpoints returns the endpoints that [Dial] would use, in order, but does not look
+// for a running etcdkit dev: the default is localhost:2379. It reads the environment
+// but no file, and sends nothing. Its errors are ErrInvalid.
 func Endpoints(opts *Options) ([]string, error) {
 	cfg, err := resolve(opts)
 	if err != nil {
