@@ -105,7 +105,7 @@ func runMember(stdin io.Reader, stdout, stderr io.Writer) int {
 		to.send(message{Failed: err.Error()})
 		return 1
 	}
-	go func() { // ends with the server
+	go func() { // lives as long as the process
 		for o := range orders {
 			to.send(message{Answer: srv.execute(o)})
 		}
@@ -134,7 +134,7 @@ func readOrders(in *bufio.Reader, to *parent, orders chan<- order, stopNow chan<
 		select {
 		case orders <- o:
 		default:
-			to.send(message{Answer: &answer{Err: "the member still carries out earlier orders"}})
+			to.send(message{Answer: &answer{Err: "it is still carrying out earlier orders; try again"}})
 		}
 	}
 }

@@ -3,7 +3,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -327,5 +326,5 @@ func (c *Cluster) close() error {
 		errs = append(errs, os.RemoveAll(c.run))
 	}
 	c.reaper.stop()
-	return errors.Join(errs...)
+	return joinErrors(errs)
 }

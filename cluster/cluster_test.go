@@ -170,7 +170,7 @@ func TestAFaultWhoseResultIsNotKnownSaysSo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond) // no election is so fast
 	defer cancel()
 	ch, err := c.Kill(ctx, "leader")
-	if ch != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "killed, but did not wait for the members to agree on a leader") {
+	if ch != nil || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "killed, but the wait for the members to agree on a leader ended early") {
 		t.Errorf("got %v, %v, want what was done and that its end is not known", ch, err)
 	}
 }

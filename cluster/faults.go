@@ -75,7 +75,7 @@ func (c *Cluster) runFault(ctx context.Context, act func(context.Context) (strin
 	}
 	q, at, err := c.settle(ctx)
 	if err != nil {
-		return nil, errtext.Errorf("cluster: %s, but did not wait for the members to agree on a leader: %w", did, err)
+		return nil, errtext.Errorf("cluster: %s, but the wait for the members to agree on a leader ended early: %w", did, err)
 	}
 	elected := q.Leader != "" && (q.Leader != was.Leader || q.term != was.term)
 	return &Change{Did: did, LeaderBefore: was.Leader, Quorum: q, Elected: elected, Took: max(0, at.Sub(begin)), CanLose: q.CanLose()}, nil
@@ -99,104 +99,10 @@ func (c *Cluster) settle(ctx context.Context) (q Quorum, at time.Time, err error
 	return q, at, err
 }
 
-// need is what a fault needs of its members. Each kind of fault has one, by which it is known, too.
-type need struct{ statuses []Status }
-
-var (
-	toKill    = &need{[]Status{Running, Paused, Starting}}
-	toStop    = &need{[]Status{Running, Paused, Starting}}
-	toRestart = &need{[]Status{Running, Paused, Starting}}
-	toStart   = &need{[]Status{Stopped, Killed, Failed}}
-	toPause   = &need{[]Status{Running}}
-	toResume  = &need{[]Status{Paused}}
-	toCut     = &need{[]Status{Running, Paused, Starting, Stopped, Killed, Failed}}
-	toLead    = &need{[]Status{Running}}
-)
-
-// processes is targets for a fault that needs members that are processes.
-func (c *Cluster) processes(name string, n *need) ([]*member, error) {
-	if c.opts.InProcess {
-		return nil, fmt.Errorf("%w and cannot be killed, paused or partitioned; start the cluster without InProcess", ErrInProcess)
-	}
-	return c.targets(name, n)
-}
-
-// targets finds the members for a fault: the one of that name, or for "all" those that it can be
-// done to.
-func (c *Cluster) targets(name string, n *need) ([]*member, error) {
-	if name != allMembers {
-		m, err := c.member(name)
-		var unknown *UnknownMemberError
-		if errors.As(err, &unknown) {
-			unknown.Known = append(unknown.Known, allMembers)
-		}
-		if err != nil {
-			return nil, err
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !slices.Contains(n.statuses, m.status) {
-			return nil, n.stateErr(m)
-		}
-		return []*member{m}, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fit := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return !slices.Contains(n.statuses, m.status) })
-	switch {
-	case len(fit) > 0:
-		return fit, nil
-	case n == toResume:
-		return nil, stateError("no member is paused")
-	case n == toStart:
-		return nil, stateError("no member is stopped, killed or failed")
-	}
-	return nil, stateError("no member is running")
-}
-
-// stateError is an ErrState with a text of its own.
-type stateError string
-
-func (e stateError) Error() string        { return "cluster: " + string(e) }
-func (e stateError) Is(target error) bool { return target == ErrState }
-
-// stateErr says why the fault cannot be done to the member. Cluster.mu is held.
-func (n *need) stateErr(m *member) error {
-	is, already := m.name+" is "+string(m.status), m.name+" is already "+string(m.status)
-	if m.status == Failed {
-		is, already = m.name+" has failed", m.name+" has already failed"
-	}
-	down := slices.Contains(toStart.statuses, m.status)
-	switch {
-	case n == toStart && m.status == Paused:
-		return stateError(is + "; resume it")
-	case n == toStart, n == toPause && m.status == Paused, down && (n == toKill || n == toStop):
-		return stateError(already)
-	case n == toResume && down:
-		return stateError(is + ", not paused; start it")
-	case n == toResume:
-		return stateError(is + ", not paused")
-	case down:
-		return stateError(is + "; start it first")
-	case m.status == Paused:
-		return stateError(is + "; resume it first")
-	}
-	return stateError(is + " and does not serve yet")
-}
-
-// joinNames is the members' names for a message.
-func joinNames(ms []*member) string {
-	var names []string
-	for _, m := range ms {
-		names = append(names, m.name)
-	}
-	return strings.Join(names, ", ")
-}
-
 // Kill is kill -9: the member's process gets SIGKILL.
 func (c *Cluster) Kill(ctx context.Context, member string) (*Change, error) {
 	return c.runFault(ctx, func(ctx context.Context) (string, error) {
-		ms, err := c.processes(member, toKill)
+		ms, err := c.processTargets(member, toKill)
 		if err != nil {
 			return "", err
 		}
@@ -234,7 +140,7 @@ func (c *Cluster) endAll(ms []*member, as Status, how func(node)) error {
 	for range ms {
 		errs = append(errs, <-ends)
 	}
-	return errors.Join(errs...)
+	return joinErrors(errs)
 }
 
 // Start brings back a member that was stopped or killed, or that failed, with its data, and
@@ -279,9 +185,9 @@ func (c *Cluster) Restart(ctx context.Context, member string) (*Change, error) {
 // cannot because there is no quorum.
 func (c *Cluster) restartAll(ctx context.Context, ms []*member) (time.Duration, error) {
 	begin := time.Now()
-	for _, m := range ms {
+	for n, m := range ms {
 		if err := c.relaunch(m); err != nil {
-			return 0, err
+			return 0, alreadyDone(ms[:n], "started", err)
 		}
 	}
 	outer := ctx
@@ -336,17 +242,18 @@ func (c *Cluster) willServe() []*member {
 // virtual machine. On Linux it has stopped when Pause returns.
 func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 	return c.runFault(ctx, func(ctx context.Context) (string, error) {
-		ms, err := c.processes(member, toPause)
+		ms, err := c.processTargets(member, toPause)
 		if err != nil {
 			return "", err
 		}
-		for _, m := range ms {
+		for n, m := range ms {
 			pid, err := c.signal(m, Paused)
 			if err != nil {
-				return "", err
+				return "", alreadyDone(ms[:n], "paused", err)
 			}
 			if err := awaitStopped(ctx, pid); err != nil {
-				return "", errtext.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
+				err = errtext.Errorf("cluster: %s (pid %d) was sent SIGSTOP and has not stopped yet: %w", m.name, pid, err)
+				return "", alreadyDone(ms[:n], "paused", err)
 			}
 		}
 		return joinNames(ms) + " paused", nil
@@ -356,13 +263,13 @@ func (c *Cluster) Pause(ctx context.Context, member string) (*Change, error) {
 // Resume is SIGCONT.
 func (c *Cluster) Resume(ctx context.Context, member string) (*Change, error) {
 	return c.runFault(ctx, func(ctx context.Context) (string, error) {
-		ms, err := c.processes(member, toResume)
+		ms, err := c.processTargets(member, toResume)
 		if err != nil {
 			return "", err
 		}
-		for _, m := range ms {
+		for n, m := range ms {
 			if _, err := c.signal(m, Running); err != nil {
-				return "", err
+				return "", alreadyDone(ms[:n], "resumed", err)
 			}
 		}
 		return joinNames(ms) + " resumed", nil

@@ -123,3 +123,31 @@ func TestTheRemediesAreThoseThatHelp(t *testing.T) {
 		}
 	}
 }
+
+func TestAFaultThatFailsAtOneMemberNamesThoseItWasDoneTo(t *testing.T) {
+	c := etcdtest.NewCluster(t, nil)
+	restore := c.LoseNode("etcd3")
+	defer restore()
+	ch, err := c.Pause(t.Context(), "all")
+	if want := "cluster: etcd3 ended meanwhile; already paused: etcd1, etcd2"; ch != nil || !errors.Is(err, cluster.ErrState) || err.Error() != want {
+		t.Errorf("got %v, %v, want %q", ch, err, want)
+	}
+	restore()
+	did(t)(c.Pause(t.Context(), "etcd3"))
+	restore = c.LoseNode("etcd2")
+	defer restore()
+	ch, err = c.Resume(t.Context(), "all")
+	if want := "cluster: etcd2 ended meanwhile; already resumed: etcd1"; ch != nil || !errors.Is(err, cluster.ErrState) || err.Error() != want {
+		t.Errorf("got %v, %v, want %q", ch, err, want)
+	}
+}
+
+func TestErrorsOfSeveralMembersAreOneLine(t *testing.T) {
+	err := cluster.JoinErrors([]error{errors.New("cluster: etcd1 does not end"), nil, cluster.ErrClosed})
+	if want := "cluster: etcd1 does not end; closed"; !errors.Is(err, cluster.ErrClosed) || err.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	if err := cluster.JoinErrors([]error{nil, nil}); err != nil {
+		t.Errorf("got %v of no errors", err)
+	}
+}

@@ -173,7 +173,7 @@ func (c *Cluster) Latency(ctx context.Context, member string, d time.Duration) (
 
 // linkTargets finds the members for a fault on the network between members, in any state.
 func (c *Cluster) linkTargets(name string) ([]*member, error) {
-	ms, err := c.processes(name, toCut)
+	ms, err := c.processTargets(name, toCut)
 	if err != nil {
 		return nil, err
 	}

@@ -37,9 +37,9 @@ func (e entry) fatal() bool { return e.Level == "fatal" || e.Level == "panic" }
 // cluster.
 func (e entry) endsMember() bool { return e.Msg == "server error" }
 
-// answer tells whether it is about what a client was answered, for example that a lease is not there. The
+// aboutAnswer tells whether it is about what a client was answered, for example that a lease is not there. The
 // member works as it should.
-func (e entry) answer() bool { return e.Msg == "failed to apply request" }
+func (e entry) aboutAnswer() bool { return e.Msg == "failed to apply request" }
 
 func (e entry) String() string {
 	if e.Msg == "request stats" {
@@ -83,8 +83,8 @@ func (w *warnings) Write(b []byte) (int, error) {
 			w.ends = e.String()
 			w.mu.Unlock()
 		}
-		if ok && w.on.Load() && !e.answer() && w.isNew(e) {
-			w.to.Log(context.Background(), e.slog(), w.names(e.String()), "member", w.member)
+		if ok && w.on.Load() && !e.aboutAnswer() && w.isNew(e) {
+			w.to.Log(context.Background(), e.level(), w.names(e.String()), "member", w.member)
 		}
 	}
 	return len(b), nil
@@ -109,7 +109,7 @@ func (w *warnings) isNew(e entry) bool {
 	return isNew
 }
 
-func (e entry) slog() slog.Level {
+func (e entry) level() slog.Level {
 	if e.Level == "warn" {
 		return slog.LevelWarn
 	}

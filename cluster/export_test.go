@@ -1,0 +1,21 @@
+package cluster
+
+// LoseNode makes faults fail at a member, as if it had ended at this moment. restore undoes that.
+func (c *Cluster) LoseNode(member string) (restore func()) {
+	m, err := c.member(member)
+	if err != nil {
+		panic(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := m.node
+	m.node = nil
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		m.node = was
+	}
+}
+
+// JoinErrors is errors.Join on one line.
+var JoinErrors = joinErrors
