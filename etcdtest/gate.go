@@ -26,7 +26,7 @@ func NewGate(tb testing.TB, target string) *Gate {
 // Addr is where clients connect, host:port.
 func (g *Gate) Addr() string { return g.gate.Addr() }
 
-// SetTarget resets all connections and leads new ones elsewhere; nowhere if target is empty.
+// SetTarget closes all connections and leads new ones elsewhere; nowhere if target is empty.
 // Answers get through again.
 func (g *Gate) SetTarget(target string) { g.gate.SetTarget(target) }
 

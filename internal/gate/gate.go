@@ -6,7 +6,7 @@
 //	}
 //	defer g.Close()
 //	… // a client whose endpoint is g.Addr()
-//	g.SetTarget("") // all connections are reset, and new ones end at once
+//	g.SetTarget("") // all connections are closed, and new ones at once
 package gate
 
 import (
@@ -64,7 +64,7 @@ func (g *Gate) Close() error {
 // Addr is where clients connect, host:port.
 func (g *Gate) Addr() string { return g.listener.Addr().String() }
 
-// SetTarget resets all connections and leads new ones elsewhere; nowhere if target is empty.
+// SetTarget closes all connections and leads new ones elsewhere; nowhere if target is empty.
 // Answers get through again.
 func (g *Gate) SetTarget(target string) {
 	g.mu.Lock()
