@@ -165,6 +165,17 @@ func TestAFlagStandsBeforeItsOwnVariableOnly(t *testing.T) {
 	}
 }
 
+func TestAFlagsValueIsNotTheCommandOfEtcdctl(t *testing.T) {
+	for args, want := range map[string]bool{
+		"-w json version": false, "-wjson version": false, "--write-out=json version": false, "--hex version": false, "--endpoints a:1 help get": false,
+		"-w json get k": true, "--debug get k": true, "--user version get k": true, "-w json": false, "": false,
+	} {
+		if got := needsCluster(strings.Fields(args)); got != want {
+			t.Errorf("%q: needs a cluster: %v, want %v", args, got, want)
+		}
+	}
+}
+
 func TestEtcdctlNamesTheDevClustersIfThereAreSeveral(t *testing.T) {
 	means.DefaultPort(t) // an etcd there would go first
 	a := startDev(t, "--members", "1")

@@ -98,8 +98,26 @@ func needsCluster(args []string) bool {
 	if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
 		return false
 	}
-	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
-	return command >= 0 && !slices.Contains([]string{"help", "version", "completion", "__complete"}, args[command])
+	command := command(args)
+	return command != "" && !slices.Contains([]string{"help", "version", "completion", "__complete"}, command)
+}
+
+// switches are etcdctl's global flags that take no value from the next argument.
+var switches = []string{"--debug", "--hex", "--insecure-discovery", "--insecure-skip-tls-verify", "--insecure-transport"}
+
+// command is the command of etcdctl in its arguments, or "": the first word that is neither a flag nor a flag's value.
+func command(args []string) string {
+	for i := 0; i < len(args); i++ {
+		short := len(args[i]) == len("-w") && args[i] != "--"
+		switch {
+		case !strings.HasPrefix(args[i], "-"):
+			return args[i]
+		case strings.Contains(args[i], "="), slices.Contains(switches, args[i]):
+		case strings.HasPrefix(args[i], "--"), short:
+			i++ // its value
+		}
+	}
+	return ""
 }
 
 // findForEtcdctl puts into the environment which cluster etcdctl is to use, when neither a flag nor a variable of
