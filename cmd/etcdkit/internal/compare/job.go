@@ -54,8 +54,8 @@ func (w *Worker) end() error {
 const (
 	// TTL is the shortest that a busy machine keeps up with.
 	TTL = 5 * time.Second
-	// patience is for one turn. An update may have to wait for one of each worker.
-	patience = 5 * time.Second
+	// turnTimeout is for one turn. An update may have to wait for one of each worker.
+	turnTimeout = 5 * time.Second
 )
 
 // A Job is how many clients change the counter, and how often.
@@ -126,12 +126,12 @@ func (j *Job) connect(ctx context.Context, w *Worker, m Method) (change Change, 
 }
 
 func (j *Job) once(ctx context.Context, worker int, change Change, start time.Time) (u Update, err error) {
-	turn, cancel := context.WithTimeout(ctx, patience*time.Duration(j.Workers))
+	turn, cancel := context.WithTimeout(ctx, turnTimeout*time.Duration(j.Workers))
 	defer cancel()
 	asked := time.Since(start)
 	read, wrote, err := change(turn)
 	if err != nil && turn.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("not done after %v: %w", patience*time.Duration(j.Workers), err)
+		err = fmt.Errorf("not done after %v: %w", turnTimeout*time.Duration(j.Workers), err)
 	}
 	if err != nil {
 		return u, err

@@ -84,8 +84,8 @@ func TestALockThatHasLostNothingIsSafeWhileItsCounterIsNot0(t *testing.T) {
 
 func TestALockThatLosesAnUpdateIsAFailure(t *testing.T) {
 	c := halfway()
-	for _, a := range c.runs {
-		a.result = c.runs[0].result // as if no lock had done anything
+	for _, m := range c.runs {
+		m.result = c.runs[0].result // as if no lock had done anything
 	}
 	s := c.Progress()
 	err := s.Unsafe()

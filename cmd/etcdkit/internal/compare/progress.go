@@ -31,7 +31,7 @@ type MethodProgress struct {
 	Lost      int     `json:"lost"`
 	Took      Seconds `json:"took_s"`
 	PerUpdate Millis  `json:"update_ms"`
-	TimesPut  Millis  `json:"times_put"`            // PerUpdate ÷ Put
+	TimesPut  Ratio   `json:"times_put"`            // PerUpdate ÷ Put
 	HandOvers *int    `json:"hand_overs,omitempty"` // not there without a lock: nothing changes hands
 	WorstWait Millis  `json:"worst_wait_ms"`
 	History   []Step  `json:"history"` // in the order in which etcd has made the updates
@@ -51,90 +51,91 @@ type Step struct {
 	Waited Millis `json:"waited_ms"`
 }
 
-// Seconds and Millis are rounded for reading.
+// Seconds, Millis and Ratio are rounded for reading.
 type (
 	Seconds float64
 	Millis  float64
+	Ratio   float64
 )
 
-func millis(d time.Duration) Millis { return rounded(d.Seconds() * 1000) }
+func millis(d time.Duration) Millis { return Millis(rounded(d.Seconds() * 1000)) }
 
-func rounded(f float64) Millis { return Millis(math.Round(f*1000) / 1000) }
+func rounded(f float64) float64 { return math.Round(f*1000) / 1000 }
 
 // Progress copies what is known under the lock, and computes outside of it: the clients wait for it.
 func (r *Race) Progress() *Progress {
-	s := &Progress{Cluster: r.Where, Clients: r.Clients, Rounds: r.Rounds, OK: true, x: r.X}
-	if s.x == "" {
-		s.x = Time
+	p := &Progress{Cluster: r.Where, Clients: r.Clients, Rounds: r.Rounds, OK: true, x: r.X}
+	if p.x == "" {
+		p.x = Time
 	}
 	r.mu.Lock()
-	s.activity = r.activity
+	p.activity = r.activity
 	put := r.spent / time.Duration(max(1, r.puts))
 	runs, current := make([]run, len(r.runs)), -1
-	for i, a := range r.runs {
-		if a == r.current {
+	for i, m := range r.runs {
+		if m == r.current {
 			current = i
 		}
-		runs[i] = run{Method: a.Method, seen: slices.Clone(a.seen), result: a.result}
+		runs[i] = run{Method: m.Method, seen: slices.Clone(m.seen), result: m.result}
 	}
 	r.mu.Unlock()
 
-	s.Put = millis(put)
-	for i, a := range runs {
-		method := a.progress(put)
+	p.Put = millis(put)
+	for i, m := range runs {
+		method := m.progress(put)
 		if i == current {
-			s.done = method.Updates
-			s.left = time.Duration(float64(method.PerUpdate) * float64(time.Millisecond) * float64(s.Clients*s.Rounds-s.done))
+			p.done = method.Updates
+			p.left = time.Duration(float64(method.PerUpdate) * float64(time.Millisecond) * float64(p.Clients*p.Rounds-p.done))
 		}
-		s.Methods = append(s.Methods, method)
-		s.OK = s.OK && (!method.locked || method.safe())
+		p.Methods = append(p.Methods, method)
+		p.OK = p.OK && (!method.locked || method.safe())
 	}
-	return s
+	return p
 }
 
-func (a *run) progress(put time.Duration) *MethodProgress {
-	r := a.result
+func (m *run) progress(put time.Duration) *MethodProgress {
+	r := m.result
 	if r == nil {
-		r = SoFar(a.seen)
+		r = SoFar(m.seen)
 	}
-	s := &MethodProgress{
-		Lock: a.Lock, Counter: r.Counter(), Updates: len(r.Updates), Lost: r.Lost(), Took: Seconds(millis(r.Took) / 1000),
+	p := &MethodProgress{
+		Lock: m.Lock, Counter: r.Counter(), Updates: len(r.Updates), Lost: r.Lost(), Took: Seconds(millis(r.Took) / 1000),
 		PerUpdate: millis(r.PerUpdate()), WorstWait: millis(r.WorstWait()),
-		title: a.Name(), locked: a.Locked(), over: a.result != nil,
+		title: m.Name(), locked: m.Locked(), over: m.result != nil,
 	}
 	if put > 0 {
-		s.TimesPut = rounded(r.PerUpdate().Seconds() / put.Seconds())
+		p.TimesPut = Ratio(rounded(r.PerUpdate().Seconds() / put.Seconds()))
 	}
-	if s.locked {
+	if p.locked {
 		n := r.HandOvers()
-		s.HandOvers = &n
+		p.HandOvers = &n
 	}
 	for _, u := range r.Updates {
-		s.History = append(s.History, Step{millis(u.At), u.Worker, u.Read, u.Wrote, u.Value, millis(u.Waited)})
+		p.History = append(p.History, Step{millis(u.At), u.Worker, u.Read, u.Wrote, u.Value, millis(u.Waited)})
 	}
-	return s
+	return p
 }
 
 // Now is what is going on, and how much longer it takes.
-func (s *Progress) Now() string {
-	if s.done == 0 {
-		return s.activity
+func (p *Progress) Now() string {
+	if p.done == 0 {
+		return p.activity
 	}
-	now := fmt.Sprintf("%s: %d of %d updates", s.activity, s.done, s.Clients*s.Rounds)
-	if s.left >= time.Second {
-		now += fmt.Sprintf(", about %d s left", int(s.left.Seconds()+0.5))
+	now := fmt.Sprintf("%s: %d of %d updates", p.activity, p.done, p.Clients*p.Rounds)
+	if p.left >= time.Second {
+		now += fmt.Sprintf(", about %d s left", int(p.left.Seconds()+0.5))
 	}
 	return now
 }
 
 // safe tells whether no update is lost. Until the end the counter need not be 0.
-func (a *MethodProgress) safe() bool { return a.Lost == 0 && (!a.over || a.Counter == 0) }
+func (m *MethodProgress) safe() bool { return m.Lost == 0 && (!m.over || m.Counter == 0) }
 
 // chart is the counter after each update.
-func (a *MethodProgress) chart(s *Progress, axis Axis) plot.Chart {
+func (m *MethodProgress) chart(p *Progress, axis Axis) plot.Chart {
 	points := []plot.Point{{}} // zero at the start
 	last := 0.0
-	for i, u := range a.History {
+	for i, u := range m.History {
 		x := float64(i + 1)
 		if axis == Time {
 			x = max(last, float64(u.At)/1000) // answers can overtake one another
@@ -142,22 +143,22 @@ func (a *MethodProgress) chart(s *Progress, axis Axis) plot.Chart {
 		points = append(points, plot.Point{X: x, Y: float64(u.Value)})
 		last = x
 	}
-	title := a.title
-	if a.Updates > 0 {
-		title = fmt.Sprintf("%s: %d lost", a.title, a.Lost)
+	title := m.title
+	if m.Updates > 0 {
+		title = fmt.Sprintf("%s: %d lost", m.title, m.Lost)
 	}
-	return plot.Chart{Title: title, XLabel: string(axis), XTo: s.longest(axis), Steps: true, Series: []plot.Series{{Name: a.title, Points: points}}}
+	return plot.Chart{Title: title, XLabel: string(axis), XTo: p.longest(axis), Steps: true, Series: []plot.Series{{Name: m.title, Points: points}}}
 }
 
 // longest is where the x axis of all curves ends. That of the updates is known from the beginning; that of
 // the time grows.
-func (s *Progress) longest(x Axis) float64 {
+func (p *Progress) longest(x Axis) float64 {
 	if x == Updates {
-		return float64(s.Clients * s.Rounds)
+		return float64(p.Clients * p.Rounds)
 	}
 	longest := 0.0
-	for _, a := range s.Methods {
-		longest = max(longest, float64(a.Took))
+	for _, m := range p.Methods {
+		longest = max(longest, float64(m.Took))
 	}
 	return longest
 }

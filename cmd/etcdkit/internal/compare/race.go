@@ -86,19 +86,19 @@ func (r *Race) Run(ctx context.Context) error {
 	if err := r.measure(ctx); err != nil {
 		return err
 	}
-	for _, a := range r.runs {
-		r.begin(a.Name(), a)
+	for _, m := range r.runs {
+		r.begin(m.Name(), m)
 		job := Job{Dial: r.Dial, Workers: r.Clients, Rounds: r.Rounds, Seen: func(u Update) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			a.seen = append(a.seen, u)
+			m.seen = append(m.seen, u)
 		}}
-		result, err := job.Run(ctx, a.Method)
+		result, err := job.Run(ctx, m.Method)
 		if err != nil {
-			return fmt.Errorf("%s: %w", a.Name(), err)
+			return fmt.Errorf("%s: %w", m.Name(), err)
 		}
 		r.mu.Lock()
-		a.result = result
+		m.result = result
 		r.mu.Unlock()
 		if err := r.measure(ctx); err != nil {
 			return err
@@ -129,11 +129,11 @@ func (r *Race) begin(activity string, current *run) {
 }
 
 // Unsafe is an error for each lock that did not protect the counter.
-func (s *Progress) Unsafe() error {
+func (p *Progress) Unsafe() error {
 	var errs []error
-	for _, a := range s.Methods {
-		if a.locked && !a.safe() {
-			errs = append(errs, fmt.Errorf("the %s did not protect the counter: it ended at %d, and %d of %d updates were lost", a.title, a.Counter, a.Lost, a.Updates))
+	for _, m := range p.Methods {
+		if m.locked && !m.safe() {
+			errs = append(errs, fmt.Errorf("the %s did not protect the counter: it ended at %d, and %d of %d updates were lost", m.title, m.Counter, m.Lost, m.Updates))
 		}
 	}
 	return errors.Join(errs...)

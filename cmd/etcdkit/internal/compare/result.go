@@ -69,7 +69,7 @@ func (r *Result) Lost() int {
 	return lost
 }
 
-// Each is the time that one update took, as they came out.
+// PerUpdate is the time that one update took, as they came out.
 func (r *Result) PerUpdate() time.Duration { return r.Took / time.Duration(max(1, len(r.Updates))) }
 
 // HandOvers counts how often the next update was another worker's.
