@@ -1,4 +1,5 @@
-// Command etcdkit is coordination on etcd from the shell; etcdkit --help lists what it does.
+// Command etcdkit is a tour of etcdkit, and local etcd clusters to develop on and to break; etcdkit --help lists
+// what it does.
 package main
 
 import (

@@ -64,6 +64,8 @@ func TestHelpAndUsageErrors(t *testing.T) {
 		{"help-dev-run", []string{"dev", "run", "--help"}, 0},
 		{"help-tour", []string{"tour", "--help"}, 0},
 		{"unknown-command", []string{"tuor"}, 2},
+		{"dev-command-without-dev", []string{"kill", "leader"}, 2},
+		{"etcdctl-command-without-ctl", []string{"get", "foo"}, 2},
 		{"unknown-dev-command", []string{"dev", "kil", "etcd1"}, 2},
 		{"misspelt-status", []string{"dev", "stats"}, 2},
 		{"help-isolate", []string{"dev", "isolate", "--help"}, 0},
@@ -167,7 +169,7 @@ func TestNoLineOfTheHelpIsWiderThan80Columns(t *testing.T) {
 			}
 		}
 	}
-	walk(newRoot(&env{out: out.New(io.Discard, io.Discard)}), nil)
+	walk(newRoot(&app{out: out.New(io.Discard, io.Discard)}), nil)
 	if len(calls) < 20 {
 		t.Fatalf("%d commands: want more than 20", len(calls))
 	}
@@ -195,8 +197,8 @@ func TestAnExitCodeDoesNotHideWhatElseWentWrong(t *testing.T) {
 		{errors.Join(errors.New("lock: lost"), other), 1, "etcdkit: lost; remove the data: disk full\n"},
 	} {
 		var said bytes.Buffer
-		e := &env{out: out.New(io.Discard, &said)}
-		if code := e.exitCode(t.Context(), newRoot(e), tc.err); code != tc.code || said.String() != tc.want {
+		a := &app{out: out.New(io.Discard, &said)}
+		if code := a.exitCode(t.Context(), newRoot(a), tc.err); code != tc.code || said.String() != tc.want {
 			t.Errorf("%v: got %q and %d, want %q and %d", tc.err, said.String(), code, tc.want, tc.code)
 		}
 	}

@@ -36,7 +36,7 @@ func (f *devFlags) cluster(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.gateway, "gateway", false, "serve etcd's JSON API below /v3/, too (web pages that are open on this machine can then write keys)")
 }
 
-func newDev(e *env) *cobra.Command {
+func newDev(a *app) *cobra.Command {
 	var f devFlags
 	cmd := &cobra.Command{
 		Use:     "dev",
@@ -47,19 +47,19 @@ func newDev(e *env) *cobra.Command {
 			`MEMBER is a name (etcd1). Use "leader" for the member that leads at that moment, "follower" for one that does not, and "all" for all of them. While the cluster runs, etcdkit ctl and client.Dial find it by themselves.`),
 		Example: "  etcdkit dev\n  etcdkit dev kill leader\n  etcdkit dev run -- go test ./...",
 		Args:    unknownCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return e.dev(cmd.Context(), f) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), f) },
 	}
 	f.cluster(cmd)
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json (one line when ready)")
 	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "write the status as JSON to this file when ready; removed at exit")
 	cmd.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupFaults, Title: "Faults:"})
-	status, logs, run := newStatus(e), newLogs(e), newDevRun(e)
+	status, logs, run := newStatus(a), newLogs(a), newDevRun(a)
 	for _, c := range []*cobra.Command{status, logs, run} {
 		c.GroupID = groupMain
 		cmd.AddCommand(c)
 	}
 	for _, f := range devctl.Faults() {
-		cmd.AddCommand(newFault(e, f))
+		cmd.AddCommand(newFault(a, f))
 	}
 	return cmd
 }
@@ -71,7 +71,7 @@ func (f *devFlags) options(logger *slog.Logger) (*cluster.Options, error) {
 	return &cluster.Options{Members: f.members, DataDir: f.dataDir, AnyPort: f.anyPort, Gateway: f.gateway, Logger: logger}, nil
 }
 
-func (e *env) dev(ctx context.Context, f devFlags) (err error) {
+func (a *app) dev(ctx context.Context, f devFlags) (err error) {
 	defer endOnSecondSignal()()
 	if err := checkOutput(f.output, "text", "json"); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (e *env) dev(ctx context.Context, f devFlags) (err error) {
 		return err
 	}
 	defer removeDir()
-	logger := e.out.Logger(slog.LevelDebug)
+	logger := a.out.Logger(slog.LevelDebug)
 	opts, err := f.options(logger)
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (e *env) dev(ctx context.Context, f devFlags) (err error) {
 		return err
 	}
 	defer removeEndpoints()
-	removeReady, err := e.ready(c.State(), took, f)
+	removeReady, err := a.ready(c.State(), took, f)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (e *env) dev(ctx context.Context, f devFlags) (err error) {
 }
 
 // ready tells that the cluster is: in the ready file, and on stdout. The returned function removes the file.
-func (e *env) ready(s cluster.State, took time.Duration, f devFlags) (remove func(), err error) {
+func (a *app) ready(s cluster.State, took time.Duration, f devFlags) (remove func(), err error) {
 	remove = func() {}
 	if f.readyFile != "" {
 		status, err := json.Marshal(s)
@@ -130,9 +130,9 @@ func (e *env) ready(s cluster.State, took time.Duration, f devFlags) (remove fun
 		remove = func() { os.Remove(f.readyFile) }
 	}
 	if f.output == "json" {
-		err = e.out.JSON(s)
+		err = a.out.JSON(s)
 	} else {
-		err = e.printReady(s, took, f.gateway)
+		err = a.printReady(s, took, f.gateway)
 	}
 	if err != nil {
 		remove()
@@ -141,7 +141,7 @@ func (e *env) ready(s cluster.State, took time.Duration, f devFlags) (remove fun
 }
 
 // printReady prints what a person needs to use the cluster, to break it and to end it.
-func (e *env) printReady(s cluster.State, took time.Duration, gateway bool) error {
+func (a *app) printReady(s cluster.State, took time.Duration, gateway bool) error {
 	kept := "kept; the next etcdkit dev --data-dir uses it again"
 	if s.Temporary {
 		kept = "removed at exit; --data-dir DIR keeps it"
@@ -150,16 +150,16 @@ func (e *env) printReady(s cluster.State, took time.Duration, gateway bool) erro
 	if gateway {
 		rows = append(rows, [2]string{"json", fmt.Sprintf("http://%s/v3/ (any web page open on this machine can write keys)", s.Members[0].Client)})
 	}
-	rows = append(rows, [2]string{"break", e.self + " dev kill leader" + devctl.Choice(s)}, [2]string{"", "in another terminal; " + e.self + " dev --help has more"}, [2]string{"stop", "Ctrl-C"})
-	p := e.out.Palette
+	rows = append(rows, [2]string{"break", a.self + " dev kill leader" + devctl.Choice(s)}, [2]string{"", "in another terminal; " + a.self + " dev --help has more"}, [2]string{"stop", "Ctrl-C"})
+	p := a.out.Palette
 	ready := fmt.Sprintf("etcd %s · %s ready in %.2fs", s.Etcd, out.Count(len(s.Members), "member"), took.Seconds())
-	if err := e.out.Printf("%s\n\n%s\n", p.Paint(ready, out.Bold), e.members(s)); err != nil {
+	if err := a.out.Printf("%s\n\n%s\n", p.Paint(ready, out.Bold), a.members(s)); err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if err := e.out.Linef(len("break "), "  %s%s", p.Paint(fmt.Sprintf("%-6s", r[0]), out.Faint), r[1]); err != nil {
+		if err := a.out.Linef(len("break "), "  %s%s", p.Paint(fmt.Sprintf("%-6s", r[0]), out.Faint), r[1]); err != nil {
 			return err
 		}
 	}
-	return e.out.Printf("\n")
+	return a.out.Printf("\n")
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/place"
 )
 
-func newDevRun(e *env) *cobra.Command {
+func newDevRun(a *app) *cobra.Command {
 	var f devFlags
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- CMD [ARG…]",
@@ -27,23 +27,23 @@ func newDevRun(e *env) *cobra.Command {
 			`The exit code is CMD's own (128 + the signal if one ended it, 127 if CMD was not found). Signals are passed on to CMD. The first that asks for an end gives it 10 s; the second one kills it.`),
 		Example: "  etcdkit dev run -- go test ./...",
 		Args:    needs("which command? as in: etcdkit dev run -- go test ./...", 1, -1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return e.devRun(cmd.Context(), f, args) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.devRun(cmd.Context(), f, args) },
 	}
 	f.cluster(cmd)
 	cmd.Flags().SetInterspersed(false)
 	return cmd
 }
 
-func (e *env) devRun(ctx context.Context, f devFlags, args []string) (err error) {
+func (a *app) devRun(ctx context.Context, f devFlags, args []string) (err error) {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
-		e.out.Talkf("etcdkit: %v", err)
+		a.out.Talkf("etcdkit: %v", err)
 		if errors.Is(err, fs.ErrPermission) {
 			return exitError(126)
 		}
 		return exitError(127)
 	}
-	opts, err := f.options(e.out.Logger(slog.LevelDebug))
+	opts, err := f.options(a.out.Logger(slog.LevelDebug))
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (e *env) devRun(ctx context.Context, f devFlags, args []string) (err error)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	if taken != nil {
-		e.out.Talkf("etcdkit: %s is held by %s; this cluster is at %s", taken.Addr, taken.Holder(), strings.Join(c.Endpoints(), ","))
+		a.out.Talkf("etcdkit: %s is held by %s; this cluster is at %s", taken.Addr, taken.Holder(), strings.Join(c.Endpoints(), ","))
 	}
 	stop, err := devctl.Serve(c, func(*cluster.Change) {})
 	if err != nil {
@@ -72,15 +72,15 @@ func (e *env) devRun(ctx context.Context, f devFlags, args []string) (err error)
 	if ctx.Err() != nil {
 		return exitError(ExitInterrupted)
 	}
-	return e.runOn(c, path, args, signals)
+	return a.runOn(c, path, args, signals)
 }
 
 // runOn runs a command on a cluster. Its exit code is the error.
-func (e *env) runOn(c *cluster.Cluster, path string, args []string, signals <-chan os.Signal) error {
+func (a *app) runOn(c *cluster.Cluster, path string, args []string, signals <-chan os.Signal) error {
 	run := exec.Command(path, args[1:]...)
 	run.Args[0] = args[0]
 	run.Env = place.OwnEnviron(os.Environ(), c.Endpoints())
-	run.Stdin, run.Stdout, run.Stderr = e.stdin, e.out.Stdout(), e.out.Stderr()
+	run.Stdin, run.Stdout, run.Stderr = a.stdin, a.out.Stdout(), a.out.Stderr()
 	err := child.Run(run, signals)
 	endOnNextSignal() // what is left to do is not worth waiting for
 	code, ran := child.ExitCode(err)

@@ -15,7 +15,7 @@ import (
 const (
 	ExitFailed      = 1
 	ExitUsage       = 2
-	ExitInterrupted = 130 // as a shell tells SIGINT
+	ExitInterrupted = 130 // by any signal; a shell tells SIGINT so
 	ExitUnread      = 141 // as a shell tells SIGPIPE: the reader of the output went away
 )
 
@@ -55,7 +55,7 @@ func withoutExitCode(err error) error {
 	return errors.Join(rest...)
 }
 
-// interrupted makes an error that a signal caused the signal's exit code, without words.
+// interrupted makes an error that a signal caused exit code 130, whichever signal it was, without words.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return exitError(ExitInterrupted)
@@ -64,14 +64,14 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 // oneLine is the text of an error that may have several causes.
-func oneLine(err error) string {
+func (a *app) oneLine(err error) string {
 	several, ok := err.(interface{ Unwrap() []error })
 	if !ok {
-		return describe(err)
+		return a.describe(err)
 	}
 	var texts []string
 	for _, e := range several.Unwrap() {
-		texts = append(texts, describe(e))
+		texts = append(texts, a.describe(e))
 	}
 	if err.Error() != errors.Join(several.Unwrap()...).Error() {
 		return errtext.Text(err)
@@ -81,7 +81,7 @@ func oneLine(err error) string {
 
 // describe is the text of an error for a person: without the names of packages at its beginning, and with the
 // nearest name to an unknown one.
-func describe(err error) string {
+func (a *app) describe(err error) string {
 	var unknown *cluster.UnknownMemberError
 	if errors.As(err, &unknown) {
 		if near := nearest(unknown.Name, unknown.Known); near != "" {
@@ -92,7 +92,7 @@ func describe(err error) string {
 	if errors.As(err, &taken) && !taken.Kept {
 		look := "stop it"
 		if taken.Program == "etcdkit" {
-			look = "a dev cluster? see etcdkit dev status"
+			look = "a dev cluster? see " + a.self + " dev status"
 		}
 		return fmt.Sprintf("port %s is held by %s (%s); --any-port takes free ports", taken.Addr, taken.Holder(), look)
 	}

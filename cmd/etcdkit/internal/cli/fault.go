@@ -46,33 +46,41 @@ func findDev(ctx context.Context, port int) (_ *devctl.Client, err error) {
 	return devctl.Find(ctx, port, endpoints)
 }
 
-func newFault(e *env, f devctl.Fault) *cobra.Command {
+// statusHint is for the endpoints of a dev cluster; it is "" for those of another one.
+func (a *app) statusHint(ctx context.Context, endpoints []string) string {
+	if _, err := devctl.Find(ctx, 0, endpoints); err != nil {
+		return ""
+	}
+	return "; " + a.self + " dev status shows which are up"
+}
+
+func newFault(a *app, f devctl.Fault) *cobra.Command {
 	var r remote
 	cmd := &cobra.Command{
 		Use: strings.TrimSpace(f.Verb + " " + f.Args), Short: f.Short, GroupID: groupFaults,
 		Args: usageArgs(f.Check),
 		Long: paragraphs(strings.ToUpper(f.Short[:1])+f.Short[1:]+".", f.More), Example: calls(f),
-		RunE: func(cmd *cobra.Command, args []string) error { return e.fault(cmd.Context(), r, f.Verb, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.fault(cmd.Context(), r, f.Verb, args) },
 	}
 	r.flags(cmd)
 	return cmd
 }
 
-func (e *env) fault(ctx context.Context, r remote, verb string, args []string) error {
+func (a *app) fault(ctx context.Context, r remote, verb string, args []string) error {
 	k, err := r.find(ctx)
 	if err != nil {
 		return err
 	}
-	waits := time.AfterFunc(2*time.Second, func() { e.out.Talkf("… still working: a graceful stop, or waiting for a leader") })
+	waits := time.AfterFunc(2*time.Second, func() { a.out.Talkf("… still working: a graceful stop, or waiting for a leader") })
 	change, err := k.Fault(ctx, verb, args)
 	waits.Stop()
 	if err != nil {
 		return err
 	}
 	if r.output == "json" {
-		return e.out.JSON(change)
+		return a.out.JSON(change)
 	}
-	return e.out.Resultf("%s", out.Alarm(e.out.Palette, change.String()))
+	return a.out.Resultf("%s", out.Alarm(a.out.Palette, change.String()))
 }
 
 // calls are the examples of a fault, as they are typed.

@@ -9,17 +9,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newLogs(e *env) *cobra.Command {
+func newLogs(a *app) *cobra.Command {
 	var port int
 	cmd := &cobra.Command{
 		Use: "logs MEMBER", Short: "print a member's log, one JSON object a line", Args: needs("which member? etcd1, etcd2, …, leader or follower", 1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return e.logs(cmd.Context(), port, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return a.logs(cmd.Context(), port, args[0]) },
 	}
 	portFlag(cmd, &port)
 	return cmd
 }
 
-func (e *env) logs(ctx context.Context, port int, member string) error {
+func (a *app) logs(ctx context.Context, port int, member string) error {
 	k, err := findDev(ctx, port)
 	if err != nil {
 		return err
@@ -33,6 +33,6 @@ func (e *env) logs(ctx context.Context, port int, member string) error {
 		return fmt.Errorf("log of %s: %w", m.Name, err)
 	}
 	defer f.Close()
-	_, err = io.Copy(e.out.Stdout(), f)
+	_, err = io.Copy(a.out.Stdout(), f)
 	return err
 }

@@ -29,7 +29,7 @@ const (
 	mostRounds  = 1000
 )
 
-func newRace(e *env) *cobra.Command {
+func newRace(a *app) *cobra.Command {
 	var f raceFlags
 	cmd := &cobra.Command{
 		Use:     "race",
@@ -47,7 +47,7 @@ func newRace(e *env) *cobra.Command {
 			`The exit code is 1 if a lock did not protect the counter.`),
 		Example: "  etcdkit race\n  etcdkit race --clients 10 --only clientv3,etcdkit\n  etcdkit race --svg race.svg -o json > race.json",
 		Args:    needs("", 0, 0),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return e.race(cmd.Context(), f) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.race(cmd.Context(), f) },
 	}
 	cmd.Flags().IntVar(&f.clients, "clients", 2, fmt.Sprintf("how many change the counter, an even number up to %d", mostClients))
 	cmd.Flags().IntVar(&f.rounds, "rounds", 50, fmt.Sprintf("updates made by each, up to %d", mostRounds))
@@ -88,7 +88,7 @@ func (f *raceFlags) check() error {
 	return checkOutput(f.output, "text", "json")
 }
 
-func (e *env) race(ctx context.Context, f raceFlags) (err error) {
+func (a *app) race(ctx context.Context, f raceFlags) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -98,9 +98,9 @@ func (e *env) race(ctx context.Context, f raceFlags) (err error) {
 	defer endOnSecondSignal()()
 	found := func() {}
 	if f.output == "text" {
-		found = e.out.Waiting("looking for a cluster, or starting one")
+		found = a.out.Waiting("looking for a cluster, or starting one")
 	}
-	p, err := place.Open(ctx, &place.Options{Logger: e.out.Logger(slog.LevelError)})
+	p, err := place.Open(ctx, &place.Options{Logger: a.out.Logger(slog.LevelError), StatusHint: a.statusHint})
 	found()
 	if err != nil {
 		return interrupted(ctx, err)
@@ -117,18 +117,18 @@ func (e *env) race(ctx context.Context, f raceFlags) (err error) {
 	}
 	end := func() {}
 	if f.output == "text" {
-		end = e.out.Screen(ctx, func(width, height int) []string { return live(r.Progress(), width, height, e.out.Palette) })
+		end = a.out.Screen(ctx, func(width, height int) []string { return live(r.Progress(), width, height, a.out.Palette) })
 	}
 	err = r.Run(ctx)
 	end()
 	if err != nil {
 		if ctx.Err() != nil && f.output == "text" {
-			err = errors.Join(err, e.picture(r.Progress()))
-			e.out.Talkf("etcdkit: interrupted")
+			err = errors.Join(err, a.picture(r.Progress()))
+			a.out.Talkf("etcdkit: interrupted")
 		}
 		return interrupted(ctx, err)
 	}
-	return e.raced(r.Progress(), f)
+	return a.reportRace(r.Progress(), f)
 }
 
 // live is the race in its middle.
@@ -136,13 +136,13 @@ func live(s *compare.Progress, width, height int, p out.Palette) []string {
 	return append(s.Picture(min(width, 120), height, p), "", "→ "+s.Now()+" · Ctrl-C ends it")
 }
 
-// raced tells the result, and fails if a lock let an update be lost.
-func (e *env) raced(s *compare.Progress, f raceFlags) error {
+// reportRace tells the result, and fails if a lock let an update be lost.
+func (a *app) reportRace(s *compare.Progress, f raceFlags) error {
 	if f.output == "json" {
-		if err := e.out.JSON(s); err != nil {
+		if err := a.out.JSON(s); err != nil {
 			return fmt.Errorf("write the result: %w", err)
 		}
-	} else if err := e.picture(s); err != nil {
+	} else if err := a.picture(s); err != nil {
 		return err
 	}
 	var failed error
@@ -157,7 +157,7 @@ func (e *env) raced(s *compare.Progress, f raceFlags) error {
 }
 
 // picture prints the race so far, on a screen of any size.
-func (e *env) picture(s *compare.Progress) error {
-	width, height := e.out.Size()
-	return e.out.Printf("%s\n", strings.Join(s.Picture(min(width, 120), height, e.out.Palette), "\n"))
+func (a *app) picture(s *compare.Progress) error {
+	width, height := a.out.Size()
+	return a.out.Printf("%s\n", strings.Join(s.Picture(min(width, 120), height, a.out.Palette), "\n"))
 }

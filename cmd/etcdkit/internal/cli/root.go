@@ -17,8 +17,8 @@ const (
 	groupUpstream = "upstream"
 )
 
-// env is what all commands have.
-type env struct {
+// app is what all commands have.
+type app struct {
 	out   *out.Printer
 	stdin io.Reader
 	self  string // how a person calls this program
@@ -27,18 +27,18 @@ type env struct {
 // Run is the command without the process: it returns the exit code. ctx ends with a signal, or with
 // out.ErrUnread.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	e := &env{out: out.New(stdout, stderr), stdin: stdin, self: self()}
-	root := newRoot(e)
+	a := &app{out: out.New(stdout, stderr), stdin: stdin, self: self()}
+	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	return e.exitCode(ctx, cmd, err)
+	return a.exitCode(ctx, cmd, err)
 }
 
 // exitCode is that of a command, whose error it prints.
-func (e *env) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
+func (a *app) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
 	if errors.Is(err, out.ErrUnread) || errors.Is(context.Cause(ctx), out.ErrUnread) {
 		return ExitUnread
 	}
@@ -48,27 +48,27 @@ func (e *env) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
 	var code exitError
 	if errors.As(err, &code) {
 		if err := withoutExitCode(err); err != nil {
-			e.out.Talkf("etcdkit: %s", oneLine(err))
+			a.out.Talkf("etcdkit: %s", a.oneLine(err))
 		}
 		return int(code)
 	}
-	e.out.Talkf("etcdkit: %s", oneLine(err))
+	a.out.Talkf("etcdkit: %s", a.oneLine(err))
 	if isUsage(err) {
 		line := cmd.UseLine()
 		if cmd == cmd.Root() {
 			line += " [command]"
 		}
-		e.out.Talkf("\nUsage:\n  %s\n\nSee '%s --help'.", line, cmd.CommandPath())
+		a.out.Talkf("\nUsage:\n  %s\n\nSee '%s --help'.", line, cmd.CommandPath())
 		return ExitUsage
 	}
 	return ExitFailed
 }
 
-func newRoot(e *env) *cobra.Command {
+func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "etcdkit",
 		Short: "Coordination for Go services on etcd",
-		Long:  paragraphs("Coordination for Go services on etcd: a tour of it, and clusters to develop on and to break.", "Start with 'etcdkit tour': a real three-member cluster and six examples, checked."),
+		Long:  paragraphs("Coordination for Go services on etcd: a tour of it, and clusters to develop on and to break.", "Start with 'etcdkit tour': a real three-member cluster, six examples and a failover, checked."),
 
 		DisableFlagsInUseLine: true,
 		Version:               versions(),
@@ -83,7 +83,7 @@ func newRoot(e *env) *cobra.Command {
 	root.SetCompletionCommandGroupID(groupMain)
 	root.SetFlagErrorFunc(flagError)
 	root.SetUsageTemplate(wrapFlags(root.UsageTemplate()))
-	root.AddCommand(newTour(e), newRace(e), newDev(e), newVersion(e))
+	root.AddCommand(newTour(a), newRace(a), newDev(a), newVersion(a))
 	root.AddCommand(upstreamCommands()...)
 	return root
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
 )
 
-func newStatus(e *env) *cobra.Command {
+func newStatus(a *app) *cobra.Command {
 	var r remote
 	cmd := &cobra.Command{
 		Use: "status", Short: "the members of the running cluster and how many may fail", Args: needs("", 0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return e.status(cmd.Context(), r) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context(), r) },
 	}
 	r.flags(cmd)
 	return cmd
 }
 
-func (e *env) status(ctx context.Context, r remote) error {
+func (a *app) status(ctx context.Context, r remote) error {
 	k, err := r.find(ctx)
 	if err != nil {
 		return err
@@ -33,16 +33,16 @@ func (e *env) status(ctx context.Context, r remote) error {
 		return err
 	}
 	if r.output == "json" {
-		return e.out.JSON(s)
+		return a.out.JSON(s)
 	}
-	if err := e.out.Printf("%s\n", e.members(s)); err != nil {
+	if err := a.out.Printf("%s\n", a.members(s)); err != nil {
 		return err
 	}
-	return errors.Join(e.out.Resultf("  %s", out.Alarm(e.out.Palette, s.Quorum.String())), e.out.Printf("  %s\n", devctl.ExportLine(s)))
+	return errors.Join(a.out.Resultf("  %s", out.Alarm(a.out.Palette, s.Quorum.String())), a.out.Printf("  %s\n", devctl.ExportLine(s)))
 }
 
 // members is a table of them, and what there is to say of some, below it.
-func (e *env) members(s cluster.State) string {
+func (a *app) members(s cluster.State) string {
 	rows, notes := [][]out.Cell{nil}, ""
 	for _, h := range []string{"MEMBER", "ROLE", "STATE", "PID", "CLIENT", "PEER"} {
 		rows[0] = append(rows[0], out.Cell{Text: h, Colour: out.Faint})
@@ -60,13 +60,13 @@ func (e *env) members(s cluster.State) string {
 		}
 		rows = append(rows, []out.Cell{{Text: m.Name, Colour: leads}, {Text: role, Colour: leads}, {Text: string(m.Status), Colour: statusColour(m.Status)}, {Text: pid}, {Text: m.Client}, {Text: m.Peer}})
 		if n := note(m); n != "" {
-			notes += out.Wrap("  "+m.Name+"  "+e.out.Palette.Paint(n, out.Orange), e.out.Width(), 7) + "\n"
+			notes += out.Wrap("  "+m.Name+"  "+a.out.Palette.Paint(n, out.Orange), a.out.Width(), 7) + "\n"
 		}
 	}
 	if notes != "" {
 		notes = "\n" + notes
 	}
-	return e.out.Palette.Table(rows) + notes
+	return a.out.Palette.Table(rows) + notes
 }
 
 func statusColour(s cluster.Status) out.Colour {

@@ -15,7 +15,7 @@ import (
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/tour"
 )
 
-func newTour(e *env) *cobra.Command {
+func newTour(a *app) *cobra.Command {
 	var output string
 	var shop bool
 	cmd := &cobra.Command{
@@ -28,14 +28,14 @@ func newTour(e *env) *cobra.Command {
 			`--shop adds a part of 15 s: three services under load while instances and an etcd member are killed.`,
 			`The tour compiles the examples, which are Go programs. It needs the Go toolchain, and either an etcdkit checkout, a module that requires etcdkit, or a released build.`),
 		Args: needs("", 0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return e.tour(cmd.Context(), output, shop) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.tour(cmd.Context(), output, shop) },
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object at the end; progress goes to stderr)")
 	cmd.Flags().BoolVar(&shop, "shop", false, "examples/shop under load, too, while its instances are killed")
 	return cmd
 }
 
-func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
+func (a *app) tour(ctx context.Context, output string, shop bool) (err error) {
 	if err := checkOutput(output, "text", "json"); err != nil {
 		return err
 	}
@@ -49,18 +49,18 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 		lessons = append(lessons, tour.Shop())
 	}
 	if output == "text" {
-		e.out.Printf("%s\n", e.out.Palette.Paint(tourTitle(), out.Bold))
+		a.out.Printf("%s\n", a.out.Palette.Paint(tourTitle(), out.Bold))
 	}
 	programs, err := tour.StartBuild(ctx, tour.Programs(lessons))
 	if err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	defer func() { err = errors.Join(err, programs.Close()) }()
 	found := func() {}
 	if output == "text" {
-		found = e.out.Waiting("looking for a cluster, or starting one")
+		found = a.out.Waiting("looking for a cluster, or starting one")
 	}
-	p, err := place.Open(ctx, &place.Options{Logger: e.out.Logger(slog.LevelError)})
+	p, err := place.Open(ctx, &place.Options{Logger: a.out.Logger(slog.LevelError), StatusHint: a.statusHint})
 	found()
 	if err != nil {
 		return interrupted(ctx, err)
@@ -68,28 +68,28 @@ func (e *env) tour(ctx context.Context, output string, shop bool) (err error) {
 	defer func() { err = errors.Join(err, p.Close()) }()
 	opts := &tour.Options{
 		Place: p, Programs: programs, Environ: os.Environ(), Data: output == "json",
-		Etcdctl: []string{self, "ctl"}, Called: e.self + " ctl",
+		Etcdctl: []string{self, "ctl"}, Called: a.self + " ctl",
 	}
-	tell := func(ev tour.Event) { e.progress(ev) }
+	tell := func(ev tour.Event) { a.progress(ev) }
 	if output == "text" {
-		tell = (&guide{env: e}).tell
-		e.out.Linef(2, "The cluster is at %s.", strings.Join(p.Endpoints, ","))
+		tell = (&guide{app: a}).tell
+		a.out.Linef(2, "The cluster is at %s.", strings.Join(p.Endpoints, ","))
 	}
 	report, err := tour.Run(ctx, opts, lessons, tell)
 	if err != nil {
 		if ctx.Err() != nil {
-			e.out.Talkf("etcdkit: interrupted")
+			a.out.Talkf("etcdkit: interrupted")
 		}
 		return interrupted(ctx, err)
 	}
-	return e.toured(report, output)
+	return a.reportTour(report, output)
 }
 
-// toured tells the result, and fails if a check has.
-func (e *env) toured(r *tour.Report, output string) error {
+// reportTour tells the result, and fails if a check has.
+func (a *app) reportTour(r *tour.Report, output string) error {
 	if output != "json" {
-		e.summary(r)
-	} else if err := e.out.JSON(r); err != nil {
+		a.summary(r)
+	} else if err := a.out.JSON(r); err != nil {
 		return err
 	}
 	if !r.OK {
@@ -107,15 +107,15 @@ func tourTitle() string {
 }
 
 // progress says on stderr which lesson it is.
-func (e *env) progress(ev tour.Event) {
+func (a *app) progress(ev tour.Event) {
 	if ev.Kind == tour.Begins {
-		e.out.Talkf("etcdkit tour: %s", ev.Lesson.Title)
+		a.out.Talkf("etcdkit tour: %s", ev.Lesson.Title)
 	}
 }
 
 // guide prints the tour as it goes.
 type guide struct {
-	*env
+	*app
 	waited func() // ends the line of what is waited for
 }
 
@@ -134,6 +134,10 @@ func (g *guide) tell(ev tour.Event) {
 	case tour.Does:
 		g.out.Linef(2, "%s %s", p.Paint("→", out.Orange), ev.Text)
 	case tour.Line:
+		if ev.Program != "" {
+			g.out.Linef(2, "%s %s %s", p.Paint(fmt.Sprintf("%-3s", ev.Program), out.Faint), p.Paint("│", out.Faint), ev.Text)
+			return
+		}
 		g.out.Linef(2, "  %s", ev.Text)
 	case tour.Waiting:
 		g.waited = g.out.Waiting(ev.Text)
@@ -148,42 +152,42 @@ func (g *guide) tell(ev tour.Event) {
 	}
 }
 
-func (e *env) summary(r *tour.Report) {
+func (a *app) summary(r *tour.Report) {
 	checks, failed := r.Checks()
-	p := e.out.Palette
+	p := a.out.Palette
 	if failed > 0 {
-		e.out.Printf("\n%s in %.1fs.\n", p.Paint(fmt.Sprintf("%d of %d checks FAILED", failed, checks), out.Red), r.Took)
+		a.out.Printf("\n%s in %.1fs.\n", p.Paint(fmt.Sprintf("%d of %d checks FAILED", failed, checks), out.Red), r.Took)
 		return
 	}
-	e.out.Printf("\n%s in %.1fs.\n\nWhat next:\n", p.Paint(fmt.Sprintf("All %d checks passed", checks), out.Green), r.Took)
+	a.out.Printf("\n%s in %.1fs.\n\nWhat next:\n", p.Paint(fmt.Sprintf("All %d checks passed", checks), out.Green), r.Took)
 	next := [][2]string{
-		{e.self + " race", "the sixth example live, with any number of clients"},
-		{e.self + " dev", "a cluster that stays; the examples find it"},
-		{e.self + " dev kill leader", "in another terminal: a new leader is elected, timed"},
-		{e.self + " dev run -- go test ./...", "your own tests on a cluster of their own"},
+		{a.self + " race", "the sixth example live, with up to 100 clients"},
+		{a.self + " dev", "a cluster that stays; the examples find it"},
+		{a.self + " dev kill leader", "in another terminal: a new leader is elected, timed"},
+		{a.self + " dev run -- go test ./...", "your own tests on a cluster of their own"},
 	}
-	if e.self == runFromCheckout {
+	if a.self == runFromCheckout {
 		next = append(next, [2]string{"make install", "puts etcdkit on your PATH, next to go's other tools"})
 	}
 	next = append(next, [2]string{"examples/", "each is one file that can be copied"})
-	e.steps(next)
+	a.steps(next)
 }
 
 // steps prints commands and what they do: in one line each, if all of them fit.
-func (e *env) steps(steps [][2]string) {
+func (a *app) steps(steps [][2]string) {
 	widest, oneLine := 0, true
 	for _, s := range steps {
 		widest = max(widest, out.Width(s[0]))
 	}
 	for _, s := range steps {
-		oneLine = oneLine && 2+widest+2+out.Width(s[1]) <= e.out.Width()
+		oneLine = oneLine && 2+widest+2+out.Width(s[1]) <= a.out.Width()
 	}
 	for _, s := range steps {
-		command := e.out.Palette.Paint(s[0], out.Bold)
+		command := a.out.Palette.Paint(s[0], out.Bold)
 		if oneLine {
-			e.out.Printf("  %s%s  %s\n", command, strings.Repeat(" ", widest-out.Width(s[0])), s[1])
+			a.out.Printf("  %s%s  %s\n", command, strings.Repeat(" ", widest-out.Width(s[0])), s[1])
 		} else {
-			e.out.Printf("  %s\n      %s\n", command, s[1])
+			a.out.Printf("  %s\n      %s\n", command, s[1])
 		}
 	}
 }

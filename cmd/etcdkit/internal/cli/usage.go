@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,9 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	if group := groupOf(cmd, args[0]); group != "" {
+		return usagef("unknown command %q for %q; did you mean %[2]s %s %s?", args[0], cmd.CommandPath(), group, strings.Join(args, " "))
+	}
 	var known []string
 	for _, c := range cmd.Commands() {
 		known = append(known, c.Name())
@@ -43,6 +47,30 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		return usagef("unknown command %q for %q; did you mean %s?", args[0], cmd.CommandPath(), near)
 	}
 	return usagef("unknown command %q for %q", args[0], cmd.CommandPath())
+}
+
+// etcdctlCommands are those of etcdctl that are not the program's own as well.
+var etcdctlCommands = []string{
+	"alarm", "auth", "check", "compaction", "defrag", "del", "downgrade", "elect", "endpoint", "get", "lease", "lock",
+	"make-mirror", "member", "move-leader", "put", "role", "snapshot", "txn", "user", "watch",
+}
+
+// groupOf is the command of the program that a word is a command of, or "": dev or ctl.
+func groupOf(cmd *cobra.Command, word string) string {
+	if cmd.HasParent() {
+		return ""
+	}
+	if slices.Contains(etcdctlCommands, word) {
+		return "ctl"
+	}
+	for _, group := range cmd.Commands() {
+		for _, c := range group.Commands() {
+			if c.Name() == word {
+				return group.Name()
+			}
+		}
+	}
+	return ""
 }
 
 // needs is the Args of a command that takes least to most arguments, as devctl.Needs has it.

@@ -8,11 +8,11 @@ import (
 	"go.etcd.io/etcd/api/v3/version"
 )
 
-func newVersion(e *env) *cobra.Command {
+func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "the version of etcdkit and of the etcd inside it", GroupID: groupMain, Args: needs("", 0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			return e.out.Printf("%s\n", versions())
+			return a.out.Printf("%s\n", versions())
 		},
 	}
 }

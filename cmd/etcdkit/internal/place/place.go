@@ -23,6 +23,9 @@ import (
 // Options of Open. nil is the zero value.
 type Options struct {
 	Logger *slog.Logger // of a cluster of its own; nil is silent
+
+	// StatusHint, if not nil, is what an error about a cluster without a quorum ends with.
+	StatusHint func(ctx context.Context, endpoints []string) string
 }
 
 // Place is a cluster and a client of it.
@@ -48,7 +51,7 @@ func Open(ctx context.Context, opts *Options) (*Place, error) {
 			return nil, err
 		}
 	}
-	if err := p.open(ctx); err != nil {
+	if err := p.open(ctx, opts); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
@@ -130,7 +133,7 @@ func (p *Place) options() *client.Options {
 	return &client.Options{Endpoints: p.Own.Endpoints(), Getenv: func(string) string { return "" }}
 }
 
-func (p *Place) open(ctx context.Context) (err error) {
+func (p *Place) open(ctx context.Context, opts *Options) (err error) {
 	if p.Endpoints, err = client.Endpoints(p.options()); err != nil {
 		return err
 	}
@@ -140,14 +143,24 @@ func (p *Place) open(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, quorumTimeout)
+	asking, cancel := context.WithTimeout(ctx, quorumTimeout)
 	defer cancel()
-	members, err := p.Client.MemberList(ctx)
-	if err != nil {
-		return fmt.Errorf("the members at %s answer, but not with a quorum (%w); etcdkit dev status shows which are up", strings.Join(p.Endpoints, ","), err)
+	members, err := p.Client.MemberList(asking)
+	where := strings.Join(p.Endpoints, ",")
+	switch {
+	case err == nil:
+		p.Members = len(members.Members)
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case asking.Err() == nil:
+		return fmt.Errorf("list the members at %s: %w", where, err)
 	}
-	p.Members = len(members.Members)
-	return nil
+	hint := ""
+	if opts.StatusHint != nil {
+		hint = opts.StatusHint(ctx, p.Endpoints)
+	}
+	return fmt.Errorf("the members at %s answer, but not with a quorum (%w)%s", where, err, hint)
 }
 
 // Environ is the environment for a program that works on the cluster, too.

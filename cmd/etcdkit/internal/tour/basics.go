@@ -89,6 +89,7 @@ func walkLease(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
+	defer p.kill()
 	if _, err := p.waitFor(ctx, 0, "TTL"); err != nil {
 		return err
 	}

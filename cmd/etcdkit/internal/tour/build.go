@@ -18,7 +18,24 @@ import (
 const modulePath = "github.com/etcdkit/etcdkit"
 
 // source is where the examples are: in a checkout, or in a version of the module.
-type source struct{ dir, version string }
+type source struct {
+	dir, version string
+	main         bool // dir is the checkout that the tour is run in
+}
+
+// run is how a person runs an example from here.
+func (from source) run(name string) string {
+	if here, err := os.Getwd(); from.main && err == nil {
+		if dir, err := filepath.Rel(here, from.dir); err == nil {
+			dir = filepath.ToSlash(filepath.Join(dir, "examples", name))
+			if !strings.HasPrefix(dir, "../") {
+				dir = "./" + dir
+			}
+			return "go run " + dir
+		}
+	}
+	return "go run " + modulePath + "/examples/" + name + from.version
+}
 
 // examplesSource finds the checkout that the tour is run in, or the one or the version that the module
 // there requires, or else the version that this program is.
@@ -26,12 +43,13 @@ func examplesSource(ctx context.Context) (source, error) {
 	if _, err := exec.LookPath("go"); err != nil {
 		return source{}, errors.New("the tour compiles the examples and needs Go: install it from https://go.dev/dl and put it on PATH")
 	}
-	where := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{if or .Main .Replace}}{{.Dir}}{{else}}@{{.Version}}{{end}}", modulePath)
+	where := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Main}} {{if or .Main .Replace}}{{.Dir}}{{else}}@{{.Version}}{{end}}", modulePath)
 	if out, err := where.Output(); err == nil {
-		if found := strings.TrimSpace(string(out)); strings.HasPrefix(found, "@") {
+		main, found, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+		if strings.HasPrefix(found, "@") {
 			return source{version: found}, nil
 		} else if found != "" {
-			return source{dir: found}, nil
+			return source{dir: found, main: main == "true"}, nil
 		}
 	}
 	info, ok := debug.ReadBuildInfo()
@@ -43,6 +61,7 @@ func examplesSource(ctx context.Context) (source, error) {
 
 // Build compiles examples in the background, and keeps the programs until Close.
 type Build struct {
+	from source
 	dir  string
 	stop context.CancelFunc
 	done chan struct{}
@@ -62,7 +81,7 @@ func StartBuild(ctx context.Context, names []string) (*Build, error) {
 		return nil, fmt.Errorf("directory for the examples: %w", err)
 	}
 	ctx, stop := context.WithCancel(ctx)
-	b := &Build{dir: dir, stop: stop, done: make(chan struct{})}
+	b := &Build{from: from, dir: dir, stop: stop, done: make(chan struct{})}
 	go func() { // ends with the compiler, which ends with ctx
 		defer close(b.done)
 		b.path, b.err = compile(ctx, from, names, dir)

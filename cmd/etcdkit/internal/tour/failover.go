@@ -11,11 +11,11 @@ import (
 
 // walkFailover kills the leader of etcd while a lock is held and a service is called.
 func walkFailover(ctx context.Context, s *stage) error {
-	b, err := openShop(ctx, s, shopServices()...)
+	sh, err := openShop(ctx, s, shopServices()...)
 	if err != nil {
 		return err
 	}
-	defer b.close()
+	defer sh.close()
 	mutex := lock.New(s.Place.Client, "tour/lock", nil)
 	defer mutex.Close()
 	acquiring, cancel := context.WithTimeout(ctx, stepTimeout)
@@ -27,7 +27,7 @@ func walkFailover(ctx context.Context, s *stage) error {
 	s.does("acquires the lock %s: fencing token %d", hold.Name(), hold.Token())
 
 	err = s.withoutLeader(ctx, func() error {
-		if err := b.answers(ctx, 2); err != nil {
+		if err := sh.waitForReports(ctx, 2); err != nil {
 			return err
 		}
 		committing, cancel := context.WithTimeout(ctx, stepTimeout)
@@ -35,13 +35,13 @@ func walkFailover(ctx context.Context, s *stage) error {
 		if _, err := hold.Commit(committing, clientv3.OpPut("tour/work", "done")); err != nil {
 			return err
 		}
-		return b.answers(ctx, 1)
+		return sh.waitForReports(ctx, 1)
 	})
 	if err != nil {
 		return err
 	}
 	s.check(true, "the lock was never lost: its holder wrote its work with token %d", hold.Token())
-	answered, failed, err := b.sum(ctx)
+	answered, failed, err := sh.sum(ctx)
 	if err != nil {
 		return err
 	}

@@ -26,3 +26,10 @@ func TestTheKilledLeaderIsStartedAgainAlsoWhenTheLessonFails(t *testing.T) {
 		t.Errorf("want all members running: %+v", c.State().Members)
 	}
 }
+
+func TestAShopThatCannotBeOpenedIsAnError(t *testing.T) {
+	opts := &Options{Place: &place.Place{Endpoints: []string{"h:1"}}, Programs: &Build{path: map[string]string{"shop": "/nowhere"}}}
+	if _, err := openShop(t.Context(), newStage(opts, &Lesson{}, func(Event) {}), "catalog"); err == nil {
+		t.Error("want an error: its program is not there")
+	}
+}

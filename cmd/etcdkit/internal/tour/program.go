@@ -55,6 +55,15 @@ func launch(cmd *exec.Cmd, name string, record func(line string)) (*program, err
 	return p, nil
 }
 
+func (p *program) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 func (p *program) record(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -70,7 +70,7 @@ func walkDiscovery(ctx context.Context, s *stage) error {
 	if _, err := sr.waitFor(ctx, 0, "success!"); err != nil {
 		return err
 	}
-	second, err := s.start("sr", "-val", "localhost:2379")
+	second, err := s.startAs("sr 2", "sr", "-val", "localhost:2379")
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,7 @@ func walkDiscovery(ctx context.Context, s *stage) error {
 	}
 	told := strings.Contains(out, fmt.Sprintf("registered by another process: pid %d on host", sr.cmd.Process.Pid))
 	s.check(err != nil && told, "a second service of that name is told which process has it, and fails")
+	s.does("kill -9: sr")
 	sr.kill()
 	killed := time.Now()
 	done = s.waiting("the lease of the killed service runs out after 5s")

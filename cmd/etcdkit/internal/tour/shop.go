@@ -21,44 +21,44 @@ type shop struct {
 }
 
 // openShop starts instances, which are called SERVICE or "SERVICE 2", and the load generator.
-func openShop(ctx context.Context, s *stage, names ...string) (b *shop, err error) {
-	b = &shop{stage: s, instances: make(map[string]*program)}
+func openShop(ctx context.Context, s *stage, names ...string) (_ *shop, err error) {
+	sh := &shop{stage: s, instances: make(map[string]*program)}
 	defer func() {
 		if err != nil {
-			b.close()
+			sh.close()
 		}
 	}()
 	for _, name := range names {
 		service, _, _ := strings.Cut(name, " ")
-		p, err := s.start("shop", service)
+		p, err := s.startAs(name, "shop", service)
 		if err != nil {
 			return nil, err
 		}
-		b.instances[name] = p
+		sh.instances[name] = p
 		if _, err := p.waitFor(ctx, 0, "is registered"); err != nil {
 			return nil, err
 		}
 	}
-	if b.load, err = s.start("shop", "buy"); err != nil {
+	if sh.load, err = s.startAs("buy", "shop", "buy"); err != nil {
 		return nil, err
 	}
-	return b, b.answers(ctx, 1)
+	return sh, sh.waitForReports(ctx, 1)
 }
 
-func (b *shop) close() {
-	for _, p := range b.instances {
+func (sh *shop) close() {
+	for _, p := range sh.instances {
 		p.kill()
 	}
-	if b.load != nil {
-		b.load.kill()
+	if sh.load != nil {
+		sh.load.kill()
 	}
 }
 
-// answers waits for more lines of the load generator: it prints one each second.
-func (b *shop) answers(ctx context.Context, lines int) error {
+// waitForReports waits for more lines of the load generator: it prints one each second.
+func (sh *shop) waitForReports(ctx context.Context, lines int) error {
 	for range lines {
 		var err error
-		if b.lines, err = b.load.waitFor(ctx, b.lines, " answers"); err != nil {
+		if sh.lines, err = sh.load.waitFor(ctx, sh.lines, " answers"); err != nil {
 			return err
 		}
 	}
@@ -66,20 +66,20 @@ func (b *shop) answers(ctx context.Context, lines int) error {
 }
 
 // sum ends the load generator. It is how many requests were answered, and how many failed.
-func (b *shop) sum(ctx context.Context) (answered, failed int, err error) {
-	if err := b.answers(ctx, 1); err != nil {
+func (sh *shop) sum(ctx context.Context) (answered, failed int, err error) {
+	if err := sh.waitForReports(ctx, 1); err != nil {
 		return 0, 0, err
 	}
-	if err := b.load.interrupt(); err != nil {
+	if err := sh.load.interrupt(); err != nil {
 		return 0, 0, err
 	}
-	text, err := b.load.wait(ctx)
+	text, err := sh.load.wait(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
 	end := regexp.MustCompile(`in all (\d+) answers, (\d+) failed`).FindStringSubmatch(text)
 	if end == nil {
-		return 0, 0, fmt.Errorf("no sum in the output of %s", b.load.name)
+		return 0, 0, fmt.Errorf("no sum in the output of %s", sh.load.name)
 	}
 	answered, _ = strconv.Atoi(end[1]) // they are digits
 	failed, _ = strconv.Atoi(end[2])
@@ -97,37 +97,37 @@ func (s *stage) checkLoad(least, answered, failed int) {
 }
 
 func walkShop(ctx context.Context, s *stage) error {
-	b, err := openShop(ctx, s, "catalog", "catalog 2", "stock", "stock 2", "front", "front 2")
+	sh, err := openShop(ctx, s, "catalog", "catalog 2", "stock", "stock 2", "front", "front 2")
 	if err != nil {
 		return err
 	}
-	defer b.close()
+	defer sh.close()
 	s.check(true, "each instance is registered once its health check has passed, and requests are answered")
 
 	s.does("kill -9: one catalog and one stock")
-	b.instances["catalog"].kill()
-	b.instances["stock"].kill()
-	if err := b.answers(ctx, 3); err != nil {
+	sh.instances["catalog"].kill()
+	sh.instances["stock"].kill()
+	if err := sh.waitForReports(ctx, 3); err != nil {
 		return err
 	}
 	s.does("SIGTERM: one front")
-	_ = b.instances["front"].cmd.Process.Signal(syscall.SIGTERM)
-	if _, err := b.instances["front"].waitFor(ctx, 0, "has left"); err != nil {
+	_ = sh.instances["front"].cmd.Process.Signal(syscall.SIGTERM)
+	if _, err := sh.instances["front"].waitFor(ctx, 0, "has left"); err != nil {
 		return err
 	}
 	s.check(true, "the front that was told to stop said that it drains, and left")
 	if s.Place.Own != nil {
-		if err := s.withoutLeader(ctx, func() error { return b.answers(ctx, 3) }); err != nil {
+		if err := s.withoutLeader(ctx, func() error { return sh.waitForReports(ctx, 3) }); err != nil {
 			return err
 		}
 	}
-	answered, failed, err := b.sum(ctx)
+	answered, failed, err := sh.sum(ctx)
 	if err != nil {
 		return err
 	}
 	s.checkLoad(500, answered, failed)
 	for _, name := range []string{"catalog 2", "stock 2", "front 2"} {
-		if err := b.instances[name].interrupt(); err != nil {
+		if err := sh.instances[name].interrupt(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

@@ -20,7 +20,10 @@ type stage struct {
 	env    []string // of its programs
 	tell   func(Event)
 
-	mu sync.Mutex // guards the result's Output, and tell, while programs run side by side
+	latest *program // the one that was started last
+
+	mu      sync.Mutex // guards the result's Output, several and tell, while programs run side by side
+	several bool       // more than one program has run at once
 }
 
 func newStage(opts *Options, l *Lesson, tell func(Event)) *stage {
@@ -74,7 +77,7 @@ func (s *stage) waiting(what string) (done func()) {
 }
 
 // record records a line that a program of the lesson printed.
-func (s *stage) record(line string) {
+func (s *stage) record(label, line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Data && strings.ContainsFunc(line, isDrawing) {
@@ -82,7 +85,11 @@ func (s *stage) record(line string) {
 	}
 	s.result.Output = append(s.result.Output, line)
 	if s.lesson.columns == nil {
-		s.tell(Event{Kind: Line, Lesson: s.lesson, Text: line})
+		e := Event{Kind: Line, Lesson: s.lesson, Text: line}
+		if s.several {
+			e.Program = label
+		}
+		s.tell(e)
 	}
 }
 
@@ -91,8 +98,13 @@ func isDrawing(r rune) bool { return r >= '\u2500' && r <= '\u259f' || r >= '\u2
 
 // start runs an example.
 func (s *stage) start(name string, args ...string) (*program, error) {
-	shown := append([]string{"go run ./examples/" + name}, args...)
-	return s.launch(strings.Join(shown, " "), exec.Command(s.Programs.path[name], args...))
+	return s.startAs(name, name, args...)
+}
+
+// startAs runs an example, whose lines have a label while others run, too.
+func (s *stage) startAs(label, name string, args ...string) (*program, error) {
+	shown := append([]string{s.Programs.from.run(name)}, args...)
+	return s.launch(label, strings.Join(shown, " "), exec.Command(s.Programs.path[name], args...))
 }
 
 // etcdctl runs upstream's etcdctl.
@@ -105,14 +117,23 @@ func (s *stage) etcdctl(args ...string) (*program, error) {
 		shown = append(shown, a)
 	}
 	all := append(append([]string{}, s.Etcdctl...), args...)
-	return s.launch(s.Called+" "+strings.Join(shown, " "), exec.Command(all[0], all[1:]...))
+	return s.launch("etcdctl", s.Called+" "+strings.Join(shown, " "), exec.Command(all[0], all[1:]...))
 }
 
-func (s *stage) launch(shown string, cmd *exec.Cmd) (*program, error) {
+func (s *stage) launch(label, shown string, cmd *exec.Cmd) (*program, error) {
 	s.emit(Command, shown)
 	s.result.Commands = append(s.result.Commands, shown)
 	cmd.Env = s.env
-	return launch(cmd, shown, s.record)
+	if s.latest != nil && !s.latest.hasEnded() {
+		s.mu.Lock()
+		s.several = true
+		s.mu.Unlock()
+	}
+	p, err := launch(cmd, shown, func(line string) { s.record(label, line) })
+	if err == nil {
+		s.latest = p
+	}
+	return p, err
 }
 
 // table asks etcdctl for a table. With Data it is data instead, and goes to the result's.

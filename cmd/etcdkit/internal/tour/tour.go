@@ -64,6 +64,9 @@ type Event struct {
 	Lesson *Lesson `json:"lesson"`
 	Text   string  `json:"text,omitempty"`
 	OK     bool    `json:"ok,omitempty"`
+
+	// Program is the one that printed a Line; "" as long as the lesson has run no two at once.
+	Program string `json:"program,omitempty"`
 }
 
 // Options of Run.
