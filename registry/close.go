@@ -76,10 +76,10 @@ func (c *closer) stopChecks() {
 func (c *closer) withdrawAll(ctx context.Context) (remaining []*entry, err error) {
 	t := c.table
 	t.mu.Lock()
-	t.withdrawing = true
+	t.closing = true
 	t.mu.Unlock()
 	all := t.all()
-	t.startLeave(all...)
+	t.startWithdraw(all...)
 	t.wakeWorker()          // without entries nothing else does
 	for _, e := range all { // once ctx has ended the rest takes no time
 		if failed := t.waitGone(ctx, e); failed != nil {
@@ -137,7 +137,7 @@ func (c *closer) stayUntil(remaining []*entry) string {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	ttl := "a TTL"
-	ending := c.ownKeeper && c.table.withdrawing // its Keeper grants no other lease, and does not keep this one alive
+	ending := c.ownKeeper && c.table.closing // its Keeper grants no other lease, and does not keep this one alive
 	if c.ownKeeper {
 		ttl = c.ttl.String()
 	}

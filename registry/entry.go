@@ -20,14 +20,14 @@ const stableAfter = time.Second
 // entry is one key: the value that is wanted there, and what is known to be there. table.mu guards it. Callers
 // change what is wanted, the worker and the watcher what is known.
 type entry struct {
-	key        string
-	service    string        // the prefix of its service's keys
-	updating   chan struct{} // has room for one Update; taken before table.mu
-	instance   Instance
-	wanted     record // the instance, and what its checks found
-	leaving    bool   // nothing is wanted
-	leaveTried bool   // a try of withdrawing it has begun
-	unclaim    func() // gives the key back to the Keeper
+	key           string
+	service       string        // the prefix of its service's keys
+	updating      chan struct{} // has room for one Update; taken before table.mu
+	instance      Instance
+	wanted        record // the instance, and what its checks found
+	withdrawing   bool   // nothing is wanted
+	withdrawTried bool   // a try of withdrawing it has begun
+	unclaim       func() // gives the key back to the Keeper
 
 	monitor    *health.Monitor // of the instance's checks; nil: it has none
 	results    []health.Result // as of the last change of a status
@@ -41,7 +41,7 @@ type entry struct {
 	writtenOn      *lease.Lease       // the one that the key was last known to be on
 	ourLeases      []clientv3.LeaseID // those that it may be on, or was on
 	replace        int64              // mod revision of the key to overwrite: it is on an earlier lease of this entry, or of a process that is gone
-	gone           bool               // withdrawn
+	withdrawn      bool               // its key is gone
 	othersRevision int64              // the last revision at which another client changed the key
 	ownerLease     ownerLease
 	target         *target // the watch that reports the key's events; nil: none yet. watcher.mu guards it
@@ -94,15 +94,15 @@ func newEntry(prefix string, i Instance, checks []health.Check) (*entry, error) 
 
 // asWanted: the key is as it should be.
 func (e *entry) asWanted() bool {
-	if e.leaving {
-		return e.gone
+	if e.withdrawing {
+		return e.withdrawn
 	}
 	return e.written && !e.unverified && e.stored.value == e.wanted.value
 }
 
 // neverWritten: it leaves, and was never written. Only between tries of the worker that is certain.
 func (e *entry) neverWritten() bool {
-	return e.leaving && (e.lease == nil || e.revision == 0 && len(e.unansweredOn) == 0)
+	return e.withdrawing && (e.lease == nil || e.revision == 0 && len(e.unansweredOn) == 0)
 }
 
 // leasesRevoked: the leases that the key can be on were revoked, and the key with them.
@@ -158,7 +158,7 @@ func (e *entry) setStored(value record, revision int64) (changed bool) {
 		e.since = time.Now()
 	}
 	e.written, e.unverified, e.stored, e.revision, e.writtenOn = true, false, value, revision, e.lease
-	e.saidDraining = e.saidDraining || e.leaving && value.status == Draining
+	e.saidDraining = e.saidDraining || e.withdrawing && value.status == Draining
 	e.lastErr, e.finalErr, e.replace, e.ownerLease, e.nextTry, e.tries, e.unansweredOn = nil, nil, 0, ownerLease{}, time.Time{}, 0, nil
 	changed = e.othersRevision > revision // before the answer came
 	e.othersRevision = 0                  // it counts once: a replaced history begins anew below it

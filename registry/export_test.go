@@ -2,8 +2,8 @@ package registry
 
 import "time"
 
-// LookEvery sets how often keys are read that had no event.
-func LookEvery(opts *Options, d time.Duration) *Options {
-	opts.lookEvery = d
+// VerifyEvery sets how often keys are read that had no event.
+func VerifyEvery(opts *Options, d time.Duration) *Options {
+	opts.verifyEvery = d
 	return opts
 }

@@ -112,7 +112,7 @@ func (r *Registrar) announce(ctx context.Context, all []*entry) (noticeDue bool,
 		}
 	}
 	r.checks.stop(raws...)
-	r.table.startLeave(raws...)
+	r.table.startWithdraw(raws...)
 	var notDraining []string
 	for n, e := range all {
 		if errs[n] == nil {

@@ -35,11 +35,11 @@ func (c *ownerCheck) check(ctx context.Context, owners []owner) {
 	var reading sync.WaitGroup
 	for id, owners := range byLease {
 		reading.Go(func() {
-			look, ends, err := c.readLease(ctx, id)
+			read, ends, err := c.readLease(ctx, id)
 			c.table.mu.Lock()
 			defer c.table.mu.Unlock()
 			for _, o := range owners {
-				c.record(o, look, ends, err)
+				c.record(o, read, ends, err)
 			}
 		})
 	}
@@ -48,17 +48,17 @@ func (c *ownerCheck) check(ctx context.Context, owners []owner) {
 
 // record records what a read of an owner's lease found. A first registration is refused as soon as the
 // owner is known to live; one that was complete before waits for the key. table.mu is held.
-func (c *ownerCheck) record(o owner, look ownerLease, ends bool, err error) {
+func (c *ownerCheck) record(o owner, read ownerLease, ends bool, err error) {
 	t, kv := c.table, o.kv
 	e := t.entries[string(kv.Key)]
-	if e == nil || e.leaving { // it began to leave while etcd was asked
+	if e == nil || e.withdrawing { // it began to leave while etcd was asked
 		return
 	}
 	if err != nil {
 		e.failed(errtext.Errorf("read lease %016x of the key's owner: %w", kv.Lease, err), rand.N(ownerPause))
 		return
 	}
-	lives, established := kv.Lease == 0 || e.ownerLease.renewed(look), e.revision > 0
+	lives, established := kv.Lease == 0 || e.ownerLease.renewed(read), e.revision > 0
 	pause := ownerPause
 	switch {
 	case e.othersRevision > kv.ModRevision:
@@ -70,16 +70,16 @@ func (c *ownerCheck) record(o owner, look ownerLease, ends bool, err error) {
 	}
 	if !lives && !errors.Is(e.lastErr, errOwned) {
 		t.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.name,
-			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(look.remaining, 0), "because", o.unproven)
+			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(read.remaining, 0), "because", o.unproven)
 	}
-	held := heldByOther(kv.Lease, lives, o, look.remaining)
+	held := heldByOther(kv.Lease, lives, o, read.remaining)
 	if lives && !established {
 		e.refused(held, pause)
 	} else {
 		e.failed(held, pause)
 	}
-	if lives || !e.ownerLease.comparable(look) {
-		e.ownerLease = look
+	if lives || !e.ownerLease.comparable(read) {
+		e.ownerLease = read
 	}
 }
 
@@ -99,22 +99,22 @@ func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 }
 
 // readLease asks how much time a lease has left, and whether it ends just now.
-func (c *ownerCheck) readLease(ctx context.Context, id int64) (look ownerLease, ends bool, err error) {
-	look = ownerLease{lease: id, asked: time.Now()}
+func (c *ownerCheck) readLease(ctx context.Context, id int64) (read ownerLease, ends bool, err error) {
+	read = ownerLease{lease: id, asked: time.Now()}
 	if id == 0 {
-		return look, false, nil
+		return read, false, nil
 	}
 	ttl, _, err := hedged(ctx, 1, func(ctx context.Context) (*clientv3.LeaseTimeToLiveResponse, error) {
 		return c.cli.TimeToLive(ctx, clientv3.LeaseID(id))
 	})
 	if err != nil {
-		return look, false, err
+		return read, false, err
 	}
-	look.answered, look.remaining = time.Now(), time.Duration(ttl.TTL)*time.Second
+	read.answered, read.remaining = time.Now(), time.Duration(ttl.TTL)*time.Second
 	if ttl.TTL <= ttl.GrantedTTL { // otherwise the leader has not begun to count
-		look.term = ttl.RaftTerm
+		read.term = ttl.RaftTerm
 	}
-	return look, ttl.TTL < 0, nil
+	return read, ttl.TTL < 0, nil
 }
 
 // ownerLease is what one read of an owner's lease found.
@@ -140,7 +140,7 @@ func (l ownerLease) renewed(later ownerLease) bool {
 type owner struct {
 	kv       *mvccpb.KeyValue
 	name     string
-	gone     bool   // provably
+	ended    bool   // provably
 	unproven string // why not
 }
 
@@ -159,6 +159,6 @@ func (c *ownerCheck) ownerOf(kv *mvccpb.KeyValue) owner {
 	if p != nil {
 		o.name += ", since " + time.Unix(p.since, 0).UTC().Format(time.RFC3339)
 	}
-	o.gone, o.unproven = p.gone(i.PID)
+	o.ended, o.unproven = p.ended(i.PID)
 	return o
 }

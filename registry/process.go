@@ -65,8 +65,8 @@ func thisProcessNow() *process {
 	return &p
 }
 
-// gone reports whether a process provably does not run any more, and if not, why that is not proven.
-func (p *process) gone(pid int) (gone bool, why string) {
+// ended reports whether a process provably does not run any more, and if not, why that is not proven.
+func (p *process) ended(pid int) (ended bool, why string) {
 	self := thisProcess()
 	switch {
 	case self == nil:

@@ -93,7 +93,7 @@ func notRegistered(i Instance, err error) error {
 func (r *Registrar) addAndWait(ctx context.Context, all []*entry) error {
 	t := r.table
 	for {
-		leaving, err := t.add(all, func(e *entry) {
+		withdrawing, err := t.add(all, func(e *entry) {
 			if e.monitor != nil {
 				r.checks.start(e, e.monitor)
 			}
@@ -101,16 +101,16 @@ func (r *Registrar) addAndWait(ctx context.Context, all []*entry) error {
 		if err != nil {
 			return err
 		}
-		if leaving == nil {
+		if withdrawing == nil {
 			break
 		}
-		if err := t.waitGone(ctx, leaving); err != nil {
-			return errtext.Errorf("registry: register %s: it is still being withdrawn: %w", leaving.key, err)
+		if err := t.waitGone(ctx, withdrawing); err != nil {
+			return errtext.Errorf("registry: register %s: it is still being withdrawn: %w", withdrawing.key, err)
 		}
 	}
 	for _, e := range all {
 		if err := t.waitStored(ctx, e); err != nil {
-			t.startLeave(all...)
+			t.startWithdraw(all...)
 			for _, e := range all { // unless ctx is done; the worker goes on anyway
 				_ = t.waitGone(ctx, e)
 			}

@@ -62,7 +62,7 @@ type Options struct {
 	// Logger gets one line for each change of a registration's state. nil is silent.
 	Logger *slog.Logger
 
-	lookEvery time.Duration // of tests; 0: lookEvery
+	verifyEvery time.Duration // of tests; 0: verifyEvery
 }
 
 // Registrar keeps instances registered: through a lost lease, a deleted key, an outage of etcd.
@@ -103,7 +103,7 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 	t := newTable(cli, keeper, o.Logger)
 	t.watcher = newWatcher(t)
 	w := &worker{
-		table: t, pauses: ask.Jitter{First: firstPause, Most: maxPause}, lookEvery: cmp.Or(o.lookEvery, lookEvery), ownKeeper: ownKeeper,
+		table: t, pauses: ask.Jitter{First: firstPause, Most: maxPause}, verifyEvery: cmp.Or(o.verifyEvery, verifyEvery), ownKeeper: ownKeeper,
 		writer: &writer{
 			cli: cli, keeper: keeper, ownKeeper: ownKeeper, table: t,
 			late: &lateWrites{cli, t.etcd, keeper}, owners: &ownerCheck{cli, o.Prefix, t},

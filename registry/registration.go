@@ -48,7 +48,7 @@ func (g *Registration) State() State {
 	t, e := g.registrar.table, g.entry
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e.written && !e.leaving && e.lease.Err() != nil { // the worker has not seen it yet
+	if e.written && !e.withdrawing && e.lease.Err() != nil { // the worker has not seen it yet
 		t.markLeaseEnded(e.lease, e)
 	}
 	s := State{Status: e.status(), Registered: e.written, Since: e.since, LostBecause: e.lostBecause, Losses: e.lossCount, Key: e.key, Revision: e.revision}
@@ -159,7 +159,7 @@ func (e *entry) beginUpdate(ctx context.Context) (done func(), err error) {
 func (r *Registrar) applyUpdate(e, fresh *entry) (unused *health.Monitor, err error) {
 	r.table.mu.Lock()
 	defer r.table.mu.Unlock()
-	if e.leaving || e.checksStopped() {
+	if e.withdrawing || e.checksStopped() {
 		return fresh.monitor, ErrClosed
 	}
 	e.instance, e.lastErr, e.finalErr = fresh.instance, nil, nil
@@ -198,7 +198,7 @@ func (g *Registration) Shutdown(ctx context.Context) error {
 		return r.Shutdown(ctx)
 	}
 	r.checks.stop(g.entry)
-	r.table.startLeave(g.entry)
+	r.table.startWithdraw(g.entry)
 	if err := r.table.waitGone(ctx, g.entry); err != nil {
 		return r.closer.remainingError([]*entry{g.entry}, err)
 	}

@@ -22,9 +22,9 @@ func (t *table) due() (todo [][]*entry, wait time.Duration) {
 	now := time.Now()
 	wait = time.Hour
 	ended := make(map[*lease.Lease][]*entry)
-	var leaving, staying []*entry
+	var withdrawing, staying []*entry
 	for e := range t.dirty {
-		if e.written && !e.leaving && e.lease.Err() != nil {
+		if e.written && !e.withdrawing && e.lease.Err() != nil {
 			ended[e.lease] = append(ended[e.lease], e)
 		} else if e.asWanted() {
 			delete(t.dirty, e)
@@ -35,8 +35,8 @@ func (t *table) due() (todo [][]*entry, wait time.Duration) {
 			continue
 		}
 		wait = 0
-		if e.leaving {
-			leaving = append(leaving, e)
+		if e.withdrawing {
+			withdrawing = append(withdrawing, e)
 		} else {
 			staying = append(staying, e)
 		}
@@ -44,7 +44,7 @@ func (t *table) due() (todo [][]*entry, wait time.Duration) {
 	for l, entries := range ended {
 		t.markLeaseEnded(l, entries...)
 	}
-	return append(batches(leaving), batches(staying)...), wait
+	return append(batches(withdrawing), batches(staying)...), wait
 }
 
 // batches cuts entries into what fits in one transaction each. table.mu is held.

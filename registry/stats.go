@@ -65,7 +65,7 @@ func (g *Registration) Stats() Stats {
 
 // add counts an entry, unless it is withdrawn. table.mu is held.
 func (s *Stats) add(e *entry, open bool) {
-	if !e.leaving {
+	if !e.withdrawing {
 		s.Registrations[Group{e.instance.Service, e.status(), open && e.written && e.lease.Err() == nil}]++
 	}
 }

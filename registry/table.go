@@ -40,7 +40,7 @@ type table struct {
 	services      map[string]int    // the number of entries, by the prefix of a service
 	dirty         map[*entry]bool   // entries that may need work
 	losses        map[Loss]uint64   // of all entries, also of those that were withdrawn
-	withdrawing   bool              // all entries are leaving
+	closing       bool              // all entries are being withdrawn
 	closeReturned bool              // Close has returned: no caller waits for keys any longer
 }
 
@@ -72,14 +72,14 @@ func (t *table) closedError() error {
 
 // add adds entries, all or none, and calls added for each before the worker sees it. If one of their keys
 // is still being withdrawn it adds none, and returns that key's entry.
-func (t *table) add(all []*entry, added func(*entry)) (leaving *entry, err error) {
+func (t *table) add(all []*entry, added func(*entry)) (withdrawing *entry, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.addsAreClosed() || t.etcd.Err() != nil {
 		return nil, errtext.Errorf("registry: register %s: %w", all[0].key, t.closedError())
 	}
 	for _, e := range all {
-		if e := t.entries[e.key]; e != nil && e.leaving {
+		if e := t.entries[e.key]; e != nil && e.withdrawing {
 			return e, nil
 		}
 	}
@@ -109,7 +109,7 @@ func (t *table) remove(e *entry) {
 		e.lease.Unreserve(1)
 		e.lease = nil
 	}
-	e.written, e.gone = false, true
+	e.written, e.withdrawn = false, true
 	if t.entries[e.key] == e {
 		delete(t.entries, e.key)
 		e.unclaim()
@@ -121,7 +121,7 @@ func (t *table) remove(e *entry) {
 	}
 	t.watcher.unwatch(e)
 	e.notify()
-	if t.withdrawing {
+	if t.closing {
 		t.wakeWorker() // it may have been the last
 	}
 }
@@ -159,7 +159,7 @@ func (t *table) noteEntries(level slog.Level, text string, entries []*entry, nam
 // waitStored returns when the entry is in etcd as it should be.
 func (t *table) waitStored(ctx context.Context, e *entry) error {
 	return t.wait(ctx, e, func() error {
-		if e.leaving {
+		if e.withdrawing {
 			return ErrClosed // another call withdraws it
 		}
 		return e.finalErr
@@ -209,12 +209,12 @@ func (t *table) gaveUp(ctx context.Context, e *entry) error {
 	return t.etcd.GaveUp(ctx, last)
 }
 
-// startLeave asks for the end of entries.
-func (t *table) startLeave(all ...*entry) {
+// startWithdraw asks for the end of entries.
+func (t *table) startWithdraw(all ...*entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range all {
-		e.leaving, e.lastErr, e.finalErr, e.notBefore = true, nil, nil, time.Time{}
+		e.withdrawing, e.lastErr, e.finalErr, e.notBefore = true, nil, nil, time.Time{}
 		e.notify()
 		t.markDirty(e)
 	}
@@ -268,7 +268,7 @@ func (t *table) markLeaseEnded(l *lease.Lease, entries ...*entry) {
 // markUnverified has the entries below a key or prefix looked at. t.mu is held.
 func (t *table) markUnverified(below string) {
 	for key, e := range t.entries {
-		if e.written && !e.leaving && strings.HasPrefix(key, below) {
+		if e.written && !e.withdrawing && strings.HasPrefix(key, below) {
 			e.unverified = true
 			t.markDirty(e)
 		}
@@ -303,7 +303,7 @@ func (t *table) applyEvents(events []*clientv3.Event) {
 			continue
 		}
 		e.othersRevision = max(e.othersRevision, ev.Kv.ModRevision)
-		if e.leaving {
+		if e.withdrawing {
 			continue
 		}
 		switch {

@@ -64,7 +64,7 @@ func TestABrokenWatchOfAWholeServiceIsNoGapEither(t *testing.T) {
 func TestKeysAreLookedAtThoughTheirWatchIsSilent(t *testing.T) {
 	shared, prefix := etcdtest.New(t)
 	cli, rig := rigged(t, shared)
-	register(t, cli, web("a"), registry.LookEvery(&registry.Options{Prefix: prefix, TTL: time.Minute}, time.Second))
+	register(t, cli, web("a"), registry.VerifyEvery(&registry.Options{Prefix: prefix, TTL: time.Minute}, time.Second))
 	rig.is(deaf)
 	backWithin(t, shared, prefix+"web/a", 3*time.Second)
 }

@@ -24,19 +24,19 @@ const (
 	// slowPause is between tries that fail until a person does something: a permission was taken away,
 	// or a live process has taken the key.
 	slowPause = 5 * time.Second
-	// lookEvery is how often keys are read that had no event: a watch can fall silent without an error.
-	lookEvery = 30 * time.Second
+	// verifyEvery is how often keys are read that had no event: a watch can fall silent without an error.
+	verifyEvery = 30 * time.Second
 )
 
 // worker writes all entries. Only goroutines that it started and waits for write, so that nothing can
 // overtake a withdrawal.
 type worker struct {
-	table     *table
-	writer    *writer
-	pauses    ask.Jitter
-	lookEvery time.Duration
-	ownKeeper bool // false: the leases outlive Close, so the worker goes on until the keys are gone, or the leases
-	stop      context.CancelFunc
+	table       *table
+	writer      *writer
+	pauses      ask.Jitter
+	verifyEvery time.Duration
+	ownKeeper   bool // false: the leases outlive Close, so the worker goes on until the keys are gone, or the leases
+	stop        context.CancelFunc
 
 	waiting atomic.Bool    // a goroutine waits for the end of an outage
 	waiters sync.WaitGroup // that goroutine
@@ -63,8 +63,8 @@ func (w *worker) run(ctx context.Context) {
 	defer w.table.watcher.close()
 	defer w.waiters.Wait()
 	defer cancel()
-	look := time.NewTicker(w.lookEvery)
-	defer look.Stop()
+	verify := time.NewTicker(w.verifyEvery)
+	defer verify.Stop()
 	again := time.NewTimer(0)
 	defer again.Stop()
 	for !w.finished() {
@@ -73,7 +73,7 @@ func (w *worker) run(ctx context.Context) {
 		select {
 		case <-w.table.wake:
 		case <-again.C:
-		case <-look.C:
+		case <-verify.C:
 			w.table.mu.Lock()
 			w.table.markUnverified("")
 			w.table.mu.Unlock()
@@ -89,7 +89,7 @@ func (w *worker) finished() bool {
 	t := w.table
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.withdrawing || w.ownKeeper {
+	if !t.closing || w.ownKeeper {
 		return false
 	}
 	for _, e := range t.entries {
@@ -227,7 +227,7 @@ func isolatesRefusal(err error) bool {
 // recordFailure records that a try has not settled an entry. table.mu is held.
 func (w *worker) recordFailure(e *entry, err error, pause time.Duration) {
 	unauthorised := ask.Unauthorised(err) || errors.Is(err, lease.ErrUnauthorised)
-	if e.leaving && (unauthorised || errors.Is(err, rpctypes.ErrNoSpace)) {
+	if e.withdrawing && (unauthorised || errors.Is(err, rpctypes.ErrNoSpace)) {
 		e.saidDraining = true // it cannot be said, but the key may be deleted all the same
 	}
 	switch {
@@ -235,12 +235,12 @@ func (w *worker) recordFailure(e *entry, err error, pause time.Duration) {
 		if e.tries++; e.tries > 3 && e.lastErr == nil {
 			e.nextTry = time.Now().Add(firstPause) // no known case needs so many
 		}
-	case unauthorised && e.leaving && !e.leaveTried: // the try began before it left: the next one is due
+	case unauthorised && e.withdrawing && !e.withdrawTried: // the try began before it left: the next one is due
 	case unauthorised:
 		e.refused(errtext.New("registry: not authorised: write "+e.key+": "+errtext.Text(err), ErrUnauthorised, err), slowPause+pause)
 	case w.table.etcd.Err() != nil:
 		e.refused(w.table.closedError(), slowPause)
-	case errors.Is(err, lease.ErrClosed) && !e.leaving: // what leaves needs no lease: the try began before it did
+	case errors.Is(err, lease.ErrClosed) && !e.withdrawing: // what leaves needs no lease: the try began before it did
 		e.refused(errtext.Errorf("%w: the Keeper: %w", ErrClosed, err), slowPause)
 	default:
 		if e.lastErr == nil {

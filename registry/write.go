@@ -87,7 +87,7 @@ func (w *writer) reserve(ctx context.Context, batch []*entry) error {
 	var without []*entry
 	t.mu.Lock()
 	for _, e := range batch {
-		if !e.leaving && (e.lease == nil || e.lease.Err() != nil) {
+		if !e.withdrawing && (e.lease == nil || e.lease.Err() != nil) {
 			without = append(without, e)
 		}
 	}
@@ -128,13 +128,13 @@ func (w *writer) plan(batch []*entry) []operation {
 			op.readOnly = op.keepsLease && e.stored.value == e.wanted.value
 		case e.replace != 0:
 			op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
-		case e.leaving: // and perhaps written
+		case e.withdrawing: // and perhaps written
 			op.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
 		default:
 			op.cmp, op.creates = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
 		}
-		if e.leaving {
-			e.leaveTried = true
+		if e.withdrawing {
+			e.withdrawTried = true
 			last, say := e.drainingRecord()
 			op.put, op.deletes, op.readOnly = last, !say, false
 		}
@@ -285,7 +285,7 @@ type conflict struct {
 func (w *writer) applyFound(e *entry, kvs []*mvccpb.KeyValue, found *conflict) {
 	t := w.table
 	switch {
-	case len(kvs) == 0 && e.leaving:
+	case len(kvs) == 0 && e.withdrawing:
 		found.late.add(e)
 		t.remove(e)
 		return
@@ -301,13 +301,13 @@ func (w *writer) applyFound(e *entry, kvs []*mvccpb.KeyValue, found *conflict) {
 	case e.onOurLease(kv):
 		t.markLost(leaseEnded, e)
 		e.replace = kv.ModRevision
-	case e.leaving:
+	case e.withdrawing:
 		found.late.add(e) // another process has it now, and may give it up
 		t.remove(e)
 	default:
 		t.markLost(keyTaken, e)
 		o := w.owners.ownerOf(kv)
-		if !o.gone || kv.Lease == 0 {
+		if !o.ended || kv.Lease == 0 {
 			e.replace = 0
 			found.owners = append(found.owners, o)
 			return
@@ -333,7 +333,7 @@ func (w *writer) recordOf(e *entry, value string) record {
 // deleteLateWrites has keys deleted that a late try writes after a revision. Where the registrar closes its
 // own Keeper that is not needed: the leases are revoked. table.mu is held.
 func (w *writer) deleteLateWrites(keys lateKeys, after int64) {
-	if !w.ownKeeper || !w.table.withdrawing {
+	if !w.ownKeeper || !w.table.closing {
 		w.late.delete(keys, after)
 	}
 }

@@ -53,7 +53,7 @@ var registryMutants = []mutant{
 		"	defer func() { w.deleteLateWrites(late, revision) }()\n", "",
 	}, "registry", "TestATryThatIsCarriedOutAfterCloseIsUndone"},
 	{"a try that is carried out after Register was given up stays", "registry/write.go", []string{
-		"	case len(kvs) == 0 && e.leaving:\n		found.late.add(e)\n", "	case len(kvs) == 0 && e.leaving:\n",
+		"	case len(kvs) == 0 && e.withdrawing:\n		found.late.add(e)\n", "	case len(kvs) == 0 && e.withdrawing:\n",
 	}, "registry", "TestATryThatIsCarriedOutAfterRegisterWasGivenUpIsUndone"},
 	{"a late try is undone though its key is registered anew", "registry/late.go", []string{
 		"	if !ok {\n		return true // it", "	if !ok {\n		unclaim = func() {}\n	}\n	if false {\n		return true // it",
