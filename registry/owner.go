@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type ownerCheck struct {
 func (c *ownerCheck) check(ctx context.Context, owners []owner) {
 	byLease := make(map[int64][]owner)
 	for _, o := range owners {
+		o.here = registeredHere(o.kv)
 		byLease[o.kv.Lease] = append(byLease[o.kv.Lease], o)
 	}
 	var reading sync.WaitGroup
@@ -58,7 +60,7 @@ func (c *ownerCheck) record(o owner, read ownerLease, ends bool, err error) {
 		e.failed(errtext.Errorf("read lease %016x of the key's owner: %w", kv.Lease, err), rand.N(ownerPause))
 		return
 	}
-	lives, established := kv.Lease == 0 || e.ownerLease.renewed(read), e.revision > 0
+	lives, established := kv.Lease == 0 || o.here || e.ownerLease.renewed(read), e.revision > 0
 	pause := ownerPause
 	switch {
 	case e.othersRevision > kv.ModRevision:
@@ -89,6 +91,8 @@ var errOwned = errors.New("registry: the key has an owner")
 // heldByOther is the error that names the owner of a key, and says what to do.
 func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 	switch {
+	case o.here:
+		return errRegisteredHere()
 	case on == 0:
 		return fmt.Errorf("%w: %s; the key has no lease, so it stays; choose another ID, or delete the key", ErrExists, o.name)
 	case lives:
@@ -96,6 +100,28 @@ func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 	}
 	return errtext.New(fmt.Sprintf("registry: waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s, and it may be alive: %s",
 		on, max(remaining, 0), o.name, o.unproven), errOwned)
+}
+
+// tables are those whose workers run, of all Registrars of this process.
+var tables sync.Map
+
+// registeredHere reports whether a Registrar of this process keeps a key that was read. No table.mu is held.
+func registeredHere(kv *mvccpb.KeyValue) (here bool) {
+	for t := range tables.Range {
+		t := t.(*table)
+		t.mu.Lock()
+		e := t.entries[string(kv.Key)]
+		here = e != nil && e.written && !e.withdrawing && e.lease.Err() == nil && int64(e.writtenOn.ID()) == kv.Lease
+		t.mu.Unlock()
+		if here {
+			break
+		}
+	}
+	return here
+}
+
+func errRegisteredHere() error {
+	return errtext.New(fmt.Sprintf("registry: registered by this process already (pid %d): close that Registration first, or choose another ID", os.Getpid()), ErrExists)
 }
 
 // readLease asks how much time a lease has left, and whether it ends just now.
@@ -142,6 +168,7 @@ type owner struct {
 	name     string
 	ended    bool   // provably
 	unproven string // why not
+	here     bool   // this process keeps the key registered
 }
 
 // ownerOf reads a value, and finds out whether the process is gone.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,9 +24,13 @@ func TestALiveOwnerOfTheSameIDIsNamed(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	opts := &registry.Options{Prefix: prefix, TTL: 2 * time.Second}
 	register(t, cli, web("a"), opts)
+	began := time.Now()
 	reg, err := registry.Register(bounded(t), cli, web("a"), opts)
-	if reg != nil || !errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), "pid ") {
-		t.Errorf("got %v, %v, want ErrExists that names the process", reg, err)
+	if reg != nil || !errors.Is(err, registry.ErrExists) || !strings.Contains(err.Error(), fmt.Sprintf("by this process already (pid %d)", os.Getpid())) {
+		t.Errorf("got %v, %v, want ErrExists that names this process", reg, err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("that took %v, want no wait for the owner's lease", took)
 	}
 	if kvs := get(t, cli, prefix+"web/a").Kvs; len(kvs) != 1 {
 		t.Errorf("the owner's key: %v, want it untouched", kvs)

@@ -18,7 +18,7 @@ import (
 
 // Sentinels for errors.Is.
 var (
-	// ErrExists: another live process has the key. The error names its host and pid.
+	// ErrExists: a live process has the key: another one, whose host and pid the error names, or this one.
 	ErrExists = errors.New("registry: registered by another process")
 	// ErrUnauthorised: etcd does not let this user write the key, or read it.
 	ErrUnauthorised = lease.ErrUnauthorised

@@ -3,10 +3,8 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -92,7 +90,7 @@ func (t *table) add(all []*entry, added func(*entry)) (withdrawing *entry, err e
 		for _, e := range all[:i] {
 			e.unclaim()
 		}
-		return nil, errtext.New(fmt.Sprintf("registry: register %s: this process (pid %d) has registered it already", e.key, os.Getpid()), ErrExists)
+		return nil, errtext.Errorf("registry: register %s: %w", e.key, errRegisteredHere())
 	}
 	for _, e := range all {
 		t.entries[e.key] = e
