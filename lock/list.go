@@ -71,25 +71,25 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	}{plain(e), queue.LeaseText(e.Lease)})
 }
 
-// Holder is what the entry says of its process, for people: "worker (pid 7 on host vm)". What another
+// Process is what the entry says of its process, for people: "worker (pid 7 on host vm)". What another
 // process wrote is quoted, unless it is one harmless word.
-func (e Entry) Holder() string {
+func (e Entry) Process() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("a client that does not identify itself, with the key %s", quote.Text(e.Key))
 	}
 	return fmt.Sprintf("%s (pid %d on host %s)", quote.Word(e.Command), e.PID, quote.Word(e.Host))
 }
 
-// String is one line for people: the holder, and since when.
+// String is one line for people: the process, and since when.
 func (e Entry) String() string {
 	since := e.Since
 	if !e.Acquired.IsZero() {
 		since = e.Acquired
 	}
 	if since.IsZero() {
-		return e.Holder()
+		return e.Process()
 	}
-	return e.Holder() + " since " + stamp(since)
+	return e.Process() + " since " + stamp(since)
 }
 
 // Queue is the queue of one lock at a revision: its holders and waiters.
@@ -198,7 +198,7 @@ func describe(name string, kv *queue.KeyValue) string {
 func holderAttrs(name string, f queue.Found) []any {
 	e := newEntry(name, 0, f)
 	if e.PID == 0 {
-		return []any{"holder", e.Holder(), "key", quote.Word(e.Key), "token", e.Token}
+		return []any{"holder", e.Process(), "key", quote.Word(e.Key), "token", e.Token}
 	}
 	since := e.Since
 	if !e.Acquired.IsZero() {
