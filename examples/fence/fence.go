@@ -142,7 +142,7 @@ func put(ctx context.Context, url, text string, hold *lock.Hold) error {
 	if err != nil {
 		return err
 	}
-	fence.SetHeader(req.Header, hold.Token())
+	fence.SetToken(req.Header, hold.Token())
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

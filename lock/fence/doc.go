@@ -19,7 +19,7 @@
 //
 //	http.ListenAndServe(addr, fence.Handler(files, nil))
 //
-//	fence.SetHeader(req.Header, hold.Token())
+//	fence.SetToken(req.Header, hold.Token())
 //
 // Use it with holders whose tokens increase and of which one is valid at a time: of a lock.Mutex, the
 // writers of a lock.RWMutex, and the terms of an election. Do not use it for a Semaphore or for readers:

@@ -32,7 +32,7 @@ func ExampleHandler() {
 			log.Fatal(err)
 		}
 		req.Host = "vm7"
-		fence.SetHeader(req.Header, token) // hold.Token()
+		fence.SetToken(req.Header, token) // hold.Token()
 		resp, err := client.Do(req)
 		if err != nil {
 			log.Fatal(err)

@@ -48,8 +48,8 @@ func validToken(name string, token int64) error {
 // TokenHeader is the header of a request with the token of its holder, a decimal number.
 const TokenHeader = "Fencing-Token"
 
-// SetHeader sets TokenHeader.
-func SetHeader(h http.Header, token int64) { h.Set(TokenHeader, strconv.FormatInt(token, 10)) }
+// SetToken sets TokenHeader.
+func SetToken(h http.Header, token int64) { h.Set(TokenHeader, strconv.FormatInt(token, 10)) }
 
 // Token reads TokenHeader. It is for a handler that checks the token with a Table, in the transaction
 // in which it writes. The error is ErrInvalid.
@@ -69,7 +69,7 @@ func Token(r *http.Request) (int64, error) {
 // about is a request's method and path, for people.
 func about(r *http.Request) string { return quote.Word(r.Method) + " " + quote.Word(r.URL.Path) }
 
-// Store remembers the largest token of each lock's name: Memory or SQL.
+// Store remembers the largest token of each lock's name: Memory or TableStore.
 type Store interface {
 	// Check accepts and remembers a token that is not smaller than any accepted before. Otherwise it
 	// returns ErrStale. Concurrent calls take effect one after the other.
@@ -78,7 +78,7 @@ type Store interface {
 
 // Memory is a Store in this process. The zero value is ready; its methods may be called from any
 // goroutine. It forgets everything when the process ends, and no name before that. After a restart the
-// first token is accepted, however old: if a write can be as late as a restart takes, use SQL.
+// first token is accepted, however old: if a write can be as late as a restart takes, use TableStore.
 type Memory struct {
 	mu   sync.Mutex
 	seen map[string]int64

@@ -49,9 +49,9 @@ func TestAStaleTokenSaysWhoseAndWhatIsNewer(t *testing.T) {
 func TestWhatCannotBeATokenIsNotSent(t *testing.T) {
 	for _, token := range []int64{0, -1, -1 << 63} {
 		for what, err := range map[string]error{
-			"Memory": new(fence.Memory).Check(t.Context(), "lock", token),
-			"Table":  fence.Table{}.Check(t.Context(), nil, "lock", token), // a use of nil would panic
-			"SQL":    fence.SQL{}.Check(t.Context(), "lock", token),
+			"Memory":     new(fence.Memory).Check(t.Context(), "lock", token),
+			"Table":      fence.Table{}.Check(t.Context(), nil, "lock", token), // a use of nil would panic
+			"TableStore": fence.TableStore{}.Check(t.Context(), "lock", token),
 		} {
 			if !errors.Is(err, fence.ErrInvalid) || !strings.Contains(err.Error(), fmt.Sprintf(`lock "lock": %d:`, token)) {
 				t.Errorf("%s, token %d: got %v, want ErrInvalid with the lock and the number", what, token, err)
@@ -67,9 +67,9 @@ func TestWhatCannotBeATableIsNotSent(t *testing.T) {
 	} {
 		table := fence.Table{Name: name}
 		for what, err := range map[string]error{
-			"Check":  table.Check(t.Context(), nil, "lock", 1), // a use of nil would panic
-			"Create": table.Create(t.Context(), nil),
-			"SQL":    fence.SQL{Table: table}.Check(t.Context(), "lock", 1),
+			"Check":      table.Check(t.Context(), nil, "lock", 1), // a use of nil would panic
+			"Create":     table.Create(t.Context(), nil),
+			"TableStore": fence.TableStore{Table: table}.Check(t.Context(), "lock", 1),
 		} {
 			if !errors.Is(err, fence.ErrInvalid) {
 				t.Errorf("%s of table %q: got %v, want ErrInvalid", what, name, err)
@@ -116,9 +116,9 @@ func TestTheHeaderIsOneNumber(t *testing.T) {
 		return fence.Token(r)
 	}
 	h := make(http.Header)
-	fence.SetHeader(h, 1<<62)
+	fence.SetToken(h, 1<<62)
 	if got, err := read(h[fence.TokenHeader]...); err != nil || got != 1<<62 {
-		t.Errorf("of SetHeader: got %d, %v; want %d", got, err, int64(1<<62))
+		t.Errorf("of SetToken: got %d, %v; want %d", got, err, int64(1<<62))
 	}
 	for _, values := range [][]string{
 		nil, {""}, {"0"}, {"-1"}, {"+1"}, {" 1"}, {"1 "}, {"1_0"}, {"0x1"}, {"1.0"}, {"1, 2"}, {"1", "1"}, {"one"}, {"9223372036854775808"},
@@ -140,7 +140,7 @@ func TestAHoldKnowsItsName(t *testing.T) {
 	if !errors.Is(err, fence.ErrInvalid) || !strings.Contains(err.Error(), `"jobs/nightly"`) {
 		t.Errorf("got %v, want ErrInvalid with the name", err)
 	}
-	var _ fence.Holder = held{}
+	var _ fence.Hold = held{}
 }
 
 func TestARefusalDoesNotEchoWhatItWasSent(t *testing.T) {

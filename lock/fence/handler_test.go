@@ -20,7 +20,7 @@ import (
 func request(ctx context.Context, method string, token int64) *http.Request {
 	r := httptest.NewRequestWithContext(ctx, method, "http://files/report", nil)
 	if token != 0 {
-		fence.SetHeader(r.Header, token)
+		fence.SetToken(r.Header, token)
 	}
 	return r
 }
@@ -135,7 +135,7 @@ func put(ctx context.Context, t *testing.T, s *httptest.Server, token int64, bod
 		t.Error(err)
 		return 0, ""
 	}
-	fence.SetHeader(r.Header, token)
+	fence.SetToken(r.Header, token)
 	resp, err := s.Client().Do(r)
 	if err != nil {
 		t.Error(err)

@@ -82,14 +82,14 @@ func (t Table) Check(ctx context.Context, tx *sql.Tx, name string, token int64) 
 	return t.check(ctx, tx, name, token)
 }
 
-// Holder has a name and a token: a *lock.Hold or an *election.Term.
-type Holder interface {
+// Hold has a name and a token: a *lock.Hold or an *election.Term.
+type Hold interface {
 	Name() string
 	Token() int64
 }
 
 // CheckHold is Check with the name and the token of a holder.
-func (t Table) CheckHold(ctx context.Context, tx *sql.Tx, h Holder) error {
+func (t Table) CheckHold(ctx context.Context, tx *sql.Tx, h Hold) error {
 	return t.check(ctx, tx, h.Name(), h.Token())
 }
 
@@ -132,15 +132,15 @@ func (t Table) check(ctx context.Context, in querier, name string, token int64) 
 	return stale
 }
 
-// SQL is a Store in a database. It outlives this process, and several processes can share it. It checks
-// in a transaction of its own: a service that writes to the same database should use Token and
+// TableStore is a Store in a database. It outlives this process, and several processes can share it. It
+// checks in a transaction of its own: a service that writes to the same database should use Token and
 // Table.Check instead.
-type SQL struct {
+type TableStore struct {
 	DB    *sql.DB
 	Table Table
 }
 
 // Check implements Store.
-func (s SQL) Check(ctx context.Context, name string, token int64) error {
+func (s TableStore) Check(ctx context.Context, name string, token int64) error {
 	return s.Table.check(ctx, s.DB, name, token)
 }

@@ -64,7 +64,7 @@ func send(ctx context.Context, method, url string, token int64, text string) (st
 	if err != nil {
 		return "", err
 	}
-	fence.SetHeader(r.Header, token)
+	fence.SetToken(r.Header, token)
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return "", err

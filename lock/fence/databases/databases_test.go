@@ -191,7 +191,7 @@ func TestTheSchemaIsThatOfTheDefaultTable(t *testing.T) {
 
 func TestATableThatIsNotThereIsNamed(t *testing.T) {
 	each(t, func(t *testing.T, db *sql.DB) {
-		err := fence.SQL{DB: db, Table: fence.Table{Name: "nowhere"}}.Check(t.Context(), "lock", 33)
+		err := fence.TableStore{DB: db, Table: fence.Table{Name: "nowhere"}}.Check(t.Context(), "lock", 33)
 		if err == nil || !strings.Contains(err.Error(), `check token 33 of lock "lock" in table "nowhere": `) {
 			t.Errorf("got %v", err)
 		}
@@ -200,10 +200,10 @@ func TestATableThatIsNotThereIsNamed(t *testing.T) {
 
 func TestTheStoreOutlivesTheProcess(t *testing.T) {
 	each(t, func(t *testing.T, db *sql.DB) {
-		if err := (fence.SQL{DB: db, Table: fences}).Check(t.Context(), "lock", 34); err != nil {
+		if err := (fence.TableStore{DB: db, Table: fences}).Check(t.Context(), "lock", 34); err != nil {
 			t.Fatal(err)
 		}
-		err := fence.SQL{DB: db, Table: fences}.Check(t.Context(), "lock", 33) // another process's
+		err := fence.TableStore{DB: db, Table: fences}.Check(t.Context(), "lock", 33) // another process's
 		if stale, ok := errors.AsType[*fence.StaleError](err); !ok || stale.Seen != 34 {
 			t.Errorf("got %v, want stale, with 34 seen", err)
 		}

@@ -183,7 +183,7 @@ func TestACheckWaitsForTheTransactionOfAnotherOne(t *testing.T) {
 // Why Check wants the transaction of the write: in one of its own it lets a late write through.
 func TestACheckInATransactionOfItsOwnDoesNotProtect(t *testing.T) {
 	each(t, func(t *testing.T, db *sql.DB) {
-		alone := fence.SQL{DB: db, Table: fences}
+		alone := fence.TableStore{DB: db, Table: fences}
 		if err := alone.Check(t.Context(), "lock", 33); err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +209,7 @@ func TestAnUpdateIsNotLostIfTheFenceIsPassedBeforeReading(t *testing.T) {
 			fenceFirst    func() error
 			late          error
 		}{
-			{"passed before", 33, 34, func() error { return fence.SQL{DB: db, Table: fences}.Check(t.Context(), "lock", 34) }, fence.ErrStale},
+			{"passed before", 33, 34, func() error { return fence.TableStore{DB: db, Table: fences}.Check(t.Context(), "lock", 34) }, fence.ErrStale},
 			{"passed after", 35, 36, func() error { return nil }, nil}, // and what 35 wrote is lost
 		} {
 			if err := c.fenceFirst(); err != nil {
