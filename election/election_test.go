@@ -99,19 +99,19 @@ func TestOneLeadsAndThenTheNext(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "jobs"
 	a, b := newElection(t, cli, name), newElection(t, cli, name)
-	if l, err := a.Current(bounded(t)); !errors.Is(err, election.ErrVacant) || !l.Vacant() {
+	if l, err := a.Leader(bounded(t)); !errors.Is(err, election.ErrVacant) || !l.Vacant() {
 		t.Errorf("no candidate: %+v, %v, want ErrVacant", l, err)
 	}
 	first := campaign(t, a, "a")
 	next := campaigning(bounded(t), b, "b")
 	candidates(t, cli, name, 2)
-	if l, err := b.Current(bounded(t)); err != nil || l.Value != "a" || l.Token != first.Token() || l.Key != first.Key() {
+	if l, err := b.Leader(bounded(t)); err != nil || l.Value != "a" || l.Token != first.Token() || l.Key != first.Key() {
 		t.Errorf("%+v, %v, want a and its token", l, err)
 	}
 	if err := first.Proclaim(bounded(t), "a, at work"); err != nil {
 		t.Error(err)
 	}
-	if l, err := b.Current(bounded(t)); err != nil || l.Value != "a, at work" || l.Token != first.Token() {
+	if l, err := b.Leader(bounded(t)); err != nil || l.Value != "a, at work" || l.Token != first.Token() {
 		t.Errorf("%+v, %v, want what a proclaimed", l, err)
 	}
 	resign(t, first)
@@ -151,7 +151,7 @@ func TestClientv3AndEtcdkitElectOneLeaderTogether(t *testing.T) {
 	}
 	ours := campaigning(bounded(t), e, "ours")
 	candidates(t, cli, name, 2)
-	if l, err := e.Current(bounded(t)); err != nil || l.Value != "theirs" || l.Key != theirs.Key() {
+	if l, err := e.Leader(bounded(t)); err != nil || l.Value != "theirs" || l.Key != theirs.Key() {
 		t.Errorf("%+v, %v, want theirs", l, err)
 	}
 	select {
@@ -354,7 +354,7 @@ func TestBadNamesAreRefusedBeforeAnythingIsSent(t *testing.T) {
 		if _, err := e.Campaign(bounded(t), "a"); !errors.Is(err, election.ErrInvalid) {
 			t.Errorf("campaign in %.10q: %v, want ErrInvalid", name, err)
 		}
-		if _, err := e.Current(bounded(t)); !errors.Is(err, election.ErrInvalid) {
+		if _, err := e.Leader(bounded(t)); !errors.Is(err, election.ErrInvalid) {
 			t.Errorf("leader of %.10q: %v, want ErrInvalid", name, err)
 		}
 		for _, err := range e.Observe(bounded(t)) {
@@ -413,7 +413,7 @@ func TestWhatIsProclaimedEndsWithTheLease(t *testing.T) {
 	if _, err := cli.Revoke(bounded(t), before); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := e.Current(bounded(t)); !errors.Is(err, election.ErrVacant) {
+	if l, err := e.Leader(bounded(t)); !errors.Is(err, election.ErrVacant) {
 		t.Errorf("got %v, %v, want no leader", l, err)
 	}
 }

@@ -29,12 +29,12 @@ func Example() {
 	e := election.New(cli, "jobs/scheduler", nil)
 	defer e.Close()
 	err = e.Run(ctx, "vm7", func(ctx context.Context, t *election.Term) error {
-		l, err := e.Current(ctx)
+		l, err := e.Leader(ctx)
 		fmt.Println(l.Value, "leads:", l.Token == t.Token())
 		return err // and so it resigns
 	})
 	fmt.Println(err)
-	_, err = e.Current(ctx)
+	_, err = e.Leader(ctx)
 	fmt.Println(err)
 	// Output:
 	// vm7 leads: true

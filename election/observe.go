@@ -14,27 +14,27 @@ import (
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
-// currentTimeout bounds a Current whose context has no deadline.
-const currentTimeout = 15 * time.Second
+// leaderTimeout bounds a Leader whose context has no deadline.
+const leaderTimeout = 15 * time.Second
 
 // Leader is the leader at one moment.
 type Leader struct {
 	Key      string
 	Value    string // that it campaigned with, or proclaimed since
 	Token    int64  // of its term; 0: there is no leader
-	Revision int64  // of etcd, at which the value was written, or the last term ended
+	Revision int64  // of etcd: at which the value was written; while there is none, at which that was seen
 }
 
 // Vacant tells whether there is no leader.
 func (l Leader) Vacant() bool { return l.Token == 0 }
 
-// Current asks etcd for the leader with one linearizable request, and waits for the answer until ctx is
+// Leader asks etcd for the leader with one linearizable request, and waits for the answer until ctx is
 // done, or for 15 s. The error is ErrVacant if there is no leader.
-func (e *Election) Current(ctx context.Context) (Leader, error) {
+func (e *Election) Leader(ctx context.Context) (Leader, error) {
 	if e.handle.Invalid != nil {
 		return Leader{}, e.handle.Invalid
 	}
-	ctx, cancel := context.WithTimeout(ctx, currentTimeout)
+	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
 	defer cancel()
 	ctx, done := ask.Of(e.handle.Client).WhileOpen(ctx) // a closed client ends it at once
 	defer done()

@@ -52,7 +52,7 @@ func TestANamespacedClientLocksBelowItsPrefix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err := e.Current(bounded(t)); err != nil || l.Value != "x" {
+	if l, err := e.Leader(bounded(t)); err != nil || l.Value != "x" {
 		t.Errorf("the leader is %v, %v", l, err)
 	}
 	if err := term.Resign(bounded(t)); err != nil {

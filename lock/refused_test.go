@@ -57,7 +57,7 @@ func TestWithRefusedConnectionsEachErrorNamesTheEndpointAndTheCause(t *testing.T
 		},
 		"Release":    func(ctx context.Context) error { return released.Release(ctx) },
 		"Commit":     func(ctx context.Context) error { _, err := committed.Commit(ctx, clientv3.OpPut("x", "1")); return err },
-		"Current":    func(ctx context.Context) error { _, err := e.Current(ctx); return err },
+		"Leader":     func(ctx context.Context) error { _, err := e.Leader(ctx); return err },
 		"Campaign":   func(ctx context.Context) error { _, err := e.Campaign(ctx, "y"); return err },
 		"Proclaim":   func(ctx context.Context) error { return terms[0].Proclaim(ctx, "z") },
 		"Resign":     func(ctx context.Context) error { return terms[1].Resign(ctx) },

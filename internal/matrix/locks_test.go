@@ -225,8 +225,8 @@ func electionCalls(p *place) []call {
 		{"Run", opened(func(ctx context.Context, e *election.Election) error {
 			return e.Run(ctx, "me", func(context.Context, *election.Term) error { return nil })
 		})},
-		{"Current", opened(func(ctx context.Context, e *election.Election) error {
-			_, err := e.Current(ctx)
+		{"Leader", opened(func(ctx context.Context, e *election.Election) error {
+			_, err := e.Leader(ctx)
 			if errors.Is(err, election.ErrVacant) {
 				return nil
 			}

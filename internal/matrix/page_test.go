@@ -220,7 +220,7 @@ const tail = `
 - Deadlines of leases hold as long as the clocks of this machine and of the members run at the same rate.
 - A hold or term that is younger than 1 s is told of a deleted key by its next write, by its end, or when it is 1 s old.
 - When etcd loses its data, or is restored from an older backup, locks and terms are lost with it. A mirror notices.
-- Calls that ask etcd once (` + "`election.Current`, `discovery.List`, `discovery.Services`, `lock.Entries`, `lock.List`" + `) can wait for a
+- Calls that ask etcd once (` + "`election.Leader`, `discovery.List`, `discovery.Services`, `lock.Entries`, `lock.List`" + `) can wait for a
   silent member until their context ends, or for 15 s.
 - A leader of etcd that stood still for longer than a TTL can revoke live leases when it goes on
   ([etcd#15247](https://github.com/etcd-io/etcd/issues/15247)). Holds and terms on them are told as of a revoked lease;

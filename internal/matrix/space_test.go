@@ -52,7 +52,7 @@ func TestWithoutSpaceCallsSaySoAndHandlesStay(t *testing.T) {
 		w.callAll(t, 2*time.Second, func(c call, _ time.Duration, err error) {
 			t.Logf("%s: %v", c.name, err)
 			switch {
-			case w.p.err == nil || c.ends() || c.name == "Confirm" || c.name == "Current":
+			case w.p.err == nil || c.ends() || c.name == "Confirm" || c.name == "Leader":
 				if err != nil && c.name != "Wait" {
 					t.Errorf("%s, which needs no space: %v", c.name, err)
 				}

@@ -30,7 +30,7 @@
 //   - what is read under one shared token never changes;
 //   - the holders of the Semaphore together take its size at most;
 //   - a leader that was reported was the oldest, with the value that it had campaigned with or
-//     proclaimed; where no leader was reported, there was none; and Current is not behind what was
+//     proclaimed; where no leader was reported, there was none; and Leader is not behind what was
 //     acknowledged before;
 //   - an observer never goes back to an older leader, to one whose term has ended, or to an older value;
 //   - the register is linearizable, with tokens that never go back behind those of a newer writer

@@ -96,10 +96,10 @@ func (h *hand) proclaim(term *election.Term) {
 	_ = h.do(o, patience, func(ctx context.Context, o *op) error { return term.Proclaim(ctx, o.Value) })
 }
 
-// ask is Current.
+// ask is Leader.
 func (h *hand) ask(e *election.Election) {
 	_ = h.do(h.begin(current, h.on.queue(), 0), patience, func(ctx context.Context, o *op) error {
-		l, err := e.Current(ctx)
+		l, err := e.Leader(ctx)
 		if errors.Is(err, election.ErrVacant) {
 			return nil
 		}

@@ -30,7 +30,7 @@ const (
 	increment = "increment" // of a counter; of a guarded one with a release
 	commit    = "commit"    // a write with a release
 	proclaim  = "proclaim"
-	current   = "current" // the leader, by a call of Current
+	current   = "current" // the leader, by a call of Leader
 	observe   = "observe" // the leader, by Observe
 	ready     = "ready"   // not an operation: a worker of the unfenced arm has read
 )

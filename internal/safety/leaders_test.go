@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// leaders are those that Current and Observe told of.
+// leaders are those that Leader and Observe told of.
 func leaders(ops []op, also func(op) bool) []op {
 	return slices.DeleteFunc(slices.Clone(ops), func(o op) bool {
 		return o.Op != current && o.Op != observe || o.Outcome != ok || !also(o)
@@ -67,7 +67,7 @@ func leadersNeverGoBack(e *evidence) error {
 	return found.err()
 }
 
-// currentIsNew: Current does not tell of a leader that is older than one whose write was
+// currentIsNew: Leader does not tell of a leader that is older than one whose write was
 // acknowledged before it was called.
 func currentIsNew(e *evidence) error {
 	var found findings
