@@ -25,12 +25,12 @@ type Stats struct {
 
 // State is what is known of a live lease.
 type State struct {
-	ID        clientv3.LeaseID
-	TTL       time.Duration // as etcd granted it
-	Remaining time.Duration // until the deadline
-	Confirmed time.Duration // how long ago the last answered keepalive, or the grant, was sent
-	LastErr   error         // why the latest try failed, if none was answered since
-	Keys      int           // reserved
+	ID             clientv3.LeaseID
+	TTL            time.Duration // as etcd granted it
+	Remaining      time.Duration // until the deadline
+	SinceConfirmed time.Duration // how long ago the last answered keepalive, or the grant, was sent
+	LastErr        error         // why the latest try failed, if none was answered since
+	Keys           int           // reserved
 }
 
 type counters struct {
@@ -88,11 +88,11 @@ func (l *Lease) state(left time.Duration) State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return State{
-		ID:        l.id,
-		TTL:       l.granted(),
-		Remaining: left,
-		Confirmed: l.keeper.clock() - time.Duration(l.confirmed.Load()),
-		LastErr:   l.cause,
-		Keys:      l.reserved,
+		ID:             l.id,
+		TTL:            l.granted(),
+		Remaining:      left,
+		SinceConfirmed: l.keeper.clock() - time.Duration(l.confirmed.Load()),
+		LastErr:        l.cause,
+		Keys:           l.reserved,
 	}
 }
