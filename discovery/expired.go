@@ -30,10 +30,10 @@ type vanished struct {
 
 // recordVanished records an instance whose key is gone, unless that was to be expected. v.mu is held.
 func (v *View) recordVanished(i *Instance, c *mirror.Change) {
-	if v.opts.KeepExpired < 0 || c.Last == nil || c.Last.Lease == 0 {
+	if v.opts.KeepExpired < 0 || c.Previous == nil || c.Previous.Lease == 0 {
 		return
 	}
-	last, err := v.instance(c.Key, c.Last.Value) // several changes can have become one
+	last, err := v.instance(c.Key, c.Previous.Value) // several changes can have become one
 	if err != nil || last.PID == 0 || !last.Status.Serving() {
 		return // it cannot say that it leaves, or has said so, or took no requests
 	}

@@ -61,7 +61,7 @@ func (r *replica) transaction(events []*mvccpb.Event) error {
 		if !follows(old, e) {
 			return &gapError{Diverged, fmt.Sprintf("%s of %q at revision %d does not follow from the copy at %d", e.Type, key, revision, was.revision)}
 		}
-		c := Change{Key: key, Old: old, Last: old, Revision: revision}
+		c := Change{Key: key, Old: old, Previous: old, Revision: revision}
 		if old != nil {
 			r.bytes -= old.size()
 		}

@@ -11,8 +11,8 @@ type Change struct {
 	New *KeyValue // nil: the key was deleted
 	Old *KeyValue // nil: there was no such key
 
-	// Last is what stood there right before: Old, unless this is several changes conflated.
-	Last *KeyValue
+	// Previous is what stood there right before: Old, unless this is several changes conflated.
+	Previous *KeyValue
 
 	// Revision at which it happened.
 	Revision int64
@@ -79,7 +79,7 @@ func between(from, to *Snapshot) *Batch {
 }
 
 func (b *Batch) add(from, to *KeyValue) {
-	c := Change{Old: from, New: to, Last: from, Revision: b.Snapshot.revision, Synthesised: true}
+	c := Change{Old: from, New: to, Previous: from, Revision: b.Snapshot.revision, Synthesised: true}
 	if to != nil {
 		c.Key, c.Revision = to.Key, to.ModRevision
 	} else {

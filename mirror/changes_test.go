@@ -104,8 +104,8 @@ func TestChangesAreConflatedForASlowReader(t *testing.T) {
 		b := r.batch()
 		last := map[int]string{0: "farewell", 1: "1"}[buffer]
 		for _, c := range b.Changes {
-			if c.Key == prefix+"gone" && (c.Old.Value != "1" || c.Last.Value != last) {
-				t.Errorf("buffer %d: gone was %q, and %q at last, want 1 and %s", buffer, c.Old.Value, c.Last.Value, last)
+			if c.Key == prefix+"gone" && (c.Old.Value != "1" || c.Previous.Value != last) {
+				t.Errorf("buffer %d: gone was %q, and %q at last, want 1 and %s", buffer, c.Old.Value, c.Previous.Value, last)
 			}
 		}
 		want := "+b=1 +a=3 -gone"

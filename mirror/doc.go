@@ -9,7 +9,7 @@
 //
 //	kv, ok := m.Get("config/timeout")        // newest; no lock, no allocation, no request
 //	s := m.Snapshot()                        // everything at one revision; O(1), never changes
-//	for kv := range s.Prefix("config/web/") { // in the order of keys
+//	for kv := range s.WithPrefix("config/web/") { // in the order of keys
 //		…
 //	}
 //	for b, err := range m.Changes(ctx, nil) { // what happens from now on

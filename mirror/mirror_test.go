@@ -76,11 +76,11 @@ func TestIterationIsOrdered(t *testing.T) {
 		{"", []string{"api/1", "web", "web/1", "web/2", "webb"}},
 	} {
 		var got []string
-		for kv := range s.Prefix(test.below) {
+		for kv := range s.WithPrefix(test.below) {
 			got = append(got, kv.Value)
 		}
 		if !slices.Equal(got, test.want) {
-			t.Errorf("Prefix(%q): got %q, want %q", test.below, got, test.want)
+			t.Errorf("WithPrefix(%q): got %q, want %q", test.below, got, test.want)
 		}
 	}
 	for range s.All() {

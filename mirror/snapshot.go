@@ -101,10 +101,10 @@ func (s *Snapshot) Get(key string) (KeyValue, bool) {
 }
 
 // All are the entries in the order of their keys.
-func (s *Snapshot) All() iter.Seq[KeyValue] { return s.Prefix("") }
+func (s *Snapshot) All() iter.Seq[KeyValue] { return s.WithPrefix("") }
 
-// Prefix are the entries whose keys begin with p, in the order of their keys.
-func (s *Snapshot) Prefix(p string) iter.Seq[KeyValue] {
+// WithPrefix are the entries whose keys begin with p, in the order of their keys.
+func (s *Snapshot) WithPrefix(p string) iter.Seq[KeyValue] {
 	return func(yield func(KeyValue) bool) {
 		if s.tree == nil {
 			return
