@@ -227,7 +227,7 @@ var certRotated = situation{
 
 var certExpired = situation{
 	name: "The client's certificate has expired", short: "certificate expired", test: "TestAnExpiredCertificateIsATypedError",
-	how: "The client's certificate expires, and all connections are reset. In TLS 1.3 the client reads the refusal only if the member has not closed the connection before, so that the first tries may say just that. Once it has read it, in 5 s at the most, calls with a deadline end with the error; handles end as in any outage. All handles of the client together make no more than 2 connections a second.",
+	how: "The client's certificate expires, and all connections are closed. In TLS 1.3 the client reads the refusal only if the member has not closed the connection before, so that the first tries may say just that. Once it has read it, in 5 s at the most, calls with a deadline end with the error; handles end as in any outage. All handles of the client together make no more than 2 connections a second.",
 	promises: []promise{
 		{rows: writing, outcome: returns, err: certificate, left: untilExpiry},
 		{rows: observer, outcome: returns, err: certificate},
