@@ -34,7 +34,7 @@
 //     disconnection, a slow reader. (A restored backup is another history.)
 //
 // The keys are those of clientv3/concurrency's Election: both elect one leader together, and see
-// the same one.
+// the same one. Do not use a name that begins with another name and a slash.
 //
 // # Limits
 //

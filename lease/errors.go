@@ -13,7 +13,7 @@ import (
 
 // Why a lease ended. Lease.Err is exactly one of them; see errors.Is.
 var (
-	// ErrExpired: the deadline passed, and no member had failed to answer: this process, or
+	// ErrExpired: the deadline passed, and no try to renew the lease had failed: this process, or
 	// the machine, stood still.
 	ErrExpired = errors.New("lease: expired")
 	// ErrRevoked: a member said that the lease is gone while its deadline was still ahead.

@@ -245,7 +245,8 @@ func (k *Keeper) wait(ctx context.Context, keys int) (*Lease, error) {
 	}
 }
 
-// pick returns the oldest live lease with room, reserved, or nil: the later ones run empty.
+// pick returns the oldest live lease with room, in which it reserves the keys, or nil. So the later
+// leases become empty.
 // k.mu is held.
 func (k *Keeper) pick(keys int) *Lease {
 	for _, l := range k.leases {

@@ -249,7 +249,7 @@ func TestTheLogHasOneLineForEachChange(t *testing.T) {
 			msg, _, _ = strings.Cut(msg, `"`)
 			got = append(got, msg)
 		}
-		const late = "lease not confirmed, another member is tried"
+		const late = "lease not confirmed, it is tried again"
 		want := []string{"lease not granted yet", "lease granted", late, "lease confirmed again", late, "lease lost"}
 		if !slices.Equal(got, want) {
 			t.Errorf("log:\ngot  %q\nwant %q", got, want)

@@ -179,7 +179,7 @@ func (l *Lease) failed(err error) {
 	l.cause = err
 	l.mu.Unlock()
 	if first {
-		l.keeper.log.Warn("lease not confirmed, another member is tried", "lease", l.hex(), "cause", err.Error())
+		l.keeper.log.Warn("lease not confirmed, it is tried again", "lease", l.hex(), "cause", err.Error())
 	}
 }
 

@@ -88,8 +88,8 @@ func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRes
 // Release gives the lock to the next waiter. Every hold ends with Release or Commit, a lost one too: the
 // Mutex waits for that. Release is idempotent. If etcd does not answer before ctx ends, or in 10 s, the
 // release goes on in the background, for as long as the lease lives. So while etcd is away Release takes
-// that long: a process that is about to end gives it a ctx with a deadline. The error is ErrLost if the
-// lock was lost before.
+// that long: a process that is about to end gives it a ctx with a deadline. The error of the first call is
+// ErrLost if the lock was lost before; a later call, and one after Commit, is nil.
 func (h *Hold) Release(ctx context.Context) error {
 	if !h.held.StartEnd() {
 		return nil

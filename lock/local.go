@@ -130,8 +130,7 @@ func (m *Mutex) releaseLocally(h *Hold) bool {
 	return true
 }
 
-// reread makes an entry that another call of this process held this call's, and reads what this call
-// wants.
+// reread takes over an entry that another call of this process held, and reads what this call wants.
 func (m *Mutex) reread(ctx context.Context, e *queue.Entry, reads []clientv3.Op) error {
 	err := m.handle.Queue.Reread(ctx, e, reads)
 	if err != nil {

@@ -143,7 +143,7 @@ func (r *replica) verify(ctx context.Context, p position, timeFactor time.Durati
 		resp, err = r.get(ctx, timeFactor*smallTimeout, timeFactor*smallStagger, req)
 	}
 	if errors.Is(err, rpctypes.ErrFutureRev) {
-		a.err = &gapError{Regressed, fmt.Sprintf("etcd has not come to revision %d any more", p.revision)}
+		a.err = &gapError{Regressed, fmt.Sprintf("etcd's revision is below %d, which it had come to before", p.revision)}
 		return a
 	}
 	if err != nil {

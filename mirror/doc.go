@@ -1,5 +1,5 @@
-// Package mirror keeps a copy of a key prefix in memory: complete, in order, and honest about
-// its age.
+// Package mirror keeps a copy of a key prefix in memory: complete, in order, and says
+// how old it can be.
 //
 //	m, err := mirror.Open(ctx, cli, "config/", nil) // returns with the first complete copy
 //	if err != nil {
@@ -9,7 +9,7 @@
 //
 //	kv, ok := m.Get("config/timeout")        // newest; no lock, no allocation, no request
 //	s := m.Snapshot()                        // everything at one revision; O(1), never changes
-//	for kv := range s.WithPrefix("config/web/") { // in the order of keys
+//	for kv := range s.WithPrefix("config/web/") { // their keys in order
 //		…
 //	}
 //	for b, err := range m.Changes(ctx, nil) { // what happens from now on
@@ -35,10 +35,10 @@
 //     as Synthesised puts and deletes.
 //   - A copy that etcd has not confirmed for 2 × ConfirmEvery + WatchTimeout (4.5 s) is stale, and one
 //     that is known to miss something is at once; State says so, since when, and why. A
-//     confirmation is a linearizable read and then the watch's word that it has come as far:
+//     confirmation is a linearizable read, and then the watch has to say that it has come as far:
 //     a member that was cut off cannot give it.
 //   - A watch that owes events for longer than WatchTimeout, and delivers none, is replaced by one on
-//     another member. WatchTimeout grows while that does not help.
+//     another member. What it may take grows to eight times WatchTimeout while that does not help.
 //   - The copy catches up with a revision of any size and with a backlog of any length. Where
 //     reading the prefix is cheaper than what a watch would have to deliver (more than 1,000
 //     revisions, and one for each 16 keys; twice as many after each reading that did not help), and

@@ -31,7 +31,7 @@ const (
 	lagMost = 5 * time.Second
 )
 
-// errSilentWatch: a watch owed an answer for longer than it may be silent.
+// errSilentWatch: a watch owed events for longer than it may be silent.
 var errSilentWatch = errors.New("the watch is silent")
 
 // follower applies one watch, from its opening to its end, and has the copy confirmed.
@@ -294,13 +294,13 @@ func (f *follower) checkDeadline() error {
 	return nil
 }
 
-// giveUp ends a watch that owes an answer. The next one goes to another member, and where that does
+// giveUp ends a watch that owes events. The next one goes to another member, and where that does
 // not help the prefix is read again.
 func (f *follower) giveUp() error {
 	f.mu.Lock()
 	f.record.Replaced++
 	f.mu.Unlock()
-	err := fmt.Errorf("%w: member %x is at revision %d and owes %d for %v", errSilentWatch, f.watch.header.MemberId, f.Snapshot().revision, f.target, f.silenceAllowed())
+	err := fmt.Errorf("%w: member %x is at revision %d and has not come to %d in %v", errSilentWatch, f.watch.header.MemberId, f.Snapshot().revision, f.target, f.silenceAllowed())
 	f.log.Warn("mirror replaces its watch", "cause", err)
 	if f.silent++; f.silent >= silentMost {
 		return &gapError{Behind, err.Error()}

@@ -119,8 +119,8 @@ func (m *Mirror) Stats() Stats {
 	return m.replica.record.stats()
 }
 
-// FreshnessChanged is closed when the mirror next turns stale or fresh; its end is Done's to tell. Take it
-// before State, so that no turn falls between.
+// FreshnessChanged is closed when the mirror next turns stale or fresh, but not when it ends: Done is.
+// Take it before State, so that no change falls between.
 func (m *Mirror) FreshnessChanged() <-chan struct{} {
 	m.replica.mu.Lock()
 	defer m.replica.mu.Unlock()

@@ -59,7 +59,7 @@ type Stats struct {
 	Transactions uint64 // applied, and Events in them
 	Events       uint64
 	Watches      uint64            // opened: one, and one for each that broke or was replaced
-	Replaced     uint64            // of them, because they owed an answer for too long
+	Replaced     uint64            // of them, because they owed events for too long
 	Rereads      map[Reason]uint64 // by reason; without the first reading
 }
 
@@ -67,7 +67,7 @@ type Stats struct {
 type record struct {
 	State // Fresh, Since, Cause, Revision, Epoch and Keys are made when asked for
 	Stats
-	gap        error     // the copy is known to be incomplete, or may not be confirmed
+	gap        error     // the copy is known to be incomplete, or etcd refuses to confirm it (ErrDenied)
 	trouble    error     // the last thing that went wrong since it was confirmed
 	refused    time.Time // when etcd last refused the prefix
 	freshSince time.Time

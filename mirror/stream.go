@@ -46,7 +46,7 @@ func openStream(ctx, life context.Context, cli *clientv3.Client, create *pb.Watc
 	if err != nil {
 		cancel()
 		if ctx.Err() != nil {
-			return nil, errtext.Errorf("no member took the watch: %w", context.Cause(ctx))
+			return nil, errtext.Errorf("no member accepted the watch: %w", context.Cause(ctx))
 		}
 		return nil, err
 	}

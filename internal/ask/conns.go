@@ -9,7 +9,7 @@ import (
 
 // conns are connections to single endpoints. The client's own connection picks a member for each
 // call without regard to whether it answers (gRPC's round_robin has no health checks, and takes tens
-// of seconds to notice a silent peer), so that one particular member is reached by one of these.
+// of seconds to notice a silent peer). One particular member is reached by one of these.
 type conns struct {
 	mu     sync.Mutex
 	open   map[string]*conn

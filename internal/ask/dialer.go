@@ -80,7 +80,7 @@ func (d *Dialer) permit() {
 	d.permits = 1
 }
 
-// forget drops a permit that was not used.
+// forget drops a permit that was not used, and why the latest dial failed: the outage has ended.
 func (d *Dialer) forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -17,7 +17,7 @@ const (
 	askAllAfter = 2 * time.Second
 	// probeAllEvery spaces such probes of all endpoints, which cost one connection for each endpoint.
 	probeAllEvery = 5 * time.Second
-	// spread is within what time those that waited for the end of an outage come back.
+	// spread is the time over which those that waited for the end of an outage come back.
 	spread = 300 * time.Millisecond
 )
 

@@ -25,7 +25,7 @@ type Unanswered struct {
 func (e *Unanswered) Error() string {
 	text := "no answer from "
 	if e.Cause != nil && IsAnswer(e.Cause) {
-		text = "no success at " // a member is there, and refuses
+		text = "no success at " // a member answered, with an error
 	}
 	text += strings.Join(e.Endpoints, ", ")
 	if reason := Reason(e.Cause); reason != nil {

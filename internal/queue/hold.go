@@ -191,7 +191,8 @@ func (h *Hold) StartEnd() bool {
 	return true
 }
 
-// EndHere ends the hold here, as given up. Its entry stays in etcd, for another hold.
+// EndHere ends the hold here, as given up, unless it has ended. What becomes of its entry in etcd is for
+// the caller.
 func (h *Hold) EndHere() { _ = h.end(h.errs.Released) }
 
 // Leave ends the hold, applies ops in the same transaction, or nothing if it is lost, and brings

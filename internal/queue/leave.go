@@ -18,7 +18,7 @@ const leaveTimeout = 10 * time.Second
 
 // leave deletes an entry and applies ops in the same transaction, if the entry is still there, and
 // brings next, if there is one, to the end of the queue. ErrLost says that the entry was not there, and
-// that nothing was applied. Of any other error resolveLeave finds out what it means.
+// that this try applied nothing. Of any other error resolveLeave finds out what it means.
 func (q *Queue) leave(ctx context.Context, e *Entry, ops []clientv3.Op, next *Entry) (*clientv3.TxnResponse, error) {
 	cmps := []clientv3.Cmp{e.Guard()}
 	then := append(ops[:len(ops):len(ops)], clientv3.OpDelete(e.Key))

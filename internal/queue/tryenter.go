@@ -72,7 +72,7 @@ func (q *Queue) enterFirst(ctx context.Context, e *Entry) (inTheWay *KeyValue, e
 			return nil, nil // none was ahead of it
 		}
 		q.leaveKeyToOrphan(e, own[0])
-		return q.enterFirst(ctx, e) // which finds the orphan in the way as long as others would
+		return q.enterFirst(ctx, e) // which finds the orphan in the way until that is removed
 	}
 	q.endUnentered(e)
 	slices.SortFunc(found, func(a, b *KeyValue) int { return cmp.Compare(a.CreateRevision, b.CreateRevision) })

@@ -53,6 +53,6 @@
 //
 // # Testing
 //
-// The module databases tests Table with SQLite and PostgreSQL, so that no driver is in etcdkit's go.mod.
+// The module lock/fence/databases tests Table with SQLite and PostgreSQL, so that no driver is in etcdkit's go.mod.
 // Handler is tested here, with a holder that is a process and is paused.
 package fence
