@@ -1,5 +1,5 @@
-// Package mirror keeps a copy of a key prefix in memory: complete, in order, and says
-// how old it can be.
+// Package mirror keeps a copy of a key prefix in memory that is complete and in order, and says how old
+// it can be.
 //
 //	m, err := mirror.Open(ctx, cli, "config/", nil) // returns with the first complete copy
 //	if err != nil {
