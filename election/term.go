@@ -52,7 +52,7 @@ func (t *Term) Proclaim(ctx context.Context, value string) error {
 // Resign ends the term, as Release of a Hold does: the next candidate is elected at once. The error is
 // ErrLost if the term was lost before.
 func (t *Term) Resign(ctx context.Context) error {
-	if !t.held.StartEnd() {
+	if !t.held.ClaimEnd() {
 		return nil
 	}
 	_, err := t.held.Leave(ctx, nil, nil)

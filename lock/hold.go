@@ -74,7 +74,7 @@ func (h *Hold) Deadline() time.Time { return h.held.Deadline() }
 //
 // A second Commit, or one after Release, is ErrReleased.
 func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnResponse, error) {
-	if !h.held.StartEnd() {
+	if !h.held.ClaimEnd() {
 		return nil, h.lock.handle.Errorf("commit under", "%w", ErrReleased)
 	}
 	h.released.Store(true)
@@ -91,7 +91,7 @@ func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRes
 // that long: a process that is about to end gives it a ctx with a deadline. The error of the first call is
 // ErrLost if the lock was lost before; a later call, and one after Commit, is nil.
 func (h *Hold) Release(ctx context.Context) error {
-	if !h.held.StartEnd() {
+	if !h.held.ClaimEnd() {
 		return nil
 	}
 	h.released.Store(true)

@@ -61,8 +61,8 @@ var known = []struct {
 	{rpctypes.ErrGRPCWatchCanceled, Ambiguous, "the watch ended; another one continues it"},
 }
 
-// codesOf are the classes of the other errors that etcd sends, by their gRPC code.
-var codesOf = map[codes.Code]Class{
+// classByCode are the classes of the other errors that etcd sends, by their gRPC code.
+var classByCode = map[codes.Code]Class{
 	codes.InvalidArgument:    Final,
 	codes.FailedPrecondition: Final,
 	codes.NotFound:           Final,
@@ -94,7 +94,7 @@ func ClassOf(err error) Class {
 		}
 	}
 	if code, ok := etcdCode(err); ok {
-		if class, ok := codesOf[code]; ok {
+		if class, ok := classByCode[code]; ok {
 			return class
 		}
 		return Ambiguous

@@ -33,7 +33,7 @@ func (d *Dialer) Adopt(cli *clientv3.Client) {
 
 // Dial is for grpc.WithContextDialer.
 func (d *Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
-	if err := d.wait(); err != nil {
+	if err := d.refusal(); err != nil {
 		return nil, err
 	}
 	network := "tcp"
@@ -49,8 +49,8 @@ func (d *Dialer) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return conn, err
 }
 
-// wait is nil for a dial that may be made now.
-func (d *Dialer) wait() error {
+// refusal is nil for a dial that may be made now.
+func (d *Dialer) refusal() error {
 	d.mu.Lock()
 	c := d.client
 	d.mu.Unlock()

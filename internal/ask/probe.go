@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// probePatience is how long a probe may be silent. Until then it is answered as soon as its
+	// probeTimeout is how long a probe may be silent. Until then it is answered as soon as its
 	// endpoint goes on.
-	probePatience = 2 * time.Second
+	probeTimeout = 2 * time.Second
 	// Probes start so far apart, with jitter of half of it in both directions. Where a Dialer has
 	// gRPC wait, they are all that connects: 1.4 a second. Otherwise gRPC tries each endpoint as well,
 	// after 1, 2.6, 5.2, 9.3, … seconds: until it has become slow, probes are fewer.
@@ -107,7 +107,7 @@ func (c *Client) probeAll() {
 		return
 	}
 	o.probing, o.probedAt = true, time.Now()
-	go func() { // ends within probePatience, or with the client
+	go func() { // ends within probeTimeout, or with the client
 		began := sinceStart()
 		answered, cause := c.anyAnswers()
 		o.mu.Lock()
@@ -149,7 +149,7 @@ func (c *Client) anyAnswers() (answered bool, cause error) {
 // reach is nil when a member answers at an endpoint, whatever it says. The question is gRPC's health
 // check: it needs no user and no leader. It goes over a connection of its own, which is tried once.
 func (c *Client) reach(ctx context.Context, endpoint string) error {
-	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	cc, err := c.cli.Dial(endpoint)
 	if err != nil {
@@ -168,14 +168,14 @@ func (c *Client) connected() bool { return c.main.GetState() == connectivity.Rea
 
 // check is reach over a connection.
 func (c *Client) check(ctx context.Context, cc grpc.ClientConnInterface, where string) error {
-	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	_, err := grpc_health_v1.NewHealthClient(cc).Check(ctx, &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(false))
 	switch status.Code(err) {
 	case codes.Unavailable, codes.Canceled:
 		return &EndpointError{where, err}
 	case codes.DeadlineExceeded:
-		return &EndpointError{where, NoAnswerWithin(probePatience)}
+		return &EndpointError{where, NoAnswerWithin(probeTimeout)}
 	}
 	return nil
 }

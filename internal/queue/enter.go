@@ -153,7 +153,7 @@ func (q *Queue) leaveKeyToOrphan(e *Entry, found *KeyValue) {
 
 // putOps bring an entry to the end of the queue and read which entries are ahead.
 func (q *Queue) putOps(e *Entry) []clientv3.Op {
-	ops := append([]clientv3.Op{clientv3.OpPut(e.Key, e.Value, clientv3.WithLease(e.Lease.ID()))}, e.Kind.readAhead(q.prefix)...)
+	ops := append([]clientv3.Op{clientv3.OpPut(e.Key, e.Value, clientv3.WithLease(e.Lease.ID()))}, e.Kind.aheadOps(q.prefix)...)
 	return append(ops, e.Wanted...)
 }
 

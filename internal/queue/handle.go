@@ -207,7 +207,7 @@ func SortedOf[T any](p *HandleType, kvs []*KeyValue, limit int, convert func(*Li
 
 // owns tells whether a queue is one of the package's.
 func (p *HandleType) owns(l *List) bool {
-	lock, election := l.Kinds()
+	lock, election := l.Origins()
 	return lock && p.Origin == Lock || election && p.Origin == Candidate
 }
 

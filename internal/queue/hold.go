@@ -180,8 +180,8 @@ func (h *Hold) end(err error) error {
 	return err
 }
 
-// StartEnd takes the right to end the hold; it is had once.
-func (h *Hold) StartEnd() bool {
+// ClaimEnd takes the right to end the hold; it is had once.
+func (h *Hold) ClaimEnd() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ending {

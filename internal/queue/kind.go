@@ -36,9 +36,9 @@ const (
 	takesAll = 1 << 30
 )
 
-// readAhead are reads of those that an entry of this kind waits for: as many of the newest as it needs
+// aheadOps are reads of those that an entry of this kind waits for: as many of the newest as it needs
 // to know, besides itself. The answers are for ahead.
-func (k Kind) readAhead(prefix string, also ...clientv3.OpOption) []clientv3.Op {
+func (k Kind) aheadOps(prefix string, also ...clientv3.OpOption) []clientv3.Op {
 	opts := append([]clientv3.OpOption{clientv3.WithKeysOnly()}, also...)
 	if k.Size == 0 {
 		opts = append(opts, clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend), clientv3.WithLimit(knownAhead+2))
@@ -53,7 +53,7 @@ func (k Kind) readAhead(prefix string, also ...clientv3.OpOption) []clientv3.Op 
 	return ops
 }
 
-// reads is how many operations readAhead has.
+// reads is how many operations aheadOps has.
 func (k Kind) reads() int {
 	if k.Shared {
 		return 3
@@ -73,7 +73,7 @@ func exclusiveRanges(prefix string) [3][2]string {
 }
 
 // ahead are those that an entry of this kind waits for, in the order in which they came, of the
-// answers to readAhead; and whether there may be more before them.
+// answers to aheadOps; and whether there may be more before them.
 func (k Kind) ahead(e *Entry, answers []*pb.ResponseOp) (kvs []*mvccpb.KeyValue, partial bool) {
 	for _, a := range answers {
 		for _, kv := range a.GetResponseRange().Kvs {

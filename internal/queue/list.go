@@ -60,9 +60,9 @@ type List struct {
 	Revision int64   // of etcd
 }
 
-// Kinds tells whether it is a lock's queue and not an election's. Foreign entries do not say which:
+// Origins tells whether it is a lock's queue and not an election's. Foreign entries do not say which:
 // clientv3's locks have empty values, and its candidates the value that they campaign with.
-func (q *List) Kinds() (lock, election bool) {
+func (q *List) Origins() (lock, election bool) {
 	var empty, full bool
 	for _, e := range q.Entries {
 		switch {
@@ -270,7 +270,7 @@ func (s *grouper) close(key string) bool {
 		q := s.open[n-1]
 		s.open = s.open[:n-1]
 		q.truncate(s.limit)
-		if lock, election := q.Kinds(); !lock && !election {
+		if lock, election := q.Origins(); !lock && !election {
 			continue
 		}
 		q.setTurns()

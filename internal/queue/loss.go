@@ -78,7 +78,7 @@ func (q *Queue) awaitDeletion(ctx context.Context, e *Entry, first check) bool {
 	for p := q.client.backoff(); ctx.Err() == nil; {
 		watches, caughtUp := q.subscribe(e)
 		if !caughtUp {
-			err := opened(ctx, watches)
+			err := awaitOpen(ctx, watches)
 			if err == nil {
 				err = q.confirm(ctx, e, reportFrom(watches), first)
 			}

@@ -13,8 +13,8 @@ import (
 const (
 	// linearizable is a revision that no member has come to: what is read at it is linearizable.
 	linearizable = math.MaxInt64
-	// members are asked before a quorum is.
-	members = 3
+	// serializableTries are made, each of one member, before a quorum is asked.
+	serializableTries = 3
 )
 
 // readAt makes a read at a revision or later. One member's answer at that revision is as good as a
@@ -22,7 +22,7 @@ const (
 func readAt[T any](ctx context.Context, c *client, least int64, revision func(T) int64, read func(ctx context.Context, serializable []clientv3.OpOption) (T, error)) (resp T, err error) {
 	for asked := 0; ; asked++ {
 		var serializable []clientv3.OpOption
-		if least != linearizable && asked < members {
+		if least != linearizable && asked < serializableTries {
 			serializable = []clientv3.OpOption{clientv3.WithSerializable()}
 		}
 		resp, _, err = hedge(ctx, c, func(ctx context.Context, _ int) (T, error) { return read(ctx, serializable) })
@@ -42,7 +42,7 @@ func (q *Queue) readAhead(ctx context.Context, e *Entry, least int64) error {
 	v := q.lockView()
 	least = max(least, e.ahead.at)
 	if len(e.ahead.entries) > 0 || !e.allowed() || e.ahead.at == 0 {
-		ops = append(ops, e.Kind.readAhead(q.prefix, clientv3.WithMaxCreateRev(e.Revision))...)
+		ops = append(ops, e.Kind.aheadOps(q.prefix, clientv3.WithMaxCreateRev(e.Revision))...)
 	}
 	n := len(ops)
 	ops = append(ops, e.Wanted...)

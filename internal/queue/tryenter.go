@@ -82,7 +82,7 @@ func (q *Queue) enterFirst(ctx context.Context, e *Entry) (inTheWay *KeyValue, e
 // enterRoom is TryEnter for an entry that counts: etcd compares no sums.
 func (q *Queue) enterRoom(ctx context.Context, e *Entry) (inTheWay *KeyValue, err error) {
 	resp, _, err := hedge(ctx, q.client, func(ctx context.Context, _ int) (clientv3.OpResponse, error) {
-		return q.cli.Do(ctx, e.Kind.readAhead(q.prefix)[0])
+		return q.cli.Do(ctx, e.Kind.aheadOps(q.prefix)[0])
 	})
 	if err != nil {
 		q.releaseKey(e)

@@ -74,7 +74,7 @@ func (q *Queue) await(ctx context.Context, e *Entry) error {
 func (q *Queue) awaitChange(ctx context.Context, e *Entry) error {
 	watches, caughtUp := q.subscribe(e)
 	if !caughtUp {
-		if err := opened(ctx, watches); errors.Is(err, errNotOpened) {
+		if err := awaitOpen(ctx, watches); errors.Is(err, errNotOpened) {
 			return errors.Join(err, q.catchUp(ctx, e, linearizable))
 		} else if err != nil {
 			return err
@@ -145,8 +145,8 @@ func (q *Queue) catchUp(ctx context.Context, e *Entry, least int64) error {
 // errNotOpened: etcd did not confirm a watch.
 var errNotOpened = errors.New("the watch does not open")
 
-// opened waits until all watches are open.
-func opened(ctx context.Context, watches []*watch) error {
+// awaitOpen waits until all watches are open.
+func awaitOpen(ctx context.Context, watches []*watch) error {
 	for _, w := range watches {
 		if err := w.await(ctx); err != nil {
 			return err

@@ -16,10 +16,10 @@ import (
 const (
 	// patience is how long a call waits before the log says which holder it waits for.
 	patience = 1500 * time.Millisecond
-	// mostPause is the longest pause between two looks at the queue by the log, after changes.
-	mostPause = time.Minute
-	// fewHolders is how many entries the log looks at.
-	fewHolders = 5
+	// maxLogPause is the longest pause between two looks at the queue by the log, after changes.
+	maxLogPause = time.Minute
+	// maxLogged is how many entries the log looks at.
+	maxLogged = 5
 )
 
 // WaitLog writes to a log which holder the calls of a handle wait for, once they have waited for
@@ -113,7 +113,7 @@ func (w *Wait) End(err error) {
 func (a *WaitLog) run(ctx context.Context, began time.Time, done chan struct{}) {
 	defer close(done)
 	var said string
-	for pause := patience; ; pause = min(2*pause, mostPause) {
+	for pause := patience; ; pause = min(2*pause, maxLogPause) {
 		first, all, revision, err := a.look(ctx)
 		switch waited := time.Since(began).Round(100 * time.Millisecond); {
 		case ctx.Err() != nil:
@@ -145,7 +145,7 @@ func (a *WaitLog) run(ctx context.Context, began time.Time, done chan struct{}) 
 func (a *WaitLog) look(ctx context.Context) (first *Found, all int, revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
-	q, err := Read(ctx, a.cli, a.name, fewHolders)
+	q, err := Read(ctx, a.cli, a.name, maxLogged)
 	if err != nil {
 		return nil, 0, 0, err
 	}
