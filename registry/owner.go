@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
@@ -31,7 +32,7 @@ type ownerCheck struct {
 func (c *ownerCheck) check(ctx context.Context, owners []owner) {
 	byLease := make(map[int64][]owner)
 	for _, o := range owners {
-		o.here = registeredHere(o.kv)
+		o.here = registeredHere(c.table.etcd, o.kv)
 		byLease[o.kv.Lease] = append(byLease[o.kv.Lease], o)
 	}
 	var reading sync.WaitGroup
@@ -102,12 +103,16 @@ func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 		on, max(remaining, 0), o.name, o.unproven), errOwned)
 }
 
-// tables are those whose workers run, of all Registrars of this process.
-var tables sync.Map
+// liveTables are those of one client whose workers run.
+type liveTables struct{ sync.Map }
 
-// registeredHere reports whether a Registrar of this process keeps a key that was read. No table.mu is held.
-func registeredHere(kv *mvccpb.KeyValue) (here bool) {
-	for t := range tables.Range {
+func liveTablesOf(etcd *ask.Client) *liveTables {
+	return ask.Shared(etcd, func() *liveTables { return new(liveTables) })
+}
+
+// registeredHere reports whether a Registrar of this client keeps a key that was read. No table.mu is held.
+func registeredHere(etcd *ask.Client, kv *mvccpb.KeyValue) (here bool) {
+	for t := range liveTablesOf(etcd).Range {
 		t := t.(*table)
 		t.mu.Lock()
 		e := t.entries[string(kv.Key)]

@@ -46,7 +46,7 @@ type worker struct {
 func (w *worker) start() {
 	ctx, stop := w.table.etcd.WhileOpen(context.Background())
 	w.stop = stop
-	tables.Store(w.table, nil)
+	liveTablesOf(w.table.etcd).Store(w.table, nil)
 	go w.run(ctx)
 }
 
@@ -59,7 +59,7 @@ func (w *worker) end() {
 func (w *worker) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer close(w.table.ended)
-	defer tables.Delete(w.table)
+	defer liveTablesOf(w.table.etcd).Delete(w.table)
 	defer w.table.log.Flush()
 	defer w.endAll()
 	defer w.table.watcher.close()
