@@ -177,7 +177,8 @@ func TestWhatCloseCouldNotRemoveIsRemovedLater(t *testing.T) {
 	empty(t, cli, name)
 }
 
-func TestAReleaseAfterCloseReleases(t *testing.T) {
+// Close ended the hold: it is lost, also with a shared Keeper.
+func TestAReleaseAfterCloseSaysThatTheHoldIsLostAndLeavesNothing(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	k := shortKeeper(t, cli, time.Minute)
 	for range 10 {
@@ -186,8 +187,8 @@ func TestAReleaseAfterCloseReleases(t *testing.T) {
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := h.Release(bounded(t)); err != nil {
-			t.Errorf("Release after Close: %v", err)
+		if err := h.Release(bounded(t)); !errors.Is(err, lock.ErrLost) {
+			t.Errorf("Release after Close: %v, want ErrLost", err)
 		}
 		empty(t, cli, prefix+"lock")
 	}
