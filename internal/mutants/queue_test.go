@@ -81,13 +81,13 @@ var queueMutants = []mutant{
 	{"a larger size counts while a smaller one stands", "internal/queue/ahead.go", []string{
 		"		limit = min(limit, size)\n", "		limit = max(limit, size)\n",
 	}, "lock", "TestASizeIsChangedByCallsWithAnotherSize"},
-	{"a holder is not told of a deletion", "internal/queue/loss.go", []string{
+	{"a holder is not told of a deletion", "internal/queue/ownkey.go", []string{
 		"			h.deleted()\n", "			_ = h\n",
 	}, "lock", "TestAHoldThatAnotherClientEndsIsLostAtOnce"},
 	{"a holder looks once and does not watch", "internal/queue/deletions.go", []string{
 		"	e.deleted = e.deleted || key == e.Key && revision > e.Revision\n", "	e.deleted = e.deleted || !e.ownWatched && key == e.Key && revision > e.Revision\n",
 	}, "lock", "TestAHoldThatAnotherClientEndsIsLostAtOnce"},
-	{"a holder watches and does not look", "internal/queue/loss.go", []string{
+	{"a holder watches and does not look", "internal/queue/ownkey.go", []string{
 		"		e.deleted = e.deleted || !exists\n", "		_ = exists\n",
 	}, "lock", "TestAHoldThatIsDeletedInItsFirstSecondIsLostAfterIt"},
 	{"a release is taken for a loss", "internal/queue/hold.go", []string{
@@ -117,7 +117,7 @@ var queueMutants = []mutant{
 	{"a request goes on when its caller's context has ended", "internal/queue/client.go", []string{
 		"	return h.Run(ctx)\n", "	return h.Run(context.WithoutCancel(ctx))\n",
 	}, "lock", "TestAcquireEndsWithItsContextAndNamesTheEndpoints"},
-	{"a hold is watched from its first moment on", "internal/queue/loss.go", []string{
+	{"a hold is watched from its first moment on", "internal/queue/ownkey.go", []string{
 		"const watchAfter = time.Second\n", "const watchAfter = time.Nanosecond\n",
 	}, "lock", "TestAShortHoldCostsTwoRequests"},
 	{"watches are asked ten times as often", "internal/queue/watches.go", []string{
@@ -156,10 +156,10 @@ var queueMutants = []mutant{
 	{"Shutdown waits for the background beyond its context", "internal/queue/workers.go", []string{
 		"		case <-idle:\n		case <-ctx.Done():\n", "		case <-idle:\n",
 	}, "lock", "TestShutdownWaitsForNoAnswerToARelease"},
-	{"a refused note is written again and again", "internal/queue/loss.go", []string{
+	{"a refused note is written again and again", "internal/queue/ownkey.go", []string{
 		"				first = nil //", "				_ = first //",
 	}, "lock", "TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
-	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/loss.go", []string{
+	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/ownkey.go", []string{
 		"			if err != nil && !q.Deleted(e) {", "			if err != nil {",
 	}, "lock", "TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
 }

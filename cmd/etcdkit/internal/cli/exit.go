@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
 	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
@@ -18,6 +21,33 @@ const (
 	ExitInterrupted = 130 // by any signal; a shell tells SIGINT so
 	ExitUnread      = 141 // as a shell tells SIGPIPE: the reader of the output went away
 )
+
+// exitCode is that of a command, whose error it prints.
+func (a *app) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
+	if errors.Is(err, out.ErrUnread) || errors.Is(context.Cause(ctx), out.ErrUnread) {
+		return ExitUnread
+	}
+	if err == nil {
+		return 0
+	}
+	var code exitError
+	if errors.As(err, &code) {
+		if err := withoutExitCode(err); err != nil {
+			a.out.Talkf("etcdkit: %s", a.oneLine(err))
+		}
+		return int(code)
+	}
+	a.out.Talkf("etcdkit: %s", a.oneLine(err))
+	if isUsage(err) {
+		line := cmd.UseLine()
+		if cmd == cmd.Root() {
+			line += " [command]"
+		}
+		a.out.Talkf("\nUsage:\n  %s\n\nSee '%s --help'.", line, cmd.CommandPath())
+		return ExitUsage
+	}
+	return ExitFailed
+}
 
 // usageError is a mistake on the command line: it is answered with usage and exit code 2.
 type usageError struct{ err error }

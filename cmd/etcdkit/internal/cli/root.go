@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -35,33 +34,6 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	return a.exitCode(ctx, cmd, err)
-}
-
-// exitCode is that of a command, whose error it prints.
-func (a *app) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
-	if errors.Is(err, out.ErrUnread) || errors.Is(context.Cause(ctx), out.ErrUnread) {
-		return ExitUnread
-	}
-	if err == nil {
-		return 0
-	}
-	var code exitError
-	if errors.As(err, &code) {
-		if err := withoutExitCode(err); err != nil {
-			a.out.Talkf("etcdkit: %s", a.oneLine(err))
-		}
-		return int(code)
-	}
-	a.out.Talkf("etcdkit: %s", a.oneLine(err))
-	if isUsage(err) {
-		line := cmd.UseLine()
-		if cmd == cmd.Root() {
-			line += " [command]"
-		}
-		a.out.Talkf("\nUsage:\n  %s\n\nSee '%s --help'.", line, cmd.CommandPath())
-		return ExitUsage
-	}
-	return ExitFailed
 }
 
 func newRoot(a *app) *cobra.Command {
