@@ -55,6 +55,6 @@ func Example() {
 	// Output:
 	// 33: <nil>
 	// 34: <nil>
-	// 33: fence: stale token: lock "jobs/nightly" has been passed on from 33 to 34: acquire it anew true
+	// 33: fence: stale token: lock "jobs/nightly" has been passed on from 33 to 34: acquire it again true
 	// total: 200
 }
