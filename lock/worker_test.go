@@ -97,8 +97,8 @@ func fencedWrite(ctx context.Context, h *lock.Hold, key string) bool {
 	return false
 }
 
-// onWatch has a client call f when it opens a stream for watches. Who waits for a lock does so, once
-// it knows that it is in the queue: the entry may be in etcd before.
+// onWatch has a client call f when it opens a stream for watches. A client that waits for a
+// lock opens one once it knows that it is in the queue; its entry can be in etcd before.
 func onWatch(f func()) grpc.DialOption {
 	return grpc.WithChainStreamInterceptor(func(ctx context.Context, d *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		if strings.HasSuffix(method, "/Watch") {

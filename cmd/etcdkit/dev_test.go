@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/cluster"
+	"github.com/etcdkit/etcdkit/internal/golden"
 	"github.com/etcdkit/etcdkit/internal/means"
 )
 
@@ -108,7 +109,7 @@ func TestDevTellsMeasuresAndLeavesNothing(t *testing.T) {
 		stdout, stderr, code := d.does(t, args...)
 		fmt.Fprintf(&all, "$ etcdkit dev %s\n%s%s(exit code %d)\n\n", strings.Join(args, " "), stdout, stderr, code)
 	}
-	golden(t, "dev-session", normal(all.String()))
+	golden.Check(t, "dev-session", normal(all.String()), *update)
 
 	stdout, _, code := d.does(t, "status", "-o", "json")
 	var s cluster.State

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/etcdkit/etcdkit/internal/golden"
 )
 
 func TestWhatUndoesAFaultUndoesItEverywhere(t *testing.T) {
@@ -24,7 +26,7 @@ func TestWhatUndoesAFaultUndoesItEverywhere(t *testing.T) {
 		}
 		fmt.Fprintf(&all, "$ etcdkit dev %s\n%s%s(exit code %d)\n\n", strings.Join(args, " "), stdout, stderr, code)
 	}
-	golden(t, "faults-session", normal(all.String()))
+	golden.Check(t, "faults-session", normal(all.String()), *update)
 	d.stop(t, syscall.SIGTERM)
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+	"github.com/etcdkit/etcdkit/internal/golden"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -30,26 +31,6 @@ func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	var out, errs bytes.Buffer
 	code = Run(t.Context(), args, strings.NewReader(""), &out, &errs)
 	return out.String(), errs.String(), code
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-	}
 }
 
 func TestHelpAndUsageErrors(t *testing.T) {
@@ -98,7 +79,7 @@ func TestHelpAndUsageErrors(t *testing.T) {
 		if code != tc.code {
 			t.Errorf("%v: exit code %d, want %d", tc.args, code, tc.code)
 		}
-		golden(t, tc.name, stdout+stderr)
+		golden.Check(t, tc.name, stdout+stderr, *update)
 	}
 }
 

@@ -2,36 +2,15 @@ package compare
 
 import (
 	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+	"github.com/etcdkit/etcdkit/internal/golden"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
-	}
-}
 
 // halfway is a race with one method that is over, one that goes on and one that has not begun.
 func halfway() *Race {
@@ -66,10 +45,10 @@ func halfway() *Race {
 func TestThePictureOfARaceLooksLikeItsGoldenFiles(t *testing.T) {
 	s := halfway().Progress()
 	plain := s.Picture(80, 24, out.Palette{})
-	golden(t, "race-halfway", strings.Join(plain, "\n")+"\n")
-	golden(t, "race-halfway-wide", strings.Join(s.Picture(120, 40, out.Palette{}), "\n")+"\n")
+	golden.Check(t, "race-halfway", strings.Join(plain, "\n")+"\n", *update)
+	golden.Check(t, "race-halfway-wide", strings.Join(s.Picture(120, 40, out.Palette{}), "\n")+"\n", *update)
 	coloured := s.Picture(80, 24, out.Colours())
-	golden(t, "race-halfway-coloured", strings.ReplaceAll(strings.Join(coloured, "\n"), "\033", "ESC")+"\n")
+	golden.Check(t, "race-halfway-coloured", strings.ReplaceAll(strings.Join(coloured, "\n"), "\033", "ESC")+"\n", *update)
 	if len(plain)+2 > 24 || len(coloured) != len(plain) {
 		t.Errorf("the picture has %d lines, %d in colours; want at most 22 and the same", len(plain), len(coloured))
 	}
