@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/golden"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -108,7 +109,7 @@ func TestAnUnknownFlagPrintsTheUsageAndExits2(t *testing.T) {
 	for name := range sources() {
 		p := start(t, name, "-nonsense")
 		p.exits(t, 2)
-		golden(t, name+"-usage", p.stderr.all())
+		checkOutput(t, name+"-usage", p.stderr.all())
 		if out := p.stdout.all(); out != "" {
 			t.Errorf("%s: stdout is %q, want nothing", name, out)
 		}
@@ -166,7 +167,7 @@ func TestBasicPutsAKeyAndGetsItBack(t *testing.T) {
 	forget(t, cli, "sample_keys")
 	p := start(t, "basic", "-endpoints", endpoints(cli))
 	p.exits(t, 0)
-	golden(t, "basic", p.stdout.all())
+	checkOutput(t, "basic", p.stdout.all())
 	if got := value(t, cli, "sample_keys"); got != "sample_value" {
 		t.Errorf("sample_keys is %q in etcd, want sample_value", got)
 	}
@@ -183,8 +184,8 @@ func TestWatchPrintsEachChangeOfItsKeyUntilInterrupted(t *testing.T) {
 	p.prints(t, fmt.Sprintf(`Watcher - DELETE "%sa" : ""`, prefix))
 	p.signal(t, syscall.SIGINT)
 	p.exits(t, 0)
-	golden(t, "watch", strings.ReplaceAll(p.stdout.all(), prefix, "PREFIX/"))
-	golden(t, "watch-stderr", strings.ReplaceAll(p.stderr.all(), prefix, "PREFIX/"))
+	checkOutput(t, "watch", strings.ReplaceAll(p.stdout.all(), prefix, "PREFIX/"))
+	checkOutput(t, "watch-stderr", strings.ReplaceAll(p.stderr.all(), prefix, "PREFIX/"))
 }
 
 func TestWatchWithAPrefixPrintsAllKeysBelow(t *testing.T) {
@@ -227,7 +228,7 @@ func TestLeaseShowsItsKeyEndAndNotBeforeTheTTL(t *testing.T) {
 	p := start(t, "lease", "-endpoints", endpoints(cli))
 	id := leaseOf(t, p)
 	p.exits(t, 0)
-	golden(t, "lease", p.stdout.all())
+	checkOutput(t, "lease", p.stdout.all())
 	match := regexp.MustCompile(`gone ([\d.]+) s`).FindStringSubmatch(p.stdout.all())
 	if after, err := strconv.ParseFloat(match[1], 64); err != nil || after < 5 {
 		t.Errorf("gone after %s s, want at least the TTL: %v", match[1], err)
@@ -257,7 +258,7 @@ func TestTheLockLosesNothingAndWithoutItUpdatesAreLost(t *testing.T) {
 	const n = 50
 	p := start(t, lock, "-endpoints", endpoints(cli))
 	p.exits(t, 0)
-	golden(t, "lock", p.stdout.all())
+	checkOutput(t, "lock", p.stdout.all())
 
 	counter, lost, total := outcome(t, p, "without lock")
 	if total != 2*n || lost == 0 {
@@ -418,8 +419,8 @@ func value(t *testing.T, cli *clientv3.Client, key string) string {
 	return string(resp.Kvs[0].Value)
 }
 
-// golden compares text, but for what differs from run to run, with testdata/name.golden.
-func golden(t *testing.T, name, text string) {
+// checkOutput compares text, but for what differs from run to run, with testdata/name.golden.
+func checkOutput(t *testing.T, name, text string) {
 	t.Helper()
 	for _, varies := range []struct{ pattern, constant string }{
 		{`lease [0-9a-f]{6,16}`, "lease HEX"},
@@ -434,17 +435,5 @@ func golden(t *testing.T, name, text string) {
 	} {
 		text = regexp.MustCompile(varies.pattern).ReplaceAllString(text, varies.constant)
 	}
-	file := filepath.Join("testdata", name+".golden")
-	if *update {
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatalf("%v (run go test with -update to write it)", err)
-	}
-	if text != string(want) {
-		t.Errorf("%s differs (run go test with -update if that is meant)\ngot:\n%s\nwant:\n%s", file, text, want)
-	}
+	golden.Check(t, name, text, *update)
 }

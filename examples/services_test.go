@@ -28,7 +28,7 @@ func TestAnInterruptWithdrawsTheServiceAtOnce(t *testing.T) {
 	p.exits(t, 0)
 	leaseIsGone(t, cli, id)
 	awaitDelete(t, events, prefix+"web/node1")
-	golden(t, "sr", strings.ReplaceAll(p.stdout.all(), prefix, "PREFIX/"))
+	checkOutput(t, "sr", strings.ReplaceAll(p.stdout.all(), prefix, "PREFIX/"))
 }
 
 func TestACrashedServiceStaysUntilItsLeaseEnds(t *testing.T) {
@@ -126,7 +126,7 @@ func TestDiscoveryFollowsServicesThatComeAndGo(t *testing.T) {
 	sd.prints(t, "services: []")
 	sd.signal(t, syscall.SIGINT)
 	sd.exits(t, 0)
-	golden(t, "sd", sd.stdout.all())
+	checkOutput(t, "sd", sd.stdout.all())
 }
 
 func TestDiscoveryPrintsTheListEverySoOften(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package golden compares what a test got with a file below testdata, for the tests of the command.
+// Package golden compares what a test got with a file below testdata.
 package golden
 
 import (
