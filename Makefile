@@ -25,6 +25,8 @@ long: ## the tests that take their time: long TTLs and outages, a slow network, 
 	$(GO) test -count=1 -tags long -v -run 'LongOutage|HalfAMinute' ./registry
 	$(GO) test -count=1 -tags long -v -run 'AgainAndAgain|TTL60s' ./internal/matrix
 	$(GO) test -count=1 -tags long -v -run WhatIsGuarded ./internal/safety
+	$(GO) test -count=1 -tags long -v -run 200Trials ./cmd/etcdkit
+	$(GO) test -count=1 -tags long -v -run 'Million|StandsStill' ./keys
 
 .PHONY: crowds
 crowds: ## thousands of handles, and what they cost others: some ten minutes of a quiet machine, not part of CI
@@ -41,12 +43,17 @@ mutants: ## the guarantees broken one by one, and each found out by its test
 lint: ## gofmt, go vet, staticcheck (pinned in tools/go.mod)
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags long ./mirror ./election ./lock ./registry ./internal/safety ./internal/matrix ./internal/mutants
+	$(GO) vet -tags etcdkit_client ./cluster ./cmd/etcdkit/...
+	$(GO) vet -tags long ./mirror ./election ./lock ./registry ./keys ./internal/safety ./internal/matrix ./internal/mutants ./cmd/etcdkit
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 
 .PHONY: bench
 bench: ## the benchmarks beside the code
 	$(GO) test -run '^$$' -bench . ./...
+
+.PHONY: client
+client: ## bin/etcdkit without etcd's server and etcdctl: half the size, and starts twice as fast
+	$(GO) build -tags etcdkit_client -o bin/etcdkit ./cmd/etcdkit
 
 .PHONY: peers
 peers: ## checks of bench/, the module that measures etcdkit beside its peers

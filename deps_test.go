@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"client":           {"internal/devdir", "internal/quote", "internal/ask", "internal/errtext"},
 	"internal/port":    {},
 	"cluster":          {"internal/port", "internal/procgroup", "internal/wholefile", "internal/logbuffer", "internal/errtext"},
+	"doctor":           {"internal/ask", "internal/quote", "internal/errtext"},
 	"health":           {"internal/errtext", "internal/procgroup", "internal/quote"},
 	"internal/plot":    {},
 	"internal/quote":   {},
@@ -33,6 +34,7 @@ var arrows = map[string][]string{
 	"internal/queue":   {"lease", "internal/ask", "internal/quote", "internal/errtext"},
 	"lock":             {"lease", "internal/queue", "internal/ask", "internal/quote", "internal/errtext"},
 	"lock/fence":       {"internal/quote", "internal/errtext"},
+	"inventory":        {"keys", "lease", "lock", "election", "registry", "internal/ask", "internal/queue", "internal/quote", "internal/errtext"},
 	"election":         {"lease", "mirror", "internal/queue", "internal/ask", "internal/quote", "internal/errtext"},
 	"discovery":        {"registry", "mirror", "internal/ask", "internal/quote", "internal/errtext", "internal/wholefile", "internal/logbuffer"},
 	"etcdtest":         {"cluster", "internal/port", "internal/gate", "internal/wholefile", "internal/errtext"},
@@ -43,27 +45,45 @@ var arrows = map[string][]string{
 	"internal/devdir":    {},
 	"internal/wholefile": {},
 
-	"cmd/etcdkit":                  {"cluster", "cmd/etcdkit/internal/cli", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/place", "cmd/etcdkit/internal/devctl"},
-	"cmd/etcdkit/internal/cli":     {"client", "cluster", "internal/errtext", "internal/wholefile", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/place", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/devctl", "cmd/etcdkit/internal/tour", "cmd/etcdkit/internal/compare"},
+	"cmd/etcdkit": {"cluster", "cmd/etcdkit/internal/cli", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/place", "cmd/etcdkit/internal/devctl", "cmd/etcdkit/internal/quickstart"},
+	"cmd/etcdkit/internal/cli": {
+		"cmd/etcdkit/internal/backup", "client", "cluster", "discovery", "doctor", "election", "health", "inventory", "keys", "lease", "lock", "mirror", "registry",
+		"internal/ask", "internal/errtext", "internal/quote", "internal/wholefile", "cmd/etcdkit/internal/input", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/place",
+		"cmd/etcdkit/internal/child", "cmd/etcdkit/internal/devctl", "cmd/etcdkit/internal/tour", "cmd/etcdkit/internal/compare",
+		"cmd/etcdkit/internal/reload", "cmd/etcdkit/internal/render", "cmd/etcdkit/internal/shells", "cmd/etcdkit/internal/top", "cmd/etcdkit/internal/variables", "cmd/etcdkit/internal/watch",
+	},
+	"cmd/etcdkit/internal/backup":  {"internal/ask"},
 	"cmd/etcdkit/internal/out":     {},
-	"cmd/etcdkit/internal/place":   {"client", "cluster"},
+	"cmd/etcdkit/internal/shells":  {},
+	"cmd/etcdkit/internal/top":     {"doctor", "election", "inventory", "lock", "registry", "internal/errtext", "internal/quote", "cmd/etcdkit/internal/out"},
+	"cmd/etcdkit/internal/input":   {},
+	"cmd/etcdkit/internal/place":   {"client", "cluster", "cmd/etcdkit/internal/input", "internal/devdir", "internal/errtext", "internal/wholefile"},
 	"cmd/etcdkit/internal/child":   {"internal/procgroup"},
 	"cmd/etcdkit/internal/devctl":  {"cluster", "internal/devdir", "internal/wholefile", "cmd/etcdkit/internal/out"},
 	"cmd/etcdkit/internal/tour":    {"lock", "internal/procgroup", "cmd/etcdkit/internal/place"},
 	"cmd/etcdkit/internal/compare": {"lease", "lock", "internal/plot", "cmd/etcdkit/internal/out"},
 
+	"cmd/etcdkit/internal/reload":    {"cmd/etcdkit/internal/child"},
+	"cmd/etcdkit/internal/watch":     {"keys", "mirror", "internal/ask", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/reload"},
+	"cmd/etcdkit/internal/variables": {"mirror", "internal/quote", "internal/errtext", "cmd/etcdkit/internal/child", "cmd/etcdkit/internal/reload"},
+	"cmd/etcdkit/internal/render":    {"mirror", "discovery", "registry", "internal/quote", "internal/errtext", "internal/wholefile", "cmd/etcdkit/internal/out", "cmd/etcdkit/internal/reload"},
+
+	"cmd/etcdkit/internal/quickstart": {},
+
 	"discovery/internal/explain": {"discovery", "internal/quote", "internal/errtext"},
 	"discovery/grpcresolver":     {"discovery", "discovery/internal/explain", "registry", "internal/quote", "internal/errtext"},
 	"discovery/httptransport":    {"discovery", "discovery/internal/explain", "internal/quote", "internal/errtext"},
+	"keys":                       {"mirror", "internal/ask", "internal/quote", "internal/errtext"},
 	"metrics":                    {"lease", "lock", "election", "mirror", "registry", "discovery", "discovery/httptransport"},
 
-	"internal/golden":           {},                                                    // for tests
-	"internal/means":            {},                                                    // for tests
-	"internal/queuetest":        {},                                                    // for tests
-	"internal/safety":           {},                                                    // a test
-	"internal/mutants":          {},                                                    // a test of tests
-	"internal/matrix":           {"discovery/grpcresolver", "discovery/httptransport"}, // a test
-	"discovery/internal/steady": {},                                                    // for tests
+	"internal/golden":             {},                                                    // for tests
+	"internal/means":              {},                                                    // for tests
+	"internal/queuetest":          {},                                                    // for tests
+	"cmd/etcdkit/internal/ticker": {},                                                    // for tests
+	"internal/safety":             {},                                                    // a test
+	"internal/mutants":            {},                                                    // a test of tests
+	"internal/matrix":             {"discovery/grpcresolver", "discovery/httptransport"}, // a test
+	"discovery/internal/steady":   {},                                                    // for tests
 
 	"examples/basic":    {"client"},
 	"examples/watch":    {"client"},
@@ -79,7 +99,7 @@ var arrows = map[string][]string{
 }
 
 // serverOwners alone may import etcd's server: it brings some 40 modules that no client needs.
-var serverOwners = []string{"cluster", "cmd/etcdkit"}
+var serverOwners = []string{"cluster", "cmd/etcdkit", "cmd/etcdkit/internal/backup"}
 
 // isModule tells whether a directory is a module of its own.
 func isModule(dir string) bool {
@@ -110,7 +130,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 			return nil
 		}
 		if isTest {
-			allowed = append(slices.Clone(allowed), "internal/means", "internal/golden", "internal/queuetest", "discovery/internal/steady", "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", "election", pkg)
+			allowed = append(slices.Clone(allowed), "internal/means", "internal/golden", "internal/queuetest", "cmd/etcdkit/internal/ticker", "discovery/internal/steady", "etcdtest", "cluster", "client", "lease", "mirror", "registry", "discovery", "lock", "election", pkg)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
@@ -124,7 +144,8 @@ func TestArrowsPointOneWay(t *testing.T) {
 			if ours, ok := strings.CutPrefix(imported, module+"/"); ok && !slices.Contains(allowed, ours) && !(isTest && strings.HasPrefix(ours, pkg+"/internal/")) {
 				t.Errorf("%s imports %s: the arrows of %s are %v", file, ours, pkg, allowed)
 			}
-			if strings.HasPrefix(imported, "go.etcd.io/etcd/server/") && !slices.Contains(serverOwners, pkg) {
+			server := strings.HasPrefix(imported, "go.etcd.io/etcd/server/") || strings.HasPrefix(imported, "go.etcd.io/etcd/etcdutl/")
+			if server && !slices.Contains(serverOwners, pkg) {
 				t.Errorf("%s imports %s: only %v may", file, imported, serverOwners)
 			}
 		}

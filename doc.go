@@ -17,6 +17,9 @@
 //	lock       fair, fenced locks that say when they are lost: Mutex, RWMutex, Semaphore; below it
 //	           fence, which refuses late writes to an SQL database or an HTTP service
 //	election   one leader among processes: Campaign, Run, Observe
+//	keys       the key space as a person sees it: levels, history, copies
+//	inventory  what coordinates in a cluster: its leases, and the locks, elections and services on them
+//	doctor     the state of a running cluster, and what is wrong with it
 //	cluster    local clusters of real etcd processes, and faults to try on them
 //	etcdtest   a real etcd for a test, in one line
 //

@@ -13,8 +13,9 @@ import (
 
 // onePrefix are the packages whose errors name one package each, as internal/errtext makes them.
 var onePrefix = []string{
-	"lease", "mirror", "internal/ask", "client", "cluster", "health", "registry", "internal/queue", "lock",
+	"lease", "mirror", "internal/ask", "client", "cluster", "doctor", "health", "registry", "internal/queue", "lock",
 	"lock/fence", "election", "discovery", "discovery/grpcresolver", "discovery/httptransport", "etcdtest",
+	"keys", "inventory",
 }
 
 // TestAnErrorNamesOnePackage holds two rules. What wraps an error, except in its first place, is made by

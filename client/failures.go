@@ -47,15 +47,15 @@ func (all *failures) err(ctx context.Context) error {
 			text += " in time"
 		}
 	}
-	lines := make([]string, len(all.endpoints))
+	each := make(EndpointErrors, len(all.endpoints))
 	allGone, allLocal := true, true
 	for i, f := range all.last {
-		lines[i] = all.endpoints[i].text + ": " + f.text
+		each[i] = EndpointError{all.endpoints[i].text, f.text}
 		is = append(is, f)
 		allGone = allGone && f.kind == notListening
 		allLocal = allLocal && all.endpoints[i].loopback()
 	}
-	text += ": " + strings.Join(lines, "; ")
+	text, is = text+": "+each.Error(), append(is, each)
 	var advice adviceError
 	switch variable := all.from.rank == fromEtcdkit || all.from.rank == fromEtcdctl; {
 	case allGone && variable && allLocal:
@@ -78,3 +78,19 @@ type adviceError string
 
 func (e adviceError) Error() string  { return string(e) }
 func (e adviceError) Advice() string { return string(e) }
+
+// EndpointErrors are in an ErrUnreachable of Dial, one for each endpoint: errors.As finds them.
+type EndpointErrors []EndpointError
+
+// EndpointError is why there was no answer at an endpoint, for people.
+type EndpointError struct{ Endpoint, Problem string }
+
+func (e EndpointError) Error() string { return e.Endpoint + ": " + e.Problem }
+
+func (all EndpointErrors) Error() string {
+	lines := make([]string, len(all))
+	for i, e := range all {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "; ")
+}

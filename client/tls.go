@@ -9,6 +9,17 @@ import (
 	"sync"
 )
 
+// TLSConfig returns the TLS configuration of [Dial], for what a program asks of a member without the client,
+// such as its metrics; nil means plaintext. It reads the files that opts and the environment name. Its NextProtos is h2
+// alone, as gRPC wants it. Its errors are ErrInvalid.
+func TLSConfig(opts *Options) (*tls.Config, error) {
+	cfg, err := resolve(opts)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.loadTLS()
+}
+
 // loadTLS reads the TLS files; nil means plaintext.
 func (c *config) loadTLS() (*tls.Config, error) {
 	if !c.secure {

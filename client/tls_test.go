@@ -268,3 +268,16 @@ func TestBadTLSFilesAreNamedAndNothingIsSent(t *testing.T) {
 		})
 	}
 }
+
+func TestTheTLSConfigurationIsThatOfDial(t *testing.T) {
+	none := func(string) string { return "" }
+	if cfg, err := client.TLSConfig(&client.Options{Endpoints: []string{"http://127.0.0.1:1"}, Getenv: none}); cfg != nil || err != nil {
+		t.Errorf("plaintext: got %v, %v, want nil", cfg, err)
+	}
+	if cfg, err := client.TLSConfig(&client.Options{Endpoints: []string{"https://127.0.0.1:1"}, Getenv: none}); cfg == nil || err != nil || cfg.RootCAs != nil {
+		t.Errorf("https alone: got %v, %v, want the system's authorities", cfg, err)
+	}
+	if _, err := client.TLSConfig(&client.Options{Endpoints: []string{"127.0.0.1:1"}, CACert: "/nonexistent", Getenv: none}); !errors.Is(err, client.ErrInvalid) {
+		t.Errorf("a file that is not there: got %v, want ErrInvalid", err)
+	}
+}

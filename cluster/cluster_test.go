@@ -3,8 +3,6 @@ package cluster_test
 import (
 	"context"
 	"errors"
-	"flag"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +21,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 func TestMain(m *testing.M) {
@@ -31,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(parentEnv) != "" {
 		os.Exit(runParent())
 	}
-	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
+	means.TestsAtATime(4)
 	goleak.VerifyTestMain(tests)
 }
 
@@ -151,6 +149,7 @@ func TestLosingQuorumIsCarriedOutAndReported(t *testing.T) {
 }
 
 func TestAMemberThatStartsIsCountedAmongThoseThatAreBack(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	for _, name := range c.Names() {
 		did(t)(c.Kill(t.Context(), name))
@@ -176,6 +175,7 @@ func TestAFaultWhoseResultIsNotKnownSaysSo(t *testing.T) {
 }
 
 func TestCloseEndsAFaultAndLeavesNoMember(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	for range 5 {
 		c := etcdtest.NewCluster(t, &cluster.Options{DataDir: dir})
@@ -271,6 +271,7 @@ func TestAMemberThatEndsByItselfIsReportedWithItsReason(t *testing.T) {
 }
 
 func TestARemovedMemberIsReportedWithItsReason(t *testing.T) {
+	t.Parallel()
 	for what, inProcess := range map[string]bool{"a process": false, "in this process": true} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -312,60 +313,6 @@ func remove(t *testing.T, c *cluster.Cluster, name string) {
 		case <-ctx.Done():
 			t.Fatal(err)
 		}
-	}
-}
-
-// askingHandler is a log handler that asks the cluster for its state.
-type askingHandler struct {
-	slog.Handler
-	state func() cluster.State
-}
-
-func (h askingHandler) Handle(ctx context.Context, r slog.Record) error {
-	h.state()
-	return h.Handler.Handle(ctx, r)
-}
-
-func TestALoggerMayCallTheCluster(t *testing.T) {
-	var log records
-	var c atomic.Pointer[cluster.Cluster]
-	logger := slog.New(askingHandler{log.logger().Handler(), func() cluster.State {
-		if c := c.Load(); c != nil {
-			return c.State()
-		}
-		return cluster.State{}
-	}})
-	c.Store(etcdtest.NewCluster(t, &cluster.Options{Logger: logger}))
-	p, err := os.FindProcess(member(t, c.Load(), "etcd2").PID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	log.wait(t, "member ended: ")
-}
-
-func TestARepeatedWarningIsPassedOnOnce(t *testing.T) {
-	var log records
-	c := etcdtest.NewCluster(t, &cluster.Options{Logger: log.logger()})
-	if got := log.all(); len(got) != 0 {
-		t.Errorf("a plain start logs %q, want nothing", got)
-	}
-	if _, err := at(t, c, "leader").Revoke(t.Context(), 4711); err == nil { // it concerns the client only
-		t.Error("void: a lease that is not there was revoked")
-	}
-	did(t)(c.Kill(t.Context(), "leader"))
-	log.wait(t, "lost TCP streaming connection")
-	seen := make(map[string]bool)
-	for _, line := range log.all() {
-		if seen[line] {
-			t.Errorf("logged twice: %q", line)
-		}
-		if strings.Contains(line, "failed to apply request") {
-			t.Errorf("logged: %q", line)
-		}
-		seen[line] = true
 	}
 }
 

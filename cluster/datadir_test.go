@@ -73,6 +73,7 @@ func TestAKeptDirectoryIsUsedAgainWithItsDataAndPorts(t *testing.T) {
 }
 
 func TestAnUnusableDirectoryIsNamedAndLeftUntouched(t *testing.T) {
+	t.Parallel()
 	edit := func(dir, from, to string) string {
 		name := filepath.Join(dir, "cluster.json")
 		b, err := os.ReadFile(name)
@@ -233,6 +234,7 @@ func TestAMemberWhoseOwnPortWasTakenMeanwhileNamesTheHolder(t *testing.T) {
 }
 
 func TestAnEmptiedRecordIsRepaired(t *testing.T) {
+	t.Parallel()
 	for what, content := range map[string]string{"empty": "", "zeros": strings.Repeat("\x00", 512)} {
 		dir := kept(t)
 		name := filepath.Join(dir, "cluster.json")
@@ -259,6 +261,7 @@ func TestAnEmptiedRecordIsRepaired(t *testing.T) {
 
 // A directory that was unpacked from an archive may have links in it that lead to files of the user's.
 func TestADirectoryWithLinksInItIsRefusedAndTheirTargetsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	const interrupted = `{"etcd":"3.7.3","token":"x","served":false,"members":[{"name":"etcd1","client":1,"peer":2}]}`
 	for _, tc := range []struct {
 		link, target string // target is below the victim

@@ -171,6 +171,7 @@ func timedPut(t *testing.T, cli *clientv3.Client) time.Duration {
 // A loss of power after the start must not leave cluster.json empty: the file is synced before it gets its
 // name, and then the directory.
 func TestTheRecordOfKeptDataIsOnTheDiskBeforeItCounts(t *testing.T) {
+	t.Parallel()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		means.Missing(t, "seeing fsync: %v", err)

@@ -1,5 +1,17 @@
 package cluster
 
+import (
+	"io"
+	"log/slog"
+)
+
+// Warnings passes what a member that serves warns of on.
+func Warnings(to *slog.Logger) io.Writer {
+	w := &warnings{member: "etcd1", to: to, names: func(text string) string { return text }}
+	w.on.Store(true)
+	return w
+}
+
 // LoseNode makes faults fail at a member, as if it had ended at this moment. restore undoes that.
 func (c *Cluster) LoseNode(member string) (restore func()) {
 	m, err := c.member(member)

@@ -10,8 +10,9 @@ import (
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
 
-// A port of the system's choice could be anybody's next source port while its member is down.
+// A port of the system's choice could be any process's next source port while its member is down.
 func TestThePortOfAMemberThatIsDownStaysItsOwn(t *testing.T) {
+	t.Parallel()
 	for _, direct := range []bool{false, true} {
 		c := etcdtest.NewCluster(t, &cluster.Options{Direct: direct})
 		down, err := c.Endpoint("etcd1")

@@ -17,6 +17,7 @@ import (
 )
 
 func TestAnIsolatedLeaderIsDeposedWhileItsClientsStillReachIt(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	old := c.Leader()
 	cli := at(t, c, old)
@@ -67,6 +68,7 @@ func TestAPartitionDividesByGroupsAndTheLastOneCounts(t *testing.T) {
 // that does not say which member sends it: a partition that judged connections by their headers would
 // let it through.
 func TestAPartitionAlsoCutsLeaseRenewalsBetweenMembers(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	leader := c.Leader()
 	follower := "etcd1"
@@ -113,6 +115,7 @@ func TestABlackholedMemberIsSilentAndLosesNothingWhenHealed(t *testing.T) {
 }
 
 func TestLatencyHoldsEveryByteEachWay(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := at(t, c, "etcd1")
 	put(t, cli, "k", "v")
@@ -134,6 +137,7 @@ func TestLatencyHoldsEveryByteEachWay(t *testing.T) {
 }
 
 func TestAnElectionIsReportedWithItsOwnTime(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	ch := did(t)(c.Restart(t.Context(), "etcd1"))
 	if !ch.Elected || ch.LeaderBefore != "etcd1" || ch.Took <= 0 || !strings.Contains(ch.String(), "leader etcd1 re-elected after") {
@@ -188,6 +192,7 @@ func TestAnIsolatedMemberRestartsWithoutServingAndServesOnceHealed(t *testing.T)
 }
 
 func TestMembersThatListenThemselvesCanDoAllButLoseTheirNetwork(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Direct: true})
 	old := c.Leader()
 	put(t, at(t, c, old), "k", "v")

@@ -41,6 +41,12 @@ func (e entry) endsMember() bool { return e.Msg == "server error" }
 // member works as it should.
 func (e entry) aboutAnswer() bool { return e.Msg == "failed to apply request" }
 
+// aboutNewDatabase tells whether it is about a database that has no entry yet. etcd looks for the version of its storage
+// every few seconds, and finds it with the first one.
+func (e entry) aboutNewDatabase() bool {
+	return strings.Contains(e.Msg+e.Error, "missing term information")
+}
+
 func (e entry) String() string {
 	if e.Msg == "request stats" {
 		return fmt.Sprintf("slow request: %s took %s", strings.TrimPrefix(e.Response, "/etcdserverpb."), e.Spent)
@@ -83,7 +89,7 @@ func (w *warnings) Write(b []byte) (int, error) {
 			w.ends = e.String()
 			w.mu.Unlock()
 		}
-		if ok && w.on.Load() && !e.aboutAnswer() && w.isNew(e) {
+		if ok && w.on.Load() && !e.aboutAnswer() && !e.aboutNewDatabase() && w.isNew(e) {
 			w.to.Log(context.Background(), e.level(), w.names(e.String()), "member", w.member)
 		}
 	}

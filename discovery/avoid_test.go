@@ -67,6 +67,7 @@ func pickedFor(t testing.TB, v *discovery.View, id string, d time.Duration) (n i
 }
 
 func TestAfterItsPauseAnInstanceIsTriedByOnePickAtATime(t *testing.T) {
+	t.Parallel()
 	for _, policy := range []discovery.Policy{discovery.Weighted, discovery.RoundRobin, discovery.LeastPending} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
 			t.Parallel()
@@ -87,6 +88,7 @@ func TestAfterItsPauseAnInstanceIsTriedByOnePickAtATime(t *testing.T) {
 
 // An instance that is kept although its registration has ended is most likely dead if it fails.
 func TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
 	v, cli, prefix, lease := mortal(t, discovery.Options{}, "a", "b", "c")
 	put(t, cli, prefix+"web/fresh", "h:9")
 	untilListed(t, v, 4)
@@ -118,11 +120,11 @@ func TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain(t *testing.T) {
 	until(t, v, "a b c fresh")
 	for ctx := bounded(t); named(t, v, "a").Status == discovery.Expired; {
 		if ctx.Err() != nil {
-			t.Fatal("a is registered anew, and Expired still")
+			t.Fatal("a is registered again, and Expired still")
 		}
 	}
 	if got := count(t, 100, v.Pick, id); got["a"] != 100 {
-		t.Errorf("a is registered anew; picks: %v, want a alone", got)
+		t.Errorf("a is registered again; picks: %v, want a alone", got)
 	}
 }
 
@@ -178,8 +180,8 @@ func waitFor(t testing.TB, v *discovery.View, what string, good func() bool) {
 	}
 }
 
-func TestARegistrationAnewEndsThePause(t *testing.T) {
-	for what, anew := range map[string]func(t *testing.T, cli *clientv3.Client, key string){
+func TestANewRegistrationEndsThePause(t *testing.T) {
+	for what, again := range map[string]func(t *testing.T, cli *clientv3.Client, key string){
 		"deleted and put again": func(t *testing.T, cli *clientv3.Client, key string) {
 			if _, err := cli.Delete(bounded(t), key); err != nil {
 				t.Fatal(err)
@@ -201,13 +203,13 @@ func TestARegistrationAnewEndsThePause(t *testing.T) {
 				t.Errorf("void: a has failed and changed its weight, and has %d of 20 picks", n)
 			}
 			was := named(t, v, "a")
-			anew(t, cli, prefix+"web/a")
+			again(t, cli, prefix+"web/a")
 			waitFor(t, v, "another registration", func() bool {
 				all := v.Instances()
 				return len(all) == 2 && (all[0].Created != was.Created || all[0].PID != was.PID)
 			})
 			if n := count(t, 20, v.Pick, id)["a"]; n != 10 {
-				t.Errorf("a is registered anew, and has %d of 20 picks, want 10", n)
+				t.Errorf("a is registered again, and has %d of 20 picks, want 10", n)
 			}
 		})
 	}
@@ -244,6 +246,7 @@ func TestRefusalsCountInARowAndNeverAgainstMoreThanHalf(t *testing.T) {
 }
 
 func TestAPauseThatAnInstanceAsksForIsBounded(t *testing.T) {
+	t.Parallel()
 	v, _, _ := view(t, discovery.Options{}, map[string]string{"a": "h:1", "b": "h:2"})
 	v.Report(named(t, v, "a"), &discovery.RefusedError{Err: errDown, After: 2 * time.Second})
 	began := time.Now()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -22,6 +23,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(manyEnv) != "" {
 		os.Exit(runMany())
 	}
+	means.TestsAtATime(4)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

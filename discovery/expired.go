@@ -28,7 +28,7 @@ type vanished struct {
 	kept     *Instance // as it is listed; nil: it is not listed
 }
 
-// recordVanished records an instance whose key is gone, unless that was to be expected. v.mu is held.
+// recordVanished records an instance whose key is gone, unless that was expected. v.mu is held.
 func (v *View) recordVanished(i *Instance, c *mirror.Change) {
 	if v.opts.KeepExpired < 0 || c.Previous == nil || c.Previous.Lease == 0 {
 		return

@@ -60,6 +60,7 @@ func registerMany(endpoints []string) error {
 
 // Without protection they are gone when their leases have ended, with it they are marked.
 func TestInstancesThatDieAtOnceAreGoneWithTheirLeasesOrMarked(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	exe, err := os.Executable()
 	if err != nil {
@@ -149,7 +150,7 @@ func TestInstancesThatDieAtOnceAreGoneWithTheirLeasesOrMarked(t *testing.T) {
 	}
 }
 
-// A view's list is changed, not read anew: whatever happens it is what List reads.
+// A view's list is changed, not read again: whatever happens it is what List reads.
 func TestWhateverChangesTheListIsWhatEtcdHas(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	v := open(t, cli, prefix)
@@ -194,6 +195,7 @@ func equal(a, b []*discovery.Instance) bool {
 
 // A role that is taken away and given back.
 func TestAViewWithoutTheRightIsStaleAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	root := etcdtest.EnableAuth(t, c)
 	cli := etcdtest.User(t, c, root, "amy", "/services/")

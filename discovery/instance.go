@@ -35,8 +35,8 @@ func newInstance(i registry.Instance, created int64, u *usage) *Instance {
 	return &Instance{Instance: i, Created: created, usage: u, weight: int64(max(1, i.Weight))}
 }
 
-// registeredAnew reports whether i and old are two registrations, perhaps of two processes.
-func (i *Instance) registeredAnew(old *Instance) bool {
+// registeredAgain reports whether i and old are two registrations, perhaps of two processes.
+func (i *Instance) registeredAgain(old *Instance) bool {
 	return i.Created != old.Created || i.PID != old.PID || i.Host != old.Host
 }
 

@@ -108,7 +108,7 @@ func (v *View) carryUsage(i, old *Instance) {
 		return
 	}
 	i.usage = old.usage
-	if i.registeredAnew(old) {
+	if i.registeredAgain(old) {
 		v.endPause(i)
 	}
 }

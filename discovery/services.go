@@ -18,7 +18,7 @@ type Service struct {
 	Instances int // registered, in any status
 }
 
-// servicesPage is how many keys one request of Services reads.
+// servicesPage is how many keys the first request of Services reads.
 const servicesPage = 10_000
 
 // Services lists the services below Options.Prefix that have instances, by name, with how many they
@@ -39,21 +39,20 @@ func Services(ctx context.Context, cli *clientv3.Client, opts *Options) ([]Servi
 	ctx, done := ask.Of(cli).WhileOpen(ctx) // a closed client ends it
 	defer done()
 	var all []Service
-	read := []clientv3.OpOption{clientv3.WithRange(clientv3.GetPrefixRangeEnd(o.Prefix)), clientv3.WithKeysOnly(), clientv3.WithLimit(servicesPage)}
-	for from, revision := o.Prefix, int64(0); ; {
-		resp, err := cli.Get(ctx, from, append(read, clientv3.WithRev(revision))...)
+	revision := int64(0)
+	pages := &ask.Pages{From: o.Prefix, End: clientv3.GetPrefixRangeEnd(o.Prefix), Revision: &revision, Limit: servicesPage}
+	for kvs, err := range pages.Read(func(from string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+		return cli.Get(ctx, from, append(opts, clientv3.WithKeysOnly())...)
+	}) {
 		if err != nil {
 			return nil, errtext.Errorf("discovery: list services below %q: %w", o.Prefix, ask.Of(cli).Explain(err))
 		}
-		for _, kv := range resp.Kvs {
+		for _, kv := range kvs {
 			all = counted(all, strings.TrimPrefix(string(kv.Key), o.Prefix))
 		}
-		if !resp.More {
-			slices.SortFunc(all, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
-			return all, nil
-		}
-		from, revision = string(resp.Kvs[len(resp.Kvs)-1].Key)+"\x00", resp.Header.Revision
 	}
+	slices.SortFunc(all, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
 // counted adds an instance to its service's count. Keys come in order, so one service after the other.

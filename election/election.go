@@ -49,7 +49,7 @@ type Election struct{ handle *queue.Handle }
 // electionType is what the queue's errors and log say for this package.
 var electionType = &queue.HandleType{
 	Name: "election", Origin: queue.Candidate, Handles: "elections", Entries: "candidates",
-	Invalid: ErrInvalid, Closed: ErrClosed, Lost: ErrLost, Released: ErrResigned,
+	Invalid: ErrInvalid, Closed: ErrClosed, Lost: ErrLost, Released: ErrResigned, Gone: ErrGone,
 	Waiting: "waiting to lead", LostLog: "term lost", HeldKey: "lasted",
 	HolderAttrs: leaderAttrs,
 }

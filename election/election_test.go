@@ -3,7 +3,6 @@ package election_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"iter"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if endpoints := os.Getenv(leaderEnv); endpoints != "" {
 		os.Exit(lead(strings.Split(endpoints, ",")))
 	}
-	_ = flag.Set("test.parallel", "8") // unless -parallel is given: they wait for most of the time
+	means.TestsAtATime(8)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

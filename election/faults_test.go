@@ -19,6 +19,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 // leaderEnv makes this test binary a process that leads until it is killed, at these endpoints.
@@ -81,7 +82,7 @@ func TestAnotherOneIsElectedWhenTheLeadersProcessIsKilled(t *testing.T) {
 	}
 	took := time.Since(killed)
 	t.Logf("elected %v after the leader was killed, with TTL %v", took.Round(time.Millisecond), processTTL)
-	if took > processTTL+1500*time.Millisecond && !race {
+	if took > processTTL+1500*time.Millisecond && !means.Race {
 		t.Errorf("it took %v, want TTL + 1.5 s", took)
 	}
 	resign(t, r.term)
@@ -98,7 +99,7 @@ func TestTermsIncreaseWhileEtcdsLeadersAreKilled(t *testing.T) {
 	var written atomic.Int64
 	for n := range 3 {
 		// With a TTL that is shorter than an outage, and a new leader of etcd every two seconds, which
-		// starts every lease's time anew, those whose leases were lost would be in the way all the time.
+		// starts every lease's time again, those whose leases were lost would be in the way all the time.
 		e := election.New(etcdtest.Client(t, c), "jobs", &election.Options{TTL: 5 * time.Second})
 		t.Cleanup(func() { e.Close() })
 		running.Go(func() {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -31,7 +30,7 @@ type Candidate struct {
 	Status   Status `json:"status"`
 	Position int    `json:"position"` // 0 is the oldest, which leads
 	// Value is what the candidate campaigned with, or proclaimed since: the first 8,192 of ValueSize
-	// bytes. It may contain anything: print it with %q, or use String.
+	// bytes. It may contain anything, also what is not UTF-8: print it with %q, or use String.
 	Value     string `json:"value"`
 	ValueSize int    `json:"value_size"`
 	Token     int64  `json:"token"`
@@ -113,7 +112,7 @@ func newQueue(l *queue.List) *Queue {
 	q := &Queue{Name: l.Name, Candidates: make([]Candidate, 0, len(l.Entries)), Count: l.Count, Revision: l.Revision}
 	for i, f := range l.Entries {
 		c := Candidate{
-			Name: l.Name, Key: f.Key, Status: Waits, Position: i, Value: strings.ToValidUTF8(f.Value, "�"), ValueSize: f.ValueSize,
+			Name: l.Name, Key: f.Key, Status: Waits, Position: i, Value: f.Value, ValueSize: f.ValueSize,
 			Token: f.Revision, Lease: f.Lease, Foreign: f.Origin != queue.Candidate,
 		}
 		if i == 0 {

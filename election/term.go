@@ -26,6 +26,9 @@ func (t *Term) Name() string { return t.e.handle.Name }
 // Key is the key in etcd: the term lasts as long as this key exists.
 func (t *Term) Key() string { return t.held.Key() }
 
+// Lease is the lease that the term ends with.
+func (t *Term) Lease() clientv3.LeaseID { return t.held.Entry().Lease.ID() }
+
 // Guard is a comparison that is true in etcd as long as the term lasts.
 func (t *Term) Guard() clientv3.Cmp { return t.held.Guard() }
 

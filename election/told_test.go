@@ -11,6 +11,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/internal/queuetest"
 )
 
@@ -59,7 +60,7 @@ func TestATermThatAnotherClientEndsIsLostAtOnce(t *testing.T) {
 }
 
 func TestALossIsKnownWithinTwoPuts(t *testing.T) {
-	if race {
+	if means.Race {
 		t.Skip("a figure")
 	}
 	cli, prefix := etcdtest.New(t)

@@ -15,8 +15,9 @@ import (
 
 const (
 	// firstPause is between the first two probes of a check that has not passed yet. Each further
-	// pause is twice as long, up to the Interval.
-	firstPause = 100 * time.Millisecond
+	// pause is twice as long, up to the Interval, or mostPause if that is less.
+	firstPause = 50 * time.Millisecond
+	mostPause  = time.Second
 	// closeWait bounds how long Close waits for probes.
 	closeWait = time.Second
 )
@@ -118,7 +119,7 @@ func (m *Monitor) follow(ctx context.Context, n int) {
 			again.Reset(rand.N(r.check.Interval))
 		default:
 			again.Reset(pause/2 + rand.N(pause/2))
-			pause = min(2*pause, r.check.Interval)
+			pause = min(2*pause, mostPause, r.check.Interval)
 		}
 	}
 }

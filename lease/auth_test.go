@@ -111,7 +111,7 @@ func TestATokenThatMembersForgotIsNoLoss(t *testing.T) {
 	if err := l.Confirm(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// Setting the password anew, to the same, makes the open stream's token invalid.
+	// Setting the password again, to the same, makes the open stream's token invalid.
 	if _, err := root.UserChangePassword(t.Context(), "amy", "secret"); err != nil {
 		t.Fatal(err)
 	}

@@ -74,6 +74,10 @@
 // Each lease costs one stream and three small messages a TTL. With a user and a password each
 // new stream costs a password check as well, which clientv3 makes before opening one.
 //
+// # Leases of other processes
+//
+// Renew renews any lease once. Follow tells what remains of any lease, and how it ended.
+//
 // # Testing
 //
 // The deadlines and the order of tries are tested with testing/synctest, faults against real

@@ -45,7 +45,7 @@ var ErrTooManyKeys = errtext.New("lease: number of keys out of range", ErrInvali
 
 // ended is why a lease ended.
 func ended(id clientv3.LeaseID, reason error, text string, why error) error {
-	full := fmt.Sprintf("%v: lease %016x", reason, int64(id))
+	full := fmt.Sprintf("%v: lease %x", reason, int64(id))
 	if text != "" {
 		full += " " + text
 	}

@@ -167,7 +167,7 @@ func wantEnd(t *testing.T, l *lease.Lease, reason error, in ...string) {
 	if !errors.Is(err, reason) {
 		t.Fatalf("Err: got %v, want %v", err, reason)
 	}
-	for _, s := range append(in, fmt.Sprintf("%016x", int64(l.ID()))) {
+	for _, s := range append(in, fmt.Sprintf("%x", int64(l.ID()))) {
 		if !strings.Contains(err.Error(), s) {
 			t.Errorf("Err: got %q, want %q in it", err, s)
 		}

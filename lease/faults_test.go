@@ -19,6 +19,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -94,6 +95,7 @@ func (s *tapped) RecvMsg(m any) error {
 
 // The ways in which the one member that the client talks to can fail.
 func TestALeaseSurvivesTheMemberItIsKeptAliveThrough(t *testing.T) {
+	t.Parallel()
 	type fault = func(*cluster.Cluster, context.Context, string) (*cluster.Change, error)
 	for _, test := range []struct {
 		name   string
@@ -196,7 +198,7 @@ func TestWithEveryMemberPausedItEndsAtItsDeadline(t *testing.T) {
 	late := time.Since(deadline)
 	t.Logf("Done %v after the deadline", late)
 	wantEnd(t, l, lease.ErrUnreachable, c.Endpoints()...)
-	if margin := 500 * time.Millisecond; late < -time.Millisecond || late > margin && !racing {
+	if margin := 500 * time.Millisecond; late < -time.Millisecond || late > margin && !means.Race {
 		t.Errorf("Done %v after the deadline, want within the margin of %v", late, margin)
 	}
 
@@ -215,10 +217,11 @@ func TestWithEveryMemberPausedItEndsAtItsDeadline(t *testing.T) {
 	}
 }
 
-// The safety property: whoever holds something on the lease is told before someone else can
+// The safety property: the holder of something on the lease is told before another process can
 // get it. Our client is cut off while the answer to its last keepalive is underway for more
 // than a second: a deadline that is counted from the answer's arrival comes too late here.
 func TestDoneIsClosedBeforeEtcdDeletesTheKey(t *testing.T) {
+	t.Parallel()
 	direct, prefix := etcdtest.New(t)
 	for range 5 { // until the answer came through, which the fault is about
 		if cutOffOnce(t, direct, prefix+"key") {

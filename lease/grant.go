@@ -2,10 +2,8 @@ package lease
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -115,7 +113,7 @@ func (g *granting) try(ctx context.Context, route string) (granted, error) {
 	defer cancel()
 	g.mu.Lock()
 	if g.tries == 0 {
-		g.id, g.since, g.sent = newID(), k.clock(), false
+		g.id, g.since, g.sent = ask.NewLeaseID(), k.clock(), false
 	}
 	g.tries++
 	wanted := granted{g.id, k.clock(), k.opts.TTL}
@@ -187,18 +185,6 @@ func (g *granting) revokeUnwanted() {
 // that a member's failure does not send all to the same other one.
 func (k *Keeper) routes() []string {
 	endpoints := k.etcd.endpoints()
-	mathrand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
+	rand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
 	return append([]string{ownConnection}, endpoints...)
-}
-
-// newID is random in 63 bits and not 0, which is etcd's word for no lease. From the system,
-// because clones of a virtual machine would draw the same ids from a generator in the process.
-func newID() clientv3.LeaseID {
-	for {
-		var b [8]byte
-		rand.Read(b[:]) // never fails
-		if id := clientv3.LeaseID(binary.NativeEndian.Uint64(b[:]) >> 1); id != clientv3.NoLease {
-			return id
-		}
-	}
 }

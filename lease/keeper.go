@@ -279,7 +279,7 @@ func (k *Keeper) add(l *Lease) bool {
 }
 
 // remove forgets a lease that ended, but for its revoking: a new leader of etcd starts every
-// TTL anew, so a lease that is not renewed can outlive its deadline by far.
+// TTL again, so a lease that is not renewed can outlive its deadline by far.
 func (k *Keeper) remove(l *Lease) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -383,7 +383,7 @@ func (k *Keeper) revoke(ctx context.Context, id clientv3.LeaseID) error {
 		if latest == nil {
 			latest = err
 		}
-		return errtext.Errorf("lease: revoke %016x (it expires within %v): %w", int64(id), k.opts.TTL, latest)
+		return errtext.Errorf("lease: revoke %x (it expires within %v): %w", int64(id), k.opts.TTL, latest)
 	}
 	return nil
 }

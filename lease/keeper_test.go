@@ -343,7 +343,7 @@ func TestCloseTakesTwoSecondsAtMost(t *testing.T) {
 		if err := <-waiting; !errors.Is(err, lease.ErrClosed) {
 			t.Errorf("Reserve while the Keeper closed: got %v, want ErrClosed", err)
 		}
-		if err := <-closed; err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%016x", int64(l.ID()))) {
+		if err := <-closed; err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%x", int64(l.ID()))) {
 			t.Errorf("Close of a silent cluster: got %v, want an error that names the lease", err)
 		}
 		if took := b.now() - begun; took > 2*time.Second {

@@ -50,7 +50,7 @@ func newLease(k *Keeper, g granted) *Lease {
 // ID is what goes into clientv3.WithLease. It is never 0.
 func (l *Lease) ID() clientv3.LeaseID { return l.id }
 
-func (l *Lease) hex() string { return fmt.Sprintf("%016x", int64(l.id)) }
+func (l *Lease) hex() string { return fmt.Sprintf("%x", int64(l.id)) }
 
 // Done is closed when the lease ended, and at its deadline at the latest. A process that was
 // stopped, or a machine that was suspended, notices within a second of going on; Err and

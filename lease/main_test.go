@@ -1,15 +1,15 @@
 package lease_test
 
 import (
-	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
+	means.TestsAtATime(4)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }

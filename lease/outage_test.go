@@ -18,7 +18,7 @@ import (
 	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
-	asking "github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 )
 
@@ -32,76 +32,9 @@ func must[T any](t testing.TB) func(T, error) T {
 	}
 }
 
-func TestAClosedClientEndsItsLeasesAtOnce(t *testing.T) {
-	direct, _ := etcdtest.New(t)
-	cli := must[*clientv3.Client](t)(clientv3.New(clientv3.Config{Endpoints: direct.Endpoints(), Logger: zap.NewNop()}))
-	k := lease.NewKeeper(cli, &lease.Options{TTL: 3 * time.Second})
-	l := live(t, k)
-	if err := l.Confirm(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	cli.Close()
-	wantEnds := func(err error) {
-		t.Helper()
-		if !errors.Is(err, lease.ErrClosed) || !errors.Is(err, asking.ErrClosed) || !strings.Contains(err.Error(), "the etcd client was closed") {
-			t.Errorf("after the client was closed: got %v, want ErrClosed that says so", err)
-		}
-	}
-	wantEnds(l.Err())
-	wantDone(t, l)
-	began := time.Now()
-	_, err := k.Lease(t.Context())
-	wantEnds(err)
-	_, err = k.Reserve(t.Context(), 1)
-	wantEnds(err)
-	_, err = k.TryLease(t.Context())
-	wantEnds(err)
-	wantEnds(l.Confirm(t.Context()))
-	if err := k.Close(); !errors.Is(err, asking.ErrClosed) {
-		t.Errorf("Close after the client's: got %v, want an error that says that a lease is left", err)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("calls after the client was closed took %v", took)
-	}
-	deadline := time.Now().Add(generous)
-	for {
-		left := must[*clientv3.LeaseTimeToLiveResponse](t)(direct.TimeToLive(t.Context(), l.ID()))
-		if left.TTL <= 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the lease of a closed client lives in etcd: something renews it")
-		}
-		<-time.After(200 * time.Millisecond)
-	}
-}
-
-func TestAClosedClientEndsCallsThatWaitForALease(t *testing.T) {
-	cli := must[*clientv3.Client](t)(clientv3.New(clientv3.Config{Endpoints: []string{etcdtest.Addr(t)}, Logger: zap.NewNop()}))
-	k := newKeeper(t, cli, nil)
-	got := make(chan error, 1)
-	go func() {
-		_, err := k.Lease(context.Background())
-		got <- err
-	}()
-	<-time.After(300 * time.Millisecond) // it has tried
-	closed := time.Now()
-	cli.Close()
-	select {
-	case err := <-got:
-		if !errors.Is(err, lease.ErrClosed) || !errors.Is(err, asking.ErrClosed) {
-			t.Errorf("got %v, want ErrClosed, as the client is", err)
-		}
-		if took := time.Since(closed); took > time.Second {
-			t.Errorf("it returned %v after the client was closed", took)
-		}
-	case <-time.After(generous):
-		t.Fatal("it waits for ever")
-	}
-}
-
 // One silent follower costs a moment, whatever the TTL.
 func TestAGrantIsNotHeldUpByOneSilentFollower(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli, n := counted(t, c.Endpoints()...)
 	for members := make(map[uint64]bool); len(members) < 3; { // it asks each in turn that it is connected to
@@ -181,6 +114,7 @@ func counted(t *testing.T, endpoints ...string) (*clientv3.Client, *calls) {
 }
 
 func TestWhatWasNeverSentIsNotRevoked(t *testing.T) {
+	t.Parallel()
 	direct, _ := etcdtest.New(t)
 	gate := etcdtest.NewGate(t, "")
 	cli, n := counted(t, gate.Addr())
@@ -218,6 +152,7 @@ var away = map[string]func(*cluster.Cluster, context.Context, string) (*cluster.
 
 // Each call ends by its deadline, and Close within its bound, with the endpoints and the cause.
 func TestEveryCallIsBoundedWhileEtcdIsAway(t *testing.T) {
+	t.Parallel()
 	for name, fault := range away {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -271,7 +206,7 @@ func TestEveryCallIsBoundedWhileEtcdIsAway(t *testing.T) {
 					}
 					t.Logf("%s: %v", call, got.err)
 				}
-				if late > 100*time.Millisecond && !racing {
+				if late > 100*time.Millisecond && !means.Race {
 					t.Errorf("%s returned %v after its deadline, want within 100 ms", call, late)
 				}
 			}
@@ -279,7 +214,7 @@ func TestEveryCallIsBoundedWhileEtcdIsAway(t *testing.T) {
 			if _, err := fresh.TryLease(context.Background()); !errors.Is(err, lease.ErrUnreachable) {
 				t.Errorf("TryLease without a deadline: got %v, want ErrUnreachable", err)
 			}
-			if took := time.Since(began); took > 2200*time.Millisecond && !racing {
+			if took := time.Since(began); took > 2200*time.Millisecond && !means.Race {
 				t.Errorf("TryLease without a deadline: %v, want 2 s", took)
 			}
 			began = time.Now()
@@ -288,7 +223,7 @@ func TestEveryCallIsBoundedWhileEtcdIsAway(t *testing.T) {
 			}
 			took := time.Since(began)
 			t.Logf("seven Keepers closed one after another in %v", took)
-			if took > 2*time.Second && !racing {
+			if took > 2*time.Second && !means.Race {
 				t.Errorf("seven Keepers closed one after another in %v, want 2 s", took)
 			}
 		})
@@ -296,6 +231,7 @@ func TestEveryCallIsBoundedWhileEtcdIsAway(t *testing.T) {
 }
 
 func TestShutdownHasABoundOfTheCallers(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	k := newKeeper(t, etcdtest.Client(t, c), nil)
 	live(t, k)
@@ -320,6 +256,7 @@ func TestShutdownHasABoundOfTheCallers(t *testing.T) {
 }
 
 func TestWithoutSpaceTryLeaseIsBoundedAndSaysSo(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, QuotaBytes: 4 << 20})
 	cli := etcdtest.Client(t, c)
 	for i := 0; ; i++ {
@@ -333,7 +270,7 @@ func TestWithoutSpaceTryLeaseIsBoundedAndSaysSo(t *testing.T) {
 	k := newKeeper(t, cli, nil)
 	began := time.Now()
 	_, err := k.TryLease(t.Context())
-	if took := time.Since(began); took > 2200*time.Millisecond && !racing {
+	if took := time.Since(began); took > 2200*time.Millisecond && !means.Race {
 		t.Errorf("TryLease: %v, want 2 s", took)
 	}
 	if err == nil || errors.Is(err, lease.ErrUnreachable) || !strings.Contains(err.Error(), "space") {
@@ -357,7 +294,7 @@ func TestAnImpossibleTTLIsTheLongestPossible(t *testing.T) {
 
 // An outage of all members costs next to nothing, however many handles stand on the client.
 func TestManyKeepersInAnOutageCostLittle(t *testing.T) {
-	if racing {
+	if means.Race {
 		t.Skip("the race detector is what costs here")
 	}
 	cli := must[*clientv3.Client](t)(clientv3.New(clientv3.Config{Endpoints: []string{etcdtest.Addr(t), etcdtest.Addr(t), etcdtest.Addr(t)}, Logger: zap.NewNop()}))
@@ -388,6 +325,7 @@ func TestManyKeepersInAnOutageCostLittle(t *testing.T) {
 }
 
 func TestAnExpiredCertificateIsATypedErrorAndCostsLittle(t *testing.T) {
+	t.Parallel()
 	ca := etcdtest.NewAuthority(t)
 	server := ca.Issue("server", time.Hour)
 	c := etcdtest.NewCluster(t, &cluster.Options{ClientTLS: &cluster.TLS{CertFile: server, KeyFile: server, ClientCAFile: ca.File}})
@@ -415,30 +353,4 @@ func TestAnExpiredCertificateIsATypedErrorAndCostsLittle(t *testing.T) {
 	}
 	ca.Issue("me", time.Hour)
 	live(t, k) // without a restart
-}
-
-func TestNothingHoldsAKeeperWhoseClientWasClosed(t *testing.T) {
-	shared, _ := etcdtest.New(t)
-	cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cli.Close()
-	k := newKeeper(t, cli, nil)
-	l := live(t, k)
-	if asking.BackgroundOf(k) == nil {
-		t.Fatal("there is no Background")
-	}
-	if _, err := cli.Revoke(t.Context(), l.ID()); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Confirm(t.Context()); !errors.Is(err, lease.ErrRevoked) {
-		t.Fatalf("Confirm: got %v, want ErrRevoked", err)
-	}
-	cli.Close()
-	for end := time.Now().Add(generous); asking.BackgroundOf(k) != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the Keeper is still held, though it has no lease and no client")
-		}
-	}
 }

@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"io"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -79,11 +78,8 @@ func (m *members) grant(ctx context.Context, route string, id clientv3.LeaseID, 
 	}
 	defer leave()
 	var sent ask.Sent
-	resp, err := c.LeaseGrant(clientv3.WithRequireLeader(ctx), &pb.LeaseGrantRequest{ID: int64(id), TTL: ttl}, sent.Option())
-	if err != nil {
-		return 0, sent.Maybe(), rpctypes.Error(err)
-	}
-	return resp.TTL, true, nil
+	granted, err := ask.GrantLease(ctx, c, id, ttl, sent.Option())
+	return granted, err == nil || sent.Maybe(), err
 }
 
 func (m *members) revoke(ctx context.Context, route string, id clientv3.LeaseID) error {
@@ -119,15 +115,7 @@ type memberStream struct {
 }
 
 func (s *memberStream) keepAlive(id clientv3.LeaseID) (int64, error) {
-	// A failed Send says io.EOF; the reason is what Recv returns.
-	if err := s.Send(&pb.LeaseKeepAliveRequest{ID: int64(id)}); err != nil && err != io.EOF {
-		return 0, rpctypes.Error(err)
-	}
-	resp, err := s.Recv()
-	if err != nil {
-		return 0, rpctypes.Error(err)
-	}
-	return resp.TTL, nil
+	return ask.KeepAlive(s, id)
 }
 
 func (s *memberStream) close() { s.leave() }

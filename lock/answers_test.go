@@ -27,8 +27,9 @@ import (
 // rigged is a client's KV whose transactions go to a function of the test, if one is set.
 type rigged struct {
 	clientv3.KV
-	mu   sync.Mutex
-	with answer
+	mu     sync.Mutex
+	with   answer
+	latest *riggedTxn
 }
 
 type answer func(ops []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error)
@@ -53,10 +54,14 @@ func (r *rigged) meet(with answer) {
 type riggedTxn struct {
 	clientv3.Txn
 	rigged *rigged
+	cmps   []clientv3.Cmp
 	ops    []clientv3.Op
 }
 
-func (t *riggedTxn) If(cmps ...clientv3.Cmp) clientv3.Txn { t.Txn = t.Txn.If(cmps...); return t }
+func (t *riggedTxn) If(cmps ...clientv3.Cmp) clientv3.Txn {
+	t.Txn, t.cmps = t.Txn.If(cmps...), cmps
+	return t
+}
 func (t *riggedTxn) Else(ops ...clientv3.Op) clientv3.Txn { t.Txn = t.Txn.Else(ops...); return t }
 func (t *riggedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 	t.Txn, t.ops = t.Txn.Then(ops...), ops
@@ -66,6 +71,7 @@ func (t *riggedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 func (t *riggedTxn) Commit() (*clientv3.TxnResponse, error) {
 	t.rigged.mu.Lock()
 	with := t.rigged.with
+	t.rigged.latest = t
 	t.rigged.mu.Unlock()
 	if with == nil {
 		return t.Txn.Commit()

@@ -2,6 +2,7 @@ package lock_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -168,4 +169,30 @@ func BenchmarkGoroutines(b *testing.B) {
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(2*locked)/float64(put), "×put")
+}
+
+// BenchmarkEveryNotDue is a call that is not due, beside the two requests that it makes.
+func BenchmarkEveryNotDue(b *testing.B) {
+	cli, prefix := etcdtest.New(b)
+	m := lock.New(cli, prefix+"job", nil)
+	defer m.Close()
+	nothing := func(context.Context, *lock.Hold) error { return nil }
+	if _, err := m.Every(b.Context(), time.Hour, nothing); err != nil {
+		b.Fatal(err)
+	}
+	id := clientv3.LeaseID(leaseOf(b, cli, prefix+"job.every"))
+	var raw, ours time.Duration
+	for b.Loop() {
+		began := time.Now()
+		_, err := cli.Get(b.Context(), prefix+"job.every")
+		_, err2 := cli.TimeToLive(b.Context(), id)
+		raw += time.Since(began)
+		began = time.Now()
+		run, err3 := m.Every(b.Context(), time.Hour, nothing)
+		ours += time.Since(began)
+		if err := errors.Join(err, err2, err3); err != nil || run.Here {
+			b.Fatal(err, run)
+		}
+	}
+	b.ReportMetric(float64(ours)/float64(raw), "of-the-requests")
 }

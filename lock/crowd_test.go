@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/internal/queuetest"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
@@ -194,7 +195,7 @@ func smoothly(t *testing.T, kind string, n int, worst time.Duration) {
 	var p pace
 	for range 2 { // once is enough: the machine has other work
 		p = handOvers(t, kind, n, false)
-		if race || p.median <= 4*p.put && p.worst <= worst {
+		if means.Race || p.median <= 4*p.put && p.worst <= worst {
 			return
 		}
 	}
@@ -205,7 +206,7 @@ func TestACrowdHasItsTurnsInOrderAndLosesNoLease(t *testing.T) {
 	for kind := range crowds {
 		t.Run(kind, func(t *testing.T) {
 			n := smallCrowd
-			if kind == "each its own Mutex" && !race {
+			if kind == "each its own Mutex" && !means.Race {
 				n = 1000
 			}
 			smoothly(t, kind, n, 2*time.Second)

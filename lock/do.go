@@ -35,12 +35,17 @@ func do(ctx context.Context, to purpose, acquire func(context.Context, ...client
 	if err != nil {
 		return err
 	}
+	return h.do(ctx, to, f, h.Release)
+}
+
+// do calls f while the hold lasts, and then leave, which ends it.
+func (h *Hold) do(ctx context.Context, to purpose, f func(context.Context, *Hold) error, leave func(context.Context) error) error {
 	call := &doCall{to: to, hold: h}
 	ctx = context.WithValue(ctx, contextKey{h.lock}, call)
 	lost, err := h.held.RunHeld(ctx, func(ctx context.Context) error {
 		defer call.returned.Store(true) // also when f panics: its context may live on
 		return f(ctx, h)
-	}, h.Release)
+	}, leave)
 	switch {
 	case lost == nil, errors.Is(err, lost), errors.Is(err, ErrUnknown): // ErrLost says that nothing was written
 		return err

@@ -16,7 +16,8 @@
 //		return run(ctx, h.Token()) // ctx ends when the lock is lost
 //	})
 //
-// An RWMutex is for readers and writers, and a Semaphore lets up to N holders in at a time.
+// Every runs a job once per period in a whole fleet. An RWMutex is for readers and writers, and a Semaphore
+// lets up to N holders in at a time.
 //
 // # Guarantees
 //

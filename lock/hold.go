@@ -19,6 +19,7 @@ type Hold struct {
 	held     *queue.Hold
 	mutex    *Mutex      // whose waiters come next; nil: the waiters are in etcd only
 	released atomic.Bool // Release or Commit was called
+	run      *markedRun  // of Every, which Commit completes; nil: none
 }
 
 // lost tells whether the hold was lost.
@@ -42,6 +43,9 @@ func (h *Hold) Reads() []*clientv3.GetResponse { return h.held.Reads() }
 
 // Key is the key in etcd: the lock is held as long as this key exists.
 func (h *Hold) Key() string { return h.held.Key() }
+
+// Lease is the id of the lease that the key is on.
+func (h *Hold) Lease() clientv3.LeaseID { return h.held.Entry().Lease.ID() }
 
 // Guard is a comparison that is true in etcd as long as the lock is held. In the If of a transaction it
 // fences what stands in Then, however late the transaction arrives.
@@ -78,11 +82,15 @@ func (h *Hold) Commit(ctx context.Context, ops ...clientv3.Op) (*clientv3.TxnRes
 		return nil, h.lock.handle.Errorf("commit under", "%w", ErrReleased)
 	}
 	h.released.Store(true)
+	marks := h.run.ops()
+	ops = append(ops[:len(ops):len(ops)], marks...)
 	resp, err := h.leave(ctx, ops)
 	if errors.Is(err, rpctypes.ErrTooManyOps) {
 		err = errtext.Errorf("%d operations, and one that releases: commit less (etcd takes 128 in one transaction unless its --max-txn-ops says otherwise), or write some before, with Txn: %w", len(ops), err)
 	}
-	return resp, h.lock.handle.Ended("commit under", err)
+	err = h.lock.handle.Ended("commit under", err)
+	h.run.committed(len(marks), err)
+	return resp, err
 }
 
 // Release gives the lock to the next waiter. Every hold ends with Release or Commit, a lost one too: the

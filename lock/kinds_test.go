@@ -89,6 +89,20 @@ func (w *waiter) gets(t testing.TB) *lock.Hold {
 	return nil
 }
 
+// fails waits until the acquire fails.
+func (w *waiter) fails(t testing.TB) error {
+	t.Helper()
+	select {
+	case h := <-w.held:
+		t.Fatalf("%s is held, want it to fail", h.Key())
+	case err := <-w.err:
+		return err
+	case <-bounded(t).Done():
+		t.Fatal("it waits")
+	}
+	return nil
+}
+
 // soon is gets within a limit.
 func (w *waiter) soon(t testing.TB, limit time.Duration) *lock.Hold {
 	t.Helper()

@@ -336,7 +336,7 @@ func TestAListIsBoundedWhateverIsThere(t *testing.T) {
 	}
 }
 
-// hostile are values that anybody who may write below a lock's name can put there.
+// hostile are values that a client which may write below a lock's name can put there.
 func hostile(lease clientv3.LeaseID) map[string]string {
 	huge := strings.Repeat("\x1b[2J", 70_000)
 	record := func(host, command, since string) string {

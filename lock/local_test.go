@@ -167,7 +167,7 @@ func TestALingeringEntryIsRemovedWhenAnotherProcessWaits(t *testing.T) {
 	if h.Token() <= theirs.Token() {
 		t.Errorf("token %d, then %d", theirs.Token(), h.Token())
 	}
-	// Somebody comes while it is held: its release is for them.
+	// A waiter comes while it is held: its release is for that one.
 	w = queued(t, cli, prefix+"lock", 2, func(ctx context.Context) (*lock.Hold, error) { return other.Acquire(ctx) })
 	release(t, h)
 	release(t, w.gets(t))

@@ -30,7 +30,7 @@ var (
 	// ErrReleased: the hold was released, by Release or Commit.
 	ErrReleased = errors.New("lock: released")
 	// ErrUnknown: a Commit was not answered, and etcd's history does not show whether it was applied.
-	// The hold has ended.
+	// Or a Detach was not answered: see Hold.Detach. The hold has ended.
 	ErrUnknown = errors.New("lock: outcome unknown")
 	// ErrInvalid: the caller's mistake: the name, an option, the size of a Semaphore, an operation that
 	// is not a Get, or a text that is no resume token of this lock. Nothing was sent.
@@ -83,7 +83,7 @@ type lock struct {
 // lockType is what the queue's errors and log say for this package.
 var lockType = &queue.HandleType{
 	Name: "lock", Origin: queue.Lock, Handles: "locks", Entries: "entries",
-	Invalid: ErrInvalid, Closed: ErrClosed, Lost: ErrLost, Unknown: ErrUnknown, Released: ErrReleased,
+	Invalid: ErrInvalid, Closed: ErrClosed, Lost: ErrLost, Unknown: ErrUnknown, Released: ErrReleased, Gone: ErrGone,
 	Waiting: "waiting for lock", Gained: "lock acquired after a wait", LostLog: "lock lost", HeldKey: "held",
 	HolderAttrs: holderAttrs,
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"os"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
 )
@@ -25,7 +25,10 @@ func TestMain(m *testing.M) {
 	if job := os.Getenv(workerEnv); job != "" {
 		os.Exit(work(job))
 	}
-	_ = flag.Set("test.parallel", "8") // unless -parallel is given: they wait for most of the time
+	if job := os.Getenv(runnerEnv); job != "" {
+		os.Exit(runEvery(job))
+	}
+	means.TestsAtATime(8)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

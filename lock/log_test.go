@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/internal/queuetest"
 	"github.com/etcdkit/etcdkit/lock"
@@ -46,6 +47,26 @@ func TestALongWaitLogsTheHolderAndEachChange(t *testing.T) {
 	release(t, h)
 	release(t, b.gets(t))
 	l.Has(t, 4, "INFO", `msg="lock acquired after a wait"`)
+}
+
+func TestALongWaitLogsThatEtcdDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
+	cli := etcdtest.Client(t, c)
+	var l queuetest.Log
+	opts := lock.Options{TTL: time.Minute, Logger: l.Logger()}
+	first := acquire(t, withOptions(t, cli, "lock", opts))
+	next := withOptions(t, cli, "lock", opts)
+	waiter := queued(t, cli, "lock", 2, func(ctx context.Context) (*lock.Hold, error) { return next.Acquire(ctx) })
+	if _, err := c.Pause(t.Context(), "etcd1"); err != nil {
+		t.Fatal(err)
+	}
+	l.Has(t, 1, "WARN", `msg="waiting for lock, and etcd does not answer"`, "name=lock", `error="no answer within 2s"`)
+	if _, err := c.Resume(t.Context(), "etcd1"); err != nil {
+		t.Fatal(err)
+	}
+	release(t, first)
+	release(t, waiter.gets(t))
 }
 
 func TestALossIsLogged(t *testing.T) {

@@ -100,7 +100,7 @@ func leaseOf(t testing.TB, cli *clientv3.Client, key string) int64 {
 }
 
 // prolong keeps the lease of a key alive for the test, as new leaders of etcd do, which start every TTL
-// anew: its owner may have to give it up meanwhile.
+// again: its owner may have to give it up meanwhile.
 func prolong(t *testing.T, cli *clientv3.Client, key string) {
 	t.Helper()
 	renewed, err := cli.KeepAlive(t.Context(), clientv3.LeaseID(leaseOf(t, cli, key)))

@@ -188,13 +188,14 @@ func (r *rigged) late(t *testing.T, key string) (asked <-chan struct{}, answer f
 }
 
 // happens waits for what a test has made happen.
-func happens(t *testing.T, what string, c <-chan struct{}) {
+func happens[T any](t *testing.T, what string, c <-chan T) (got T) {
 	t.Helper()
 	select {
-	case <-c:
+	case got = <-c:
 	case <-bounded(t).Done():
 		t.Fatalf("void: it does not happen that %s", what)
 	}
+	return got
 }
 
 // newest is the key of the entry that came last.
@@ -245,7 +246,7 @@ func (w *waiter) isLost(t *testing.T) {
 
 // All watches of a client end, and are opened again. Before those of the last waiter are open, another
 // one reads the queue for all: then the last has another one before it, whose watch is not open.
-func TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing(t *testing.T) {
+func TestAWaiterThatIsPlacedAgainBeforeItsWatchesOpenMissesNothing(t *testing.T) {
 	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	name := prefix + "lock"

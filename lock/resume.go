@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/queue"
 	"github.com/etcdkit/etcdkit/internal/quote"
@@ -16,6 +18,8 @@ type resumeToken struct {
 	Key      string `json:"key"`
 	Revision int64  `json:"revision"`
 	Nonce    string `json:"nonce"`
+	// Lease is that to which a Detach without an answer may have moved the key, or may still do so; 0: none.
+	Lease clientv3.LeaseID `json:"lease,omitempty"`
 }
 
 // resumeTimeout bounds a Resume whose context has no deadline.
@@ -26,7 +30,7 @@ const resumeTimeout = 10 * time.Second
 func (h *Hold) ResumeToken() string {
 	var o owner
 	_ = json.Unmarshal([]byte(h.held.Entry().Value), &o) // this process wrote it
-	b, err := json.Marshal(resumeToken{h.Key(), h.Token(), o.Nonce})
+	b, err := json.Marshal(resumeToken{Key: h.Key(), Revision: h.Token(), Nonce: o.Nonce})
 	if err != nil {
 		panic(err) // it has only strings and a number
 	}

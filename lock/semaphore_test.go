@@ -95,7 +95,7 @@ func TestASizeIsChangedByCallsWithAnotherSize(t *testing.T) {
 	}
 }
 
-// It asks for more than others let anybody have: it waits until they are gone, and not for ever.
+// It asks for more than others allow: it waits until they are gone, and not for ever.
 func TestACallThatTakesMoreThanASmallerSizeWaitsForThoseAhead(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "sem"
@@ -135,7 +135,7 @@ func TestAWrongSizeBlocksNoOtherCall(t *testing.T) {
 	release(t, stays)
 }
 
-// Whoever can write a key below the name can keep others out, and cannot let them in.
+// A client that can write a key below the name can keep others out, and cannot let them in.
 func TestAKeyThatCannotBeRightTakesAllOfASemaphore(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/election"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lock"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -87,20 +88,20 @@ func TestShutdownAndCloseAreShortWhileEtcdIsAway(t *testing.T) {
 	for _, h := range shut {
 		_ = h.Shutdown(ctx) // that it could not revoke
 	}
-	if took := time.Since(began); took > time.Second && !race {
+	if took := time.Since(began); took > time.Second && !means.Race {
 		t.Errorf("Shutdown took %v, want the 300 ms of its context", took)
 	}
 	began = time.Now()
 	for _, h := range closed {
 		_ = h.Close()
 	}
-	if took := time.Since(began); took > 3*time.Second && !race {
+	if took := time.Since(began); took > 3*time.Second && !means.Race {
 		t.Errorf("closing all took %v, want 2 s", took)
 	}
 	t.Logf("closed all in %v", time.Since(began))
 	never := election.New(etcdtest.Client(t, c), "never", nil)
 	began = time.Now()
-	if err := never.Close(); err != nil || time.Since(began) > 200*time.Millisecond && !race {
+	if err := never.Close(); err != nil || time.Since(began) > 200*time.Millisecond && !means.Race {
 		t.Errorf("an Election that never asked anything: %v after %v, want nothing at once", err, time.Since(began))
 	}
 	closeWhatTried(t, etcdtest.Client(t, c))
@@ -139,7 +140,7 @@ func closeWhatTried(t *testing.T, cli *clientv3.Client) {
 	}
 	took := time.Since(began)
 	t.Logf("closed what had tried in %v", took)
-	if took > 2200*time.Millisecond && !race {
+	if took > 2200*time.Millisecond && !means.Race {
 		t.Errorf("closing what had tried took %v, want 2 s", took)
 	}
 }

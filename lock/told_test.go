@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/internal/queuetest"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
@@ -293,7 +294,7 @@ func TestAWaiterWhoseEntryIsDeletedIsLostAtOnce(t *testing.T) {
 }
 
 func TestALossIsKnownWithinTwoPuts(t *testing.T) {
-	if race {
+	if means.Race {
 		t.Skip("a figure")
 	}
 	cli, prefix := etcdtest.New(t)

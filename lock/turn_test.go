@@ -168,7 +168,7 @@ func TestOfTwoThatResumeAtOnceOneHasIt(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	name := prefix + "lock"
 	elsewhere, _ := etcdtest.New(t)
-	saved := acquire(t, mutex(t, elsewhere, name)).ResumeToken() // whoever that is takes no part any more
+	saved := acquire(t, mutex(t, elsewhere, name)).ResumeToken() // it takes no part any more
 	one, other := mutex(t, cli, name), mutex(t, elsewhere, name)
 	var h *lock.Hold
 	rig(cli).meet(func(_ []clientv3.Op, commit func() (*clientv3.TxnResponse, error)) (*clientv3.TxnResponse, error) {

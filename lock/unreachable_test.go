@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/lock"
 )
@@ -58,7 +59,7 @@ func TestAcquireEndsWithItsContextAndNamesTheEndpoints(t *testing.T) {
 		})
 	}
 	calls.Wait()
-	if least := slices.Min(late); least > 100*time.Millisecond && !race {
+	if least := slices.Min(late); least > 100*time.Millisecond && !means.Race {
 		t.Errorf("returned %v after its deadline, want 100 ms", least)
 	}
 }

@@ -28,19 +28,19 @@ const (
 	// write under its guard until that is refused; and it says when its hold is over. It is NAME@TTL@ENDPOINTS.
 	workerEnv = "ETCDKIT_TEST_LOCK"
 	workerTTL = 2 * time.Second
+	// runnerEnv makes it one that calls Every: it is NAME@PERIOD@ENDPOINTS.
+	runnerEnv = "ETCDKIT_TEST_EVERY"
 )
 
 func work(job string) int {
-	name, rest, _ := strings.Cut(job, "@")
-	ttl, endpoints, _ := strings.Cut(rest, "@")
-	lasts, err := time.ParseDuration(ttl)
+	name, lasts, endpoints, err := parseJob(job)
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	var held atomic.Bool // a hold that lasts is watched, too
 	cli, err := clientv3.New(clientv3.Config{
-		Endpoints: strings.Split(endpoints, ","), Logger: zap.NewNop(),
+		Endpoints: endpoints, Logger: zap.NewNop(),
 		DialOptions: []grpc.DialOption{onWatch(sync.OnceFunc(func() {
 			if !held.Load() {
 				fmt.Println("waits")
@@ -83,6 +83,40 @@ func work(job string) int {
 	return 0
 }
 
+// parseJob reads NAME@DURATION@ENDPOINTS.
+func parseJob(job string) (name string, d time.Duration, endpoints []string, err error) {
+	name, rest, _ := strings.Cut(job, "@")
+	duration, addrs, _ := strings.Cut(rest, "@")
+	d, err = time.ParseDuration(duration)
+	return name, d, strings.Split(addrs, ","), err
+}
+
+// runEvery makes this test binary a process that calls Every with a period. Its function says so, and runs
+// until a line of its stdin.
+func runEvery(job string) int {
+	name, period, endpoints, err := parseJob(job)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	cli, err := clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop()})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	run, err := lock.New(cli, name, &lock.Options{TTL: workerTTL}).Every(context.Background(), period, func(context.Context, *lock.Hold) error {
+		fmt.Println("runs")
+		bufio.NewScanner(os.Stdin).Scan()
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("ran here:", run.Here)
+	return 0
+}
+
 // fencedWrite writes the token of a hold under its guard, and is false when that was refused. A write
 // without an answer is done again.
 func fencedWrite(ctx context.Context, h *lock.Hold, key string) bool {
@@ -122,12 +156,23 @@ func startWorker(t *testing.T, name string, endpoints []string) *worker {
 
 func startWorkerFor(t *testing.T, name string, ttl time.Duration, endpoints []string) *worker {
 	t.Helper()
+	return startProcess(t, workerEnv+"="+name+"@"+ttl.String()+"@"+strings.Join(endpoints, ","))
+}
+
+// startRunner starts a process that calls Every.
+func startRunner(t *testing.T, name string, period time.Duration, endpoints []string) *worker {
+	t.Helper()
+	return startProcess(t, runnerEnv+"="+name+"@"+period.String()+"@"+strings.Join(endpoints, ","))
+}
+
+func startProcess(t *testing.T, job string) *worker {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &worker{cmd: exec.Command(exe)}
-	w.cmd.Env = append(os.Environ(), workerEnv+"="+name+"@"+ttl.String()+"@"+strings.Join(endpoints, ","))
+	w.cmd.Env = append(os.Environ(), job)
 	out, e1 := w.cmd.StdoutPipe()
 	in, e2 := w.cmd.StdinPipe()
 	if err := errors.Join(e1, e2, w.cmd.Start()); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
@@ -56,6 +57,7 @@ func pagedRead(t testing.TB, cli *clientv3.Client, prefix string) time.Duration 
 // A revision of many events, and a backlog of many revisions: the mirror is right again after the
 // time of a few reads of the prefix.
 func TestAMirrorCatchesUpWithALargeRevision(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		pad  int // of the keys' names
@@ -102,7 +104,7 @@ func wantRight(t testing.TB, m *mirror.Mirror, revision int64, keys int, began t
 	if got := m.Snapshot().Len(); got != keys {
 		t.Errorf("keys: got %d, want %d", got, keys)
 	}
-	if bound := max(3*read, catchUpLeast); took > bound && !raceEnabled {
+	if bound := max(3*read, catchUpLeast); took > bound && !means.Race {
 		t.Errorf("right again after %v: want at most %v, three times the %v of a paged Get", took, bound, read)
 	}
 }

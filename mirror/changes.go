@@ -37,7 +37,7 @@ type ChangesOptions struct {
 // grown, the history is another one.
 //
 // The sequence ends with break or with one error: ctx's, ErrClosed or ErrSlow. It may be used
-// more than once and begins anew each time.
+// more than once and begins again each time.
 func (m *Mirror) Changes(ctx context.Context, opts *ChangesOptions) iter.Seq2[*Batch, error] {
 	var o ChangesOptions
 	if opts != nil {

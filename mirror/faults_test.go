@@ -134,6 +134,7 @@ func writeOn(t testing.TB, cli *clientv3.Client, key string) (stop func()) {
 
 // Whatever happens to the member that serves the watch, the mirror moves.
 func TestTheMirrorLeavesABadMember(t *testing.T) {
+	t.Parallel()
 	const bound = 4 * time.Second // three election timeouts and a second
 	for _, fault := range []struct {
 		name  string
@@ -199,6 +200,7 @@ func TestTheMirrorLeavesABadMember(t *testing.T) {
 
 // Many transactions that come in one response, here of 100 MB, are not held together.
 func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli := etcdtest.Client(t, c)
 	g := etcdtest.NewGate(t, c.Endpoints()[0])
@@ -232,6 +234,7 @@ func TestACatchUpCostsNoMoreThanItsTransactions(t *testing.T) {
 
 // Denied at first, and later.
 func TestADeniedPrefixIsReportedAndNotAskedForInALoop(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	root := etcdtest.EnableAuth(t, c)
 	ctx := within(t, generous)

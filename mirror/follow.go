@@ -14,7 +14,7 @@ import (
 const (
 	// smallTimeout bounds a small read and the opening of a watch, smallStagger how long one
 	// silent member holds them up. Both double each time that was not enough, up to smallMost
-	// times: an etcd that has to check passwords anew can need many seconds, and would never
+	// times: an etcd that has to check passwords again can need many seconds, and would never
 	// get done with what starts over.
 	smallTimeout = 5 * time.Second
 	smallStagger = 250 * time.Millisecond

@@ -80,6 +80,7 @@ func TestTheRevisionNeverGoesBack(t *testing.T) {
 
 // The database was wiped, a backup was restored, or it is another cluster.
 func TestAReplacedHistoryIsReadAgain(t *testing.T) {
+	t.Parallel()
 	// A cluster's directory is copied between two runs of it: the ID stays.
 	dir, early := t.TempDir(), t.TempDir()
 	opts := &cluster.Options{Members: 1, DataDir: filepath.Join(dir, "data")}

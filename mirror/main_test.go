@@ -16,10 +16,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(etcdtest.Main(m)) }
+func TestMain(m *testing.M) {
+	means.TestsAtATime(4)
+	goleak.VerifyTestMain(etcdtest.Main(m))
+}
 
 // generous is a bound for what should take far less, on a busy machine.
 const generous = time.Minute

@@ -25,7 +25,7 @@ type Mirror struct {
 
 // Open reads the prefix and returns when the copy is complete: what was committed before the call
 // is in it. ctx bounds the call, not the life of the mirror: Close it when done. opts may be nil.
-// The empty prefix is the whole keyspace.
+// The empty prefix is the whole keyspace. With Options.RangeEnd it is a range of keys instead, such as one key.
 //
 // Mirrors of one client with the same prefix and equal options share one copy, one watch and its
 // confirmations, however many there are. Each is closed by itself.
@@ -38,7 +38,7 @@ func Open(ctx context.Context, cli *clientv3.Client, prefix string, opts *Option
 	if err != nil {
 		return nil, err
 	}
-	if err := checkTarget(cli, prefix); err != nil {
+	if err := checkTarget(cli, prefix, o.RangeEnd); err != nil {
 		return nil, err
 	}
 	began := time.Now()

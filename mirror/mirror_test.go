@@ -130,6 +130,34 @@ func TestAnEmptyPrefixIsTheWholeKeyspace(t *testing.T) {
 	wantMirror(t, high, cli, "\xff")
 }
 
+func TestARangeEndMakesItACopyOfThatRangeOnly(t *testing.T) {
+	cli, prefix := etcdtest.New(t)
+	one := open(t, cli, prefix+"key", &mirror.Options{RangeEnd: prefix + "key\x00"})
+	some := open(t, cli, prefix+"b", &mirror.Options{RangeEnd: prefix + "d"})
+	onward := open(t, cli, prefix+"x", &mirror.Options{RangeEnd: "\x00"})
+	var last int64
+	for _, key := range []string{"a", "b", "c", "d", "key", "keyboard", "x", "y"} {
+		last = put(t, cli, prefix+key, key)
+	}
+	for m, want := range map[*mirror.Mirror]string{one: "key", some: "b c", onward: "x y"} {
+		wait(t, m, last)
+		var got []string
+		for kv := range m.Snapshot().WithPrefix(prefix) {
+			got = append(got, kv.Value)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if _, err := cli.Delete(t.Context(), prefix+"key"); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, one, put(t, cli, prefix+"keyboard", "again"))
+	if n := one.Snapshot().Len(); n != 0 {
+		t.Errorf("after the deletion of its only key: %d keys, want none", n)
+	}
+}
+
 func TestWhatCannotBeMirroredIsSaidBeforeAnythingIsSent(t *testing.T) {
 	unreachable := quickClient(t, "127.0.0.1:1")
 	wrapped := clientv3.NewCtxClient(unreachable.Ctx())
@@ -145,6 +173,8 @@ func TestWhatCannotBeMirroredIsSaidBeforeAnythingIsSent(t *testing.T) {
 		{"only NUL", unreachable, "\x00", nil, mirror.ErrInvalid},
 		{"namespace", wrapped, "a", nil, mirror.ErrInvalid},
 		{"negative time", unreachable, "a", &mirror.Options{WatchTimeout: -1}, mirror.ErrInvalid},
+		{"range that ends before it begins", unreachable, "b", &mirror.Options{RangeEnd: "a"}, mirror.ErrInvalid},
+		{"range without a key", unreachable, "b", &mirror.Options{RangeEnd: "b"}, mirror.ErrInvalid},
 		{"tiny time", unreachable, "a", &mirror.Options{ConfirmEvery: 5}, mirror.ErrInvalid},
 	} {
 		m, err := mirror.Open(t.Context(), test.cli, test.prefix, test.opts)

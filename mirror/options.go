@@ -49,6 +49,11 @@ type Options struct {
 	// A copy that was not confirmed for 2 × ConfirmEvery + WatchTimeout is stale.
 	WatchTimeout time.Duration
 
+	// RangeEnd makes the mirror a copy of a range instead of a prefix: the keys from Open's prefix on
+	// that sort before RangeEnd, as etcd's ranges are. For one key it is the key and a NUL byte; a NUL
+	// byte alone means every key from the prefix on. Default none: the prefix.
+	RangeEnd string
+
 	// Logger gets a line when the mirror turns stale or fresh, when it reads again and when
 	// it replaces a silent watch. Nil is silent.
 	Logger *slog.Logger
@@ -80,10 +85,16 @@ func (o *Options) withDefaults() (Options, error) {
 // staleAfter is how long a copy counts as fresh without being confirmed.
 func (o *Options) staleAfter() time.Duration { return 2*o.ConfirmEvery + o.WatchTimeout }
 
+// allAfter is etcd's way to say: no end.
+const allAfter = "\x00"
+
 // checkTarget finds what cannot be mirrored.
-func checkTarget(cli *clientv3.Client, prefix string) error {
+func checkTarget(cli *clientv3.Client, prefix, rangeEnd string) error {
 	if strings.ContainsRune(prefix, 0) {
 		return fmt.Errorf("%w: prefix %q contains a NUL byte", ErrInvalid, prefix)
+	}
+	if rangeEnd != "" && rangeEnd != allAfter && rangeEnd <= prefix {
+		return fmt.Errorf("%w: no key is between %q and the RangeEnd %q", ErrInvalid, prefix, rangeEnd)
 	}
 	// Reads and the watch go past the client's KV and Watcher (load.go, stream.go): they would
 	// not see its namespace.

@@ -63,7 +63,10 @@ func newReplica(t target) *replica {
 		readers:    make(map[*reader]struct{}), turned: make(chan struct{}),
 	}
 	if t.prefix == "" {
-		r.first, r.end = "\x00", "\x00" // etcd's way to say: all
+		r.first, r.end = allAfter, allAfter // NUL is the least key that etcd takes
+	}
+	if t.rangeEnd != "" {
+		r.end = t.rangeEnd
 	}
 	if t.logger != nil {
 		r.log = t.logger.With("prefix", t.prefix)

@@ -18,7 +18,7 @@ var replicas = struct {
 // target is what mirrors must have in common to share a replica.
 type target struct {
 	cli                        *clientv3.Client
-	prefix                     string
+	prefix, rangeEnd           string
 	confirmEvery, watchTimeout time.Duration
 	logger                     *slog.Logger
 }
@@ -26,7 +26,7 @@ type target struct {
 // acquire returns the replica of a prefix, which it starts if there is none. Each acquire needs one
 // release.
 func acquire(cli *clientv3.Client, prefix string, o Options) *replica {
-	t := target{cli, prefix, o.ConfirmEvery, o.WatchTimeout, o.Logger}
+	t := target{cli, prefix, o.RangeEnd, o.ConfirmEvery, o.WatchTimeout, o.Logger}
 	replicas.mu.Lock()
 	defer replicas.mu.Unlock()
 	r := replicas.of[t]

@@ -13,6 +13,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/mirror"
 )
 
@@ -61,7 +62,7 @@ func TestAThousandMirrorsOfAPrefixCostWhatOneDoes(t *testing.T) {
 	first := open(t, cli, prefix, opts)
 	one := idle(t, &n)
 	many := make([]*mirror.Mirror, 2000)
-	if raceEnabled {
+	if means.Race {
 		many = many[:200]
 	}
 	opened := make(chan error)
@@ -204,11 +205,11 @@ func TestCloseEndsTheChangesOfOneMirrorAndNotOfOthers(t *testing.T) {
 	}
 }
 
-func TestOpenAsksAnewWhereAMirrorIsDenied(t *testing.T) {
+func TestOpenAsksAgainWhereAMirrorIsDenied(t *testing.T) {
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1, InProcess: true})
 	root := etcdtest.EnableAuth(t, c)
 	amy := etcdtest.User(t, c, root, "amy", "a/")
-	ctx := within(t, 5*generous) // each question checks a password anew, which takes seconds under the race detector
+	ctx := within(t, 5*generous) // each question checks a password again, which takes seconds under the race detector
 	log := newRecords()
 	opts := &mirror.Options{ConfirmEvery: 100 * time.Millisecond, Logger: log.logger()}
 	open(t, amy, "a/", opts)
@@ -260,7 +261,7 @@ func TestAClosedClientEndsAllThatStandsOnItsMirrors(t *testing.T) {
 			t.Errorf("a call of a mirror whose client was closed: got %v, want ErrClosed, because of the client", err)
 		}
 	}
-	if took := time.Since(began); took > time.Second && !raceEnabled {
+	if took := time.Since(began); took > time.Second && !means.Race {
 		t.Errorf("they ended after %v, want at once", took)
 	}
 }
@@ -292,7 +293,7 @@ func TestCloseIsQuickWhileEtcdIsAway(t *testing.T) {
 		}
 		began := time.Now()
 		m.Close()
-		if took := time.Since(began); took > 500*time.Millisecond && !raceEnabled {
+		if took := time.Since(began); took > 500*time.Millisecond && !means.Race {
 			t.Errorf("Close while etcd is %s took %v", fault.name, took)
 		}
 		g.SetTarget(shared.Endpoints()[0])

@@ -218,6 +218,7 @@ func TestAWatchResumesAtTheRevisionAfterTheCopy(t *testing.T) {
 
 // A member that was cut off ends the watch itself: it is not left to the mirror's patience.
 func TestAMemberWithoutALeaderEndsItsWatch(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	m := open(t, quickClient(t, c.Endpoints()...), "a/", &mirror.Options{WatchTimeout: time.Hour})
 	ctx := within(t, generous)

@@ -165,16 +165,21 @@ func (e *entry) checksStopped() bool {
 	}
 }
 
-// encode makes the value of the instance and of what the checks found. It has room; see newEntry.
+// encode makes the value of the instance, of what the checks found and of an operator's override. It has room;
+// see newEntry.
 func (e *entry) encode() {
-	i := e.withChecks()
-	if value, err := i.Encode(); err == nil {
+	i := e.shown()
+	value, err := i.Encode()
+	if err != nil { // a status always has room, an operator's reason may have none
+		i.Reason = ""
+		value, err = i.Encode()
+	}
+	if err == nil {
 		e.wanted = record{value, i.Status}
 	}
 }
 
-// withChecks is the instance as consumers see it: with what its checks found, and in the worse of its
-// own status and theirs. An instance that is draining or in maintenance stays so.
+// withChecks is the instance with what its checks found, and in the worse of its own status and theirs. An instance that is draining or in maintenance stays so.
 func (e *entry) withChecks() Instance {
 	i := e.instance
 	if e.results == nil {

@@ -81,6 +81,7 @@ func becomes(t *testing.T, cli *clientv3.Client, prefix string, status registry.
 }
 
 func TestARecordIsWrittenWhenAStatusChanges(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	var p patient
 	reg := register(t, cli, web("a"), &registry.Options{Prefix: prefix, Checks: []health.Check{p.check()}})

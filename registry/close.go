@@ -148,7 +148,7 @@ func (c *closer) stayUntil(remaining []*entry) string {
 	if l == nil {
 		return "what was written may stay in etcd"
 	}
-	stays, its, ends := "it stays", "its", fmt.Sprintf("lease %016x ends", int64(l.ID()))
+	stays, its, ends := "it stays", "its", fmt.Sprintf("lease %x ends", int64(l.ID()))
 	if len(remaining) > 1 {
 		stays, its, ends = "they stay", "their", "leases end"
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -62,7 +63,7 @@ func TestCloseTellsWhichKeysAreStillThereAndUntilWhen(t *testing.T) {
 				}
 				began := time.Now()
 				err = r.Close()
-				if took := time.Since(began); took > closeBound && !race {
+				if took := time.Since(began); took > closeBound && !means.Race {
 					t.Errorf("Close took %v, want %v", took, closeBound)
 				}
 				if err == nil || !strings.Contains(err.Error(), regs[0].State().Key) || !strings.Contains(err.Error(), regs[1].State().Key) ||
@@ -86,7 +87,7 @@ func TestCloseTellsWhichKeysAreStillThereAndUntilWhen(t *testing.T) {
 	}
 }
 
-func TestAKeyWhoseLeaseEndedInAnOutageIsRegisteredAnewOnTheSameKeeper(t *testing.T) {
+func TestAKeyWhoseLeaseEndedInAnOutageIsRegisteredAgainOnTheSameKeeper(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
 	cli := etcdtest.Client(t, c)
@@ -125,7 +126,7 @@ func TestAKeyWhoseLeaseEndedInAnOutageIsRegisteredAnewOnTheSameKeeper(t *testing
 	}
 	again, _, err := register()
 	if err != nil {
-		t.Errorf("registered anew: %v", err)
+		t.Errorf("registered again: %v", err)
 	}
 	if err := again.Close(); err != nil {
 		t.Error(err)
@@ -192,7 +193,7 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 	if err := r.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "/services/web/a") {
 		t.Errorf("got %v, want the deadline and the key", err)
 	}
-	if took := time.Since(began); took > 600*time.Millisecond && !race {
+	if took := time.Since(began); took > 600*time.Millisecond && !means.Race {
 		t.Errorf("Shutdown took %v, want 0.3 s", took)
 	}
 	if _, err := c.Resume(t.Context(), "etcd1"); err != nil {
@@ -240,6 +241,7 @@ func TestCloseAfterItsKeeperOrItsLeaseHasGoneIsNoError(t *testing.T) {
 }
 
 func TestAClosedClientEndsRegistrationsAtOnce(t *testing.T) {
+	t.Parallel()
 	shared, prefix := etcdtest.New(t)
 	cli, err := clientv3.New(clientv3.Config{Endpoints: shared.Endpoints(), Logger: zap.NewNop()})
 	if err != nil {
@@ -306,7 +308,7 @@ func TestAClosedClientEndsRegistrationsAtOnce(t *testing.T) {
 			t.Errorf("Close: %v, want the key and until when it stays", err)
 		}
 	}
-	if took := time.Since(began); took > time.Second && !race {
+	if took := time.Since(began); took > time.Second && !means.Race {
 		t.Errorf("all of this took %v, want it at once", took)
 	}
 	// Nothing renews the lease over other connections.

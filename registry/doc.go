@@ -16,7 +16,7 @@
 // dies. Its value is the JSON that etcd's own naming package reads, so gRPC clients that use
 // client/v3/naming/resolver find it as it is. Many instances of one process go through a
 // Registrar: one worker, one lease for up to 1,000 keys (128 if etcd checks the user's rights, see
-// lease.Options.Keys), transactions of up to 128.
+// lease.Options.Keys), transactions of up to 127.
 //
 // With Options.Checks an instance is shown as it is, not as it was when it started:
 //
@@ -54,6 +54,8 @@
 //   - A user without the right to write gets ErrUnauthorised at once. When the right is
 //     taken away later, etcd also refuses to renew the lease: the key goes within a TTL. Writes are
 //     tried again every 5 s to 7 s, and the registration comes back once the right does.
+//   - A status that an operator has set with an Override holds until it is taken back, through updates, lost
+//     leases and restarts. See Operator.
 //   - The first record says what the checks found, and with AwaitServing there is none before
 //     the instance can serve. Close ends the checks before it says draining.
 //

@@ -29,9 +29,11 @@ type entry struct {
 	withdrawTried bool   // a try of withdrawing it has begun
 	unclaim       func() // gives the key back to the Keeper
 
-	monitor    *health.Monitor // of the instance's checks; nil: it has none
-	results    []health.Result // as of the last change of a status
-	stopChecks chan struct{}   // closed when its checks end for good
+	monitor          *health.Monitor // of the instance's checks; nil: it has none
+	results          []health.Result // as of the last change of a status
+	override         *Override       // of an operator; nil: none
+	overrideRevision int64           // its mod revision; 0: there is none
+	stopChecks       chan struct{}   // closed when its checks end for good
 
 	written        bool // the key is on lease, with the value stored
 	unverified     bool // written, but another client may have changed that unnoticed
@@ -161,7 +163,7 @@ func (e *entry) setStored(value record, revision int64) (changed bool) {
 	e.saidDraining = e.saidDraining || e.withdrawing && value.status == Draining
 	e.lastErr, e.finalErr, e.replace, e.ownerLease, e.nextTry, e.tries, e.unansweredOn = nil, nil, 0, ownerLease{}, time.Time{}, 0, nil
 	changed = e.othersRevision > revision // before the answer came
-	e.othersRevision = 0                  // it counts once: a replaced history begins anew below it
+	e.othersRevision = 0                  // it counts once: a replaced history begins again below it
 	e.notify()
 	return changed
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -78,7 +79,7 @@ func outage(t *testing.T, ttl time.Duration) {
 			}
 			took := time.Since(began)
 			t.Logf("back after %v", took)
-			if took > ttl && !race {
+			if took > ttl && !means.Race {
 				t.Errorf("back after %v, want the TTL of %v", took, ttl)
 			}
 			resp, err := cli.Get(bounded(t), "/services/web/", clientv3.WithPrefix())
@@ -116,7 +117,7 @@ func TestARevokedLeaseAndADeletedKeyArePutRightWithinASecond(t *testing.T) {
 				back := eventually(t, cli, key, gone.Kv.ModRevision, isPut)
 				took := time.Since(began)
 				t.Logf("back after %v", took)
-				if took > time.Second && !race {
+				if took > time.Second && !means.Race {
 					t.Errorf("back after %v, want 1 s", took)
 				}
 				for ctx := bounded(t); reg.State().Revision != back.Kv.ModRevision; { // its answer is on its way
@@ -166,7 +167,7 @@ func TestRegisterWithASilentFollowerTakesNoLongerForALongerTTL(t *testing.T) {
 			}
 			took := time.Since(began)
 			t.Logf("TTL %v: registered after %v", ttl, took)
-			if took > 3*time.Second && !race {
+			if took > 3*time.Second && !means.Race {
 				t.Errorf("TTL %v: registered after %v, want 3 s", ttl, took)
 			}
 			defer reg.Close()
@@ -267,7 +268,7 @@ func TestRegisterEndsWithItsContextAndSaysWhy(t *testing.T) {
 				})
 			}
 			calls.Wait()
-			if least := slices.Min(late); least > 100*time.Millisecond && !race {
+			if least := slices.Min(late); least > 100*time.Millisecond && !means.Race {
 				t.Errorf("returned %v after its deadline, want 100 ms", least)
 			}
 		})
@@ -337,7 +338,7 @@ func TestADeadOwnerStaysDeadWhenTheLeaderChanges(t *testing.T) {
 	}
 	t.Log(change)
 	if ttl, err := cli.TimeToLive(bounded(t), dead.ID); err != nil || ttl.TTL < 4 {
-		t.Fatalf("void: the lease has %v left, %v, want it started anew", ttl, err)
+		t.Fatalf("void: the lease has %v left, %v, want it started again", ttl, err)
 	}
 	if err := <-result; err != nil {
 		t.Errorf("got %v, want the key once its lease has ended", err)
@@ -422,7 +423,7 @@ func TestTenRegistrationsDialNoMoreOftenThanOneInAnOutage(t *testing.T) {
 	}
 	took := time.Since(began)
 	t.Logf("back after %v", took)
-	if took > 2*time.Second && !race {
+	if took > 2*time.Second && !means.Race {
 		t.Errorf("back after %v, want the TTL of 2 s", took)
 	}
 }

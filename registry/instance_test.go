@@ -240,7 +240,7 @@ func TestOddNamesAreKeptAsTheyAre(t *testing.T) {
 	}
 }
 
-// Whoever may write below the prefix must not reach a reader's terminal, nor fill its log.
+// A client that may write below the prefix must not reach a reader's terminal, nor fill its log.
 func TestWhatOthersWroteIsQuotedAndCut(t *testing.T) {
 	cli, prefix := etcdtest.New(t)
 	evil := "\x1b[2J\n\u202e" + strings.Repeat("x", 60_000)

@@ -97,7 +97,7 @@ func (l *lateWrites) deleteOne(ctx context.Context, keys lateKeys, kv *mvccpb.Ke
 	}
 	unclaim, ok := l.keeper.Claim(key)
 	if !ok {
-		return true // it is registered anew, on the same lease
+		return true // it is registered again, on the same lease
 	}
 	unclaim()
 	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)

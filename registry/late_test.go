@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -66,7 +67,7 @@ func TestATryThatIsCarriedOutAfterCloseIsUndone(t *testing.T) {
 			wantGone(t, server, prefix+"web/a")
 			wantGone(t, server, prefix+"web/b")
 
-			// One that is registered anew on the same lease stays.
+			// One that is registered again on the same lease stays.
 			if alone {
 				if r, err = registry.New(cli, opts); err != nil {
 					t.Fatal(err)
@@ -85,7 +86,7 @@ func TestATryThatIsCarriedOutAfterCloseIsUndone(t *testing.T) {
 			}
 			wantGone(t, server, prefix+"web/b") // so that a was looked at
 			if kv := get(t, server, prefix+"web/a").Kvs; len(kv) != 1 || kv[0].ModRevision != regs[0].State().Revision || regs[0].State().Losses != 0 {
-				t.Errorf("registered anew: %v, %+v, want it left alone", kv, regs[0].State())
+				t.Errorf("registered again: %v, %+v, want it left alone", kv, regs[0].State())
 			}
 		})
 	}
@@ -95,7 +96,7 @@ func TestATryThatIsCarriedOutAfterCloseIsUndone(t *testing.T) {
 func wantGone(t *testing.T, cli *clientv3.Client, key string) {
 	t.Helper()
 	most := 5 * time.Second
-	if race {
+	if means.Race {
 		most = within
 	}
 	for limit := time.After(most); len(get(t, cli, key).Kvs) != 0; {

@@ -58,7 +58,7 @@ func (c *ownerCheck) record(o owner, read ownerLease, ends bool, err error) {
 		return
 	}
 	if err != nil {
-		e.failed(errtext.Errorf("read lease %016x of the key's owner: %w", kv.Lease, err), rand.N(ownerPause))
+		e.failed(errtext.Errorf("read lease %x of the key's owner: %w", kv.Lease, err), rand.N(ownerPause))
 		return
 	}
 	lives, established := kv.Lease == 0 || o.here || e.ownerLease.renewed(read), e.revision > 0
@@ -73,7 +73,7 @@ func (c *ownerCheck) record(o owner, read ownerLease, ends bool, err error) {
 	}
 	if !lives && !errors.Is(e.lastErr, errOwned) {
 		t.note(slog.LevelWarn, "waiting for the lease of the key's owner to end", "key", e.key, "owner", o.name,
-			"lease", fmt.Sprintf("%016x", kv.Lease), "left", max(read.remaining, 0), "because", o.unproven)
+			"lease", fmt.Sprintf("%x", kv.Lease), "left", max(read.remaining, 0), "because", o.unproven)
 	}
 	held := heldByOther(kv.Lease, lives, o, read.remaining)
 	if lives && !established {
@@ -99,7 +99,7 @@ func heldByOther(on int64, lives bool, o owner, remaining time.Duration) error {
 	case lives:
 		return fmt.Errorf("%w: %s; choose another ID, or stop it", ErrExists, o.name)
 	}
-	return errtext.New(fmt.Sprintf("registry: waiting for lease %016x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s, and it may be alive: %s",
+	return errtext.New(fmt.Sprintf("registry: waiting for lease %x of the key's owner to end: it has %v left and was not renewed so far; the owner is %s, and it may be alive: %s",
 		on, max(remaining, 0), o.name, o.unproven), errOwned)
 }
 

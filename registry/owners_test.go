@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -143,7 +144,7 @@ func TestTwoRegistrarsOfOneKeeperExcludeOneAnother(t *testing.T) {
 	register(t, cli, web("a"), opts)
 }
 
-// Somebody deletes the key whenever it appears.
+// Another client deletes the key whenever it appears.
 func TestAKeyThatIsDeletedAgainAndAgainIsNotFoughtFor(t *testing.T) {
 	t.Parallel()
 	cli, prefix := etcdtest.New(t)
@@ -258,7 +259,7 @@ func TestASilentMemberThatIsAskedForAnOwnersLeaseHoldsNoOtherWriteUp(t *testing.
 	if _, err := r.Register(bounded(t), web("free")); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 3*time.Second && !race {
+	if took := time.Since(began); took > 3*time.Second && !means.Race {
 		t.Errorf("another registration took %v, want the half second after which another member is asked", took)
 	}
 	cancel()
@@ -324,7 +325,7 @@ func TestAnEntryThatLeftWhileItsOwnersLeaseWasReadIsWithdrawnAtOnce(t *testing.T
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 300*time.Millisecond && !race {
+	if took := time.Since(began); took > 300*time.Millisecond && !means.Race {
 		t.Errorf("from the answer on Close took %v, want no pause", took)
 	}
 }

@@ -31,7 +31,7 @@ func Register(ctx context.Context, cli *clientv3.Client, instance Instance, opts
 	return all[0], nil
 }
 
-// Register registers instances, in transactions of up to 128, and returns when all of them are
+// Register registers instances, in transactions of up to 127, and returns when all of them are
 // in etcd, in the order given. On an error none is: what was written is withdrawn. Their checks,
 // if Options has any, run once before that; see AwaitServing for what it waits for then.
 //

@@ -106,7 +106,7 @@ func New(cli *clientv3.Client, opts *Options) (*Registrar, error) {
 		table: t, pauses: ask.Jitter{First: firstPause, Most: maxPause}, verifyEvery: cmp.Or(o.verifyEvery, verifyEvery), ownKeeper: ownKeeper,
 		writer: &writer{
 			cli: cli, keeper: keeper, ownKeeper: ownKeeper, table: t,
-			late: &lateWrites{cli, t.etcd, keeper}, owners: &ownerCheck{cli, o.Prefix, t},
+			late: &lateWrites{cli, t.etcd, keeper}, owners: &ownerCheck{cli, o.Prefix, t}, overrides: newOverrides(cli, o.Prefix, t),
 		},
 	}
 	if ownKeeper {

@@ -37,6 +37,8 @@ type State struct {
 	// LostBecause is why it was last lost, "" if it never was; Losses is how often.
 	LostBecause string
 	Losses      int
+	// Override is what an operator has set, nil if nothing is set, as far as is known: it decides Status.
+	Override *Override
 	// Key, Lease and Revision in etcd, of the last write.
 	Key      string
 	Lease    clientv3.LeaseID
@@ -52,6 +54,10 @@ func (g *Registration) State() State {
 		t.markLeaseEnded(e.lease, e)
 	}
 	s := State{Status: e.status(), Registered: e.written, Since: e.since, LostBecause: e.lostBecause, Losses: e.lossCount, Key: e.key, Revision: e.revision}
+	if e.override != nil {
+		said := *e.override
+		s.Override = &said
+	}
 	if e.monitor != nil {
 		s.Checks = e.monitor.Results()
 	}
@@ -117,7 +123,7 @@ func (r *Registrar) propose(ctx context.Context, e *entry, change func(*Instance
 		return err
 	}
 	if fresh.key != e.key {
-		return fmt.Errorf("%w: its key would be %s: close it and register anew", ErrInvalid, fresh.key)
+		return fmt.Errorf("%w: its key would be %s: close it and register again", ErrInvalid, fresh.key)
 	}
 	if len(r.checks.all) > 0 && fresh.instance.Addr != was.Addr {
 		end, err := r.checks.begin()

@@ -3,7 +3,6 @@ package registry_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(runChild())
 	}
-	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
+	means.TestsAtATime(4)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 
@@ -160,7 +160,7 @@ func TestManyAreRegisteredInFewTransactions(t *testing.T) {
 	}
 	defer r.Close()
 	var n int64 = 2500 // three leases
-	if race {          // a transaction of 128 takes the member a second then
+	if means.Race {    // a transaction of 128 takes the member a second then
 		n = 300
 	}
 	var all []registry.Instance
@@ -250,7 +250,7 @@ func TestALogHandlerMayAskForTheState(t *testing.T) {
 	}
 }
 
-// The handler of a shared Keeper, too, whoever it was that found the lease past its deadline.
+// The handler of a shared Keeper, too, whatever found the lease past its deadline.
 func TestAKeepersLogHandlerMayAskForTheState(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.NewCluster(t, &cluster.Options{Members: 1})
@@ -281,7 +281,7 @@ func TestAKeepersLogHandlerMayAskForTheState(t *testing.T) {
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		t.Fatal("whoever asks for the state hangs")
+		t.Fatal("a question for the state hangs")
 	}
 	cancel()
 	if _, err := c.Resume(t.Context(), "etcd1"); err != nil {

@@ -51,14 +51,26 @@ func (t *table) due() (todo [][]*entry, wait time.Duration) {
 func batches(todo []*entry) [][]*entry {
 	slices.SortFunc(todo, func(a, b *entry) int { return strings.Compare(a.key, b.key) })
 	var all [][]*entry
-	size := txnBytes
+	size, ops, service := txnBytes, 0, ""
 	for _, e := range todo {
 		need := len(e.key) + len(e.wanted.value) + 200
-		if n := len(all); n == 0 || len(all[n-1]) == txnOps || size+need > txnBytes {
-			all, size = append(all, nil), 0
+		if n := e.operations(service); len(all) == 0 || ops+n > txnOps || size+need > txnBytes {
+			all, size, ops, service = append(all, nil), 0, 0, ""
 		}
 		all[len(all)-1] = append(all[len(all)-1], e)
-		size += need
+		size, ops, service = size+need, ops+e.operations(service), e.service
 	}
 	return all
+}
+
+// operations is how many of a transaction's an entry needs at most, after one of a service.
+func (e *entry) operations(after string) int {
+	n := 1
+	if e.service != after {
+		n++ // the overrides of a service are compared together
+	}
+	if e.override != nil {
+		n++ // and its own is compared, or deleted
+	}
+	return n
 }

@@ -127,7 +127,7 @@ func TestAProcessThatWasKilledIsTakenOverAtOnceAndNoListHasAGap(t *testing.T) {
 			cli, prefix := etcdtest.New(t)
 			j := childJob{Endpoints: cli.Endpoints(), Prefix: prefix, IDs: tc.ids, TTL: 2 * time.Minute, Exec: tc.exec}
 			c := startChild(t, j)
-			if tc.exec && c.took > 500*time.Millisecond && !race {
+			if tc.exec && c.took > 500*time.Millisecond && !means.Race {
 				t.Errorf("after exec it was registered after %v, want 0.5 s", c.took)
 			}
 			key := prefix + "web/" + tc.ids[0]
@@ -151,7 +151,7 @@ func TestAProcessThatWasKilledIsTakenOverAtOnceAndNoListHasAGap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took > 500*time.Millisecond && !race {
+			if took > 500*time.Millisecond && !means.Race {
 				t.Errorf("registered after %v, want 0.5 s", took)
 			}
 			noGap(t, cli, prefix, before.ModRevision, regs[len(regs)-1].State().Revision)
@@ -190,7 +190,7 @@ func TestAPidThatIsUsedAgainIsNotTakenForTheOwner(t *testing.T) {
 	}
 	began := time.Now()
 	register(t, cli, web("a"), &registry.Options{Prefix: prefix})
-	if took := time.Since(began); took > 500*time.Millisecond && !race {
+	if took := time.Since(began); took > 500*time.Millisecond && !means.Race {
 		t.Errorf("registered after %v, want 0.5 s", took)
 	}
 }
@@ -229,7 +229,7 @@ func waits(t *testing.T, cli *clientv3.Client, prefix, id string) error {
 		t.Errorf("the owner's key: %v, want it untouched", kvs)
 	}
 	for _, said := range []string{line, err.Error()} {
-		if !strings.Contains(said, "waiting for ") || !strings.Contains(said, "left") || !strings.Contains(said, fmt.Sprintf("%016x", before.Lease)) {
+		if !strings.Contains(said, "waiting for ") || !strings.Contains(said, "left") || !strings.Contains(said, fmt.Sprintf("%x", before.Lease)) {
 			t.Errorf("it says %s, want what it waits for, and for how long", said)
 		}
 	}
@@ -328,7 +328,7 @@ func TestInOnePidNamespaceAKilledProcessIsTakenOver(t *testing.T) {
 	}
 	c := startChild(t, j, append(words, "sh", "-c", "cd "+dir+"; exec 3<&0; "+script)...)
 	t.Logf("registered after %v", c.took)
-	if c.took > 500*time.Millisecond && !race {
+	if c.took > 500*time.Millisecond && !means.Race {
 		t.Errorf("registered after %v, want 0.5 s", c.took)
 	}
 	if kv := get(t, cli, prefix+"web/a").Kvs[0]; kv.Version != 2 {

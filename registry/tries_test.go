@@ -22,6 +22,7 @@ import (
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -80,7 +81,7 @@ func keptBack(ctx context.Context) error {
 func closes(t *testing.T, close func() error) error {
 	t.Helper()
 	most := 5 * time.Second
-	if race {
+	if means.Race {
 		most = within
 	}
 	began := time.Now()
@@ -88,7 +89,7 @@ func closes(t *testing.T, close func() error) error {
 	go func() { result <- close() }() // a Close that does not return fails the test
 	select {
 	case err := <-result:
-		if took := time.Since(began); took > closeBound+500*time.Millisecond && !race {
+		if took := time.Since(began); took > closeBound+500*time.Millisecond && !means.Race {
 			t.Errorf("Close took %v, want %v and a little", took, closeBound)
 		}
 		return err
@@ -177,7 +178,7 @@ func TestCloseTellsOfAKeyThatALostAnswerHasPutOnAnotherLease(t *testing.T) {
 		}
 	}
 	err = closes(t, r.Close)
-	if lease := fmt.Sprintf("%016x", put.Kv.Lease); err == nil || !strings.Contains(err.Error(), first.Key) || !strings.Contains(err.Error(), lease) {
+	if lease := fmt.Sprintf("%x", put.Kv.Lease); err == nil || !strings.Contains(err.Error(), first.Key) || !strings.Contains(err.Error(), lease) {
 		t.Errorf("Close: %v, want %s, which stays until its lease %s ends", err, first.Key, lease)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -27,7 +28,7 @@ func backWithin(t *testing.T, cli *clientv3.Client, key string, most time.Durati
 	eventually(t, cli, key, deleted.Header.Revision, isPut)
 	took := time.Since(began)
 	t.Logf("back after %v", took)
-	if took > most && !race {
+	if took > most && !means.Race {
 		t.Errorf("back after %v, want %v", took, most)
 	}
 }
@@ -82,7 +83,7 @@ func TestADeletionBeforeTheWatchIsOpenIsNotMissed(t *testing.T) {
 	release()
 	began := time.Now()
 	eventually(t, shared, prefix+"web/a", deleted.Header.Revision, isPut)
-	if took := time.Since(began); took > 3*time.Second && !race {
+	if took := time.Since(began); took > 3*time.Second && !means.Race {
 		t.Errorf("back after %v, want 3 s", took)
 	}
 }

@@ -36,17 +36,20 @@ type writer struct {
 	table     *table
 	late      *lateWrites
 	owners    *ownerCheck
+	overrides *overrides
 }
 
 // operation is what a transaction does for an entry, decided under the lock.
 type operation struct {
-	entry      *entry
-	cmp        clientv3.Cmp
-	put        record
-	deletes    bool
-	creates    bool // the comparison holds while there is no key
-	readOnly   bool // there is nothing to do if the comparison holds
-	keepsLease bool // if it holds, the key is on the entry's lease
+	entry       *entry
+	cmp         clientv3.Cmp
+	expects     int64 // the key's mod revision that is compared; 0: there must be no key, or its lease is compared
+	put         record
+	deletes     bool
+	creates     bool // the comparison holds while there is no key
+	establishes bool // the key is not ours, as far as is known: an operator may have said something meanwhile
+	readOnly    bool // there is nothing to do if the comparison holds
+	keepsLease  bool // if it holds, the key is on the entry's lease
 }
 
 // write does one transaction for a batch and records the result.
@@ -60,7 +63,7 @@ func (w *writer) write(ctx context.Context, batch []*entry) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	resp, open, err := transact(ctx, w.cli, len(ops), w.txn(ops))
+	resp, open, err := w.transact(ctx, ops)
 	if open {
 		w.recordUnanswered(ops)
 	}
@@ -77,8 +80,25 @@ func (w *writer) write(ctx context.Context, batch []*entry) error {
 		w.applied(ops, resp.Header.Revision)
 		return nil
 	}
-	w.applyConflict(ctx, ops, resp)
-	return nil
+	return w.applyConflict(ctx, ops, resp)
+}
+
+// transact makes the transaction of operations. A user without a permission for overrides gets it without them.
+func (w *writer) transact(ctx context.Context, ops []operation) (resp *clientv3.TxnResponse, open bool, err error) {
+	w.table.mu.Lock()
+	nothingNew, ended := w.overrides.comparisons(ops), w.overrides.deletions(ops)
+	w.table.mu.Unlock()
+	resp, open, err = transact(ctx, w.cli, len(ops), w.txn(ops, nothingNew, ended))
+	if len(nothingNew)+len(ended) == 0 || !errors.Is(err, rpctypes.ErrPermissionDenied) {
+		return resp, open, err
+	}
+	resp, again, err := transact(ctx, w.cli, len(ops), w.txn(ops, nil, nil))
+	if err == nil {
+		w.table.mu.Lock()
+		w.overrides.refuseAll(ops)
+		w.table.mu.Unlock()
+	}
+	return resp, open || again, err
 }
 
 // reserve finds room on a live lease for the entries that have none.
@@ -122,16 +142,23 @@ func (w *writer) plan(batch []*entry) []operation {
 		}
 		// A write that was answered late, or carried out twice, fails the comparison: no revision occurs twice.
 		op := operation{entry: e, put: e.wanted}
+		if !e.written && !e.withdrawing {
+			op.establishes = true
+			w.overrides.take(e)
+			op.put = e.wanted
+		}
 		switch {
 		case e.written:
-			op.cmp, op.keepsLease = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.revision), e.writtenOn == e.lease
+			op.expects, op.keepsLease = e.revision, e.writtenOn == e.lease
 			op.readOnly = op.keepsLease && e.stored.value == e.wanted.value
 		case e.replace != 0:
-			op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)
-		case e.withdrawing: // and perhaps written
-			op.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
+			op.expects = e.replace
 		default:
-			op.cmp, op.creates = clientv3.Compare(clientv3.CreateRevision(e.key), "=", 0), true
+			op.creates = !e.withdrawing
+		}
+		op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", op.expects)
+		if e.withdrawing && op.expects == 0 { // and perhaps written
+			op.cmp = clientv3.Compare(clientv3.LeaseValue(e.key), "=", e.lease.ID())
 		}
 		if e.withdrawing {
 			e.withdrawTried = true
@@ -143,10 +170,11 @@ func (w *writer) plan(batch []*entry) []operation {
 	return all
 }
 
-// txn is the transaction that does all operations, or reads all keys.
-func (w *writer) txn(ops []operation) clientv3.Op {
-	cmps := make([]clientv3.Cmp, 0, len(ops))
-	then, otherwise := make([]clientv3.Op, 0, len(ops)), make([]clientv3.Op, 0, len(ops))
+// txn is the transaction that does all operations if further comparisons hold as well, and more with them; or
+// reads all keys.
+func (w *writer) txn(ops []operation, further []clientv3.Cmp, more []clientv3.Op) clientv3.Op {
+	cmps := make([]clientv3.Cmp, 0, len(ops)+len(further))
+	then, otherwise := make([]clientv3.Op, 0, len(ops)+len(more)), make([]clientv3.Op, 0, len(ops))
 	for _, op := range ops {
 		cmps = append(cmps, op.cmp)
 		switch {
@@ -158,7 +186,7 @@ func (w *writer) txn(ops []operation) clientv3.Op {
 		}
 		otherwise = append(otherwise, clientv3.OpGet(op.entry.key))
 	}
-	return clientv3.OpTxn(cmps, then, otherwise)
+	return clientv3.OpTxn(append(cmps, further...), append(then, more...), otherwise)
 }
 
 // onLease is the option that puts a key on its lease. A key that is on it already keeps it: with
@@ -258,12 +286,21 @@ func (w *writer) applied(ops []operation, revision int64) {
 
 // applyConflict records what is under the keys of a transaction that was not applied: one key that is not
 // as expected is enough for that.
-func (w *writer) applyConflict(ctx context.Context, ops []operation, resp *clientv3.TxnResponse) {
+func (w *writer) applyConflict(ctx context.Context, ops []operation, resp *clientv3.TxnResponse) error {
 	t := w.table
+	kvs := func(n int) []*mvccpb.KeyValue { return resp.Responses[n].GetResponseRange().Kvs }
+	t.mu.Lock()
+	unread := w.overrides.unread(ops, kvs)
+	t.mu.Unlock()
+	for _, e := range unread { // before anything is written over what an operator has changed
+		if err := w.overrides.read(ctx, e); err != nil {
+			return err
+		}
+	}
 	var found conflict
 	t.mu.Lock()
 	for i, op := range ops {
-		w.applyFound(op.entry, resp.Responses[i].GetResponseRange().Kvs, &found)
+		w.applyFound(op.entry, kvs(i), &found)
 	}
 	w.deleteLateWrites(found.late, resp.Header.Revision)
 	if len(found.takenOver) > 0 {
@@ -271,6 +308,7 @@ func (w *writer) applyConflict(ctx context.Context, ops []operation, resp *clien
 	}
 	t.mu.Unlock()
 	w.owners.check(ctx, found.owners)
+	return nil
 }
 
 // conflict is what a transaction that was not applied leaves to do.

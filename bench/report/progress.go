@@ -10,7 +10,7 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// Progress tells a person how far a run is: on a terminal in one line that is written anew, else
+// Progress tells a person how far a run is: on a terminal in one line that is written again, else
 // in plain lines, one when something else begins and one every few seconds. Its methods may be
 // called from any goroutine.
 type Progress struct {

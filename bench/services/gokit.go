@@ -175,7 +175,7 @@ func (*gokit) follow(ctx context.Context, endpoints []string, service string) (c
 	if err != nil {
 		return nil, errors.Join(err, c.close())
 	}
-	events := make(chan sd.Event, 1) // Register sends the first one before anybody reads
+	events := make(chan sd.Event, 1) // Register sends the first one before it is read
 	i.Register(events)
 	consumer := &instancerConsumer{client: c, instancer: i, events: events}
 	return consumer, consumer.next(ctx)

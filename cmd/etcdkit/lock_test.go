@@ -79,18 +79,20 @@ func TestEtcdctlLockAndOursExcludeOneAnother(t *testing.T) {
 }
 
 // entries waits until so many are in the queue.
-func entries(t *testing.T, cli *clientv3.Client, name string, want int64) {
+func entries(t testing.TB, cli *clientv3.Client, name string, want int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for {
+	for last := int64(0); ; {
 		resp, err := cli.Get(ctx, name+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("there never were %d entries in the queue of %s, at last %d: %v", want, name, last, err)
 		}
 		if resp.Count == want {
 			return
 		}
+		last = resp.Count
+		<-time.After(2 * time.Millisecond)
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/cli"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/ticker"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -29,28 +31,31 @@ const (
 const mainEnv = "ETCDKIT_TEST_MAIN"
 
 func TestMain(m *testing.M) {
+	ticker.Become() // in a process that was started to be one
 	if os.Getenv(mainEnv) != "" {
 		main()
 		return
 	}
+	means.TestsAtATime(4)
+	means.HearHangups()
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 
 // etcdkit makes a command of the program. Its control sockets and temporary files are in dir.
-func etcdkit(t *testing.T, dir string, args ...string) *exec.Cmd {
+func etcdkit(t testing.TB, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), mainEnv+"=1", "XDG_RUNTIME_DIR="+dir, "TMPDIR="+dir,
+	cmd.Env = append(os.Environ(), mainEnv+"=1", "XDG_RUNTIME_DIR="+dir, "XDG_CONFIG_HOME="+t.TempDir(), "TMPDIR="+dir,
 		"ETCDKIT_ENDPOINTS=", "ETCDCTL_ENDPOINTS=")
 	return cmd
 }
 
 // shortDir is a temporary directory whose sockets' paths are short enough.
-func shortDir(t *testing.T) string {
+func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ek")
 	if err != nil {
@@ -144,9 +149,10 @@ func (k *talk) String() string {
 	return k.buf.String()
 }
 
-func (k *talk) wait(t *testing.T, text string) {
+func (k *talk) wait(t testing.TB, text string) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	// A tour compiles programs first, beside all other tests.
+	deadline := time.After(time.Minute)
 	for !strings.Contains(k.String(), text) {
 		select {
 		case <-k.changed:

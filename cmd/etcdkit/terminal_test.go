@@ -50,6 +50,9 @@ func openTerminal(t *testing.T) (users, programs *os.File) {
 	return users, programs
 }
 
+// ownSession makes the terminal, which is a command's input, the one that controls it.
+func ownSession() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true, Setctty: true} }
+
 // startOnTerminal starts the program on a pseudo-terminal. drawn waits for its end, and returns all that it has
 // written there.
 func startOnTerminal(t *testing.T, cmd *exec.Cmd, env ...string) (user *os.File, drawn func() string) {
@@ -57,7 +60,7 @@ func startOnTerminal(t *testing.T, cmd *exec.Cmd, env ...string) (user *os.File,
 	users, programs := openTerminal(t)
 	cmd.Env = append(append(cmd.Env, "TERM=xterm", "NO_COLOR="), env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = programs, programs, programs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +204,7 @@ func TestADumbTerminalGetsNoControlCharacters(t *testing.T) {
 	cmd := etcdkit(t, shortDir(t), "tour")
 	cmd.Env = append(cmd.Env, "TERM=dumb")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = programs, programs, programs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

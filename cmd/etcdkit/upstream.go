@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.etcd.io/etcd/etcdctl/v3/ctlv3"
-	"go.etcd.io/etcd/server/v3/etcdmain"
 
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/cli"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
@@ -24,7 +22,7 @@ func runUpstream() {
 	switch program {
 	case "etcd":
 		os.Args = append([]string{"etcd"}, args...)
-		etcdmain.Main(os.Args)
+		runEtcd()
 	case "etcdctl":
 		if err := findForEtcdctl(args); err != nil {
 			fmt.Fprintln(os.Stderr, "etcdkit:", err)
@@ -34,8 +32,7 @@ func runUpstream() {
 			_ = os.Unsetenv(variable) // a name like these cannot fail
 		}
 		os.Args = append([]string{"etcdctl"}, args...)
-		cobra.EnablePrefixMatching = true
-		ctlv3.MustStart()
+		runEtcdctl()
 	default:
 		cobra.EnablePrefixMatching = false // etcdctl's package turns it on for all commands
 		return
@@ -120,17 +117,31 @@ func command(args []string) string {
 	return ""
 }
 
-// findForEtcdctl puts into the environment which cluster etcdctl is to use, when neither a flag nor a variable of
-// its own says so: the one of etcdkit's variables, or the dev cluster that runs. Otherwise it would know
-// localhost:2379 only, and wait for it when that is the member that was stopped.
+// findForEtcdctl puts into the environment which cluster etcdctl is to use, in the order of the other commands, which
+// 'etcdkit ctx --help' has: that of its flags, of ETCDKIT_CONTEXT, of variables, of the context in use, or the dev
+// cluster that runs. Otherwise it would know localhost:2379 only, and wait for it when that is the member that was
+// stopped.
 func findForEtcdctl(args []string) error {
 	if !needsCluster(args) {
 		return nil
 	}
-	named := slices.ContainsFunc([]string{"ETCDCTL_ENDPOINTS", "ETCDCTL_DISCOVERY_SRV"}, func(v string) bool {
-		return os.Getenv(v) != "" || slices.Contains(shadowed(args), v)
-	})
-	if named {
+	flags := shadowed(args)
+	if slices.Contains(flags, "ETCDCTL_ENDPOINTS") || slices.Contains(flags, "ETCDCTL_DISCOVERY_SRV") {
+		return nil
+	}
+	byName := os.Getenv("ETCDCTL_ENDPOINTS") != "" || os.Getenv("ETCDCTL_DISCOVERY_SRV") != ""
+	if !byName || os.Getenv("ETCDKIT_CONTEXT") != "" {
+		given := new(place.Flags)
+		if slices.Contains(flags, "ETCDCTL_USER") {
+			given.User = "of a flag"
+		}
+		variables, err := place.EtcdctlEnviron(given)
+		if err != nil || variables != nil {
+			place.SetEnviron(variables)
+			return err
+		}
+	}
+	if byName {
 		return nil
 	}
 	endpoints := os.Getenv("ETCDKIT_ENDPOINTS")

@@ -130,6 +130,7 @@ func TestAZoneThatIsMostlyDownKeepsItsRPCs(t *testing.T) {
 
 // An instance that is connected again is used at once, however long its pause was to be.
 func TestAnInstanceThatIsConnectedAgainIsNotAvoided(t *testing.T) {
+	t.Parallel()
 	cli, prefix := etcdtest.New(t)
 	r := registrar(t, cli, prefix)
 	a, b := serve(t, ""), serve(t, "")

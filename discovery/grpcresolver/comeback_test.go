@@ -28,7 +28,7 @@ func up(t testing.TB, cli *clientv3.Client, prefix string, s *server, id string,
 	}
 }
 
-// gRPC's back-off is a minute here. A registration anew ends it.
+// gRPC's back-off is a minute here. A new registration ends it.
 func TestServersThatComeBackAreConnectedToAtOnce(t *testing.T) {
 	slow := grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Minute, Multiplier: 1, MaxDelay: time.Minute}, MinConnectTimeout: time.Second})
 	for _, policy := range policies {
@@ -44,7 +44,7 @@ func TestServersThatComeBackAreConnectedToAtOnce(t *testing.T) {
 				for n, s := range servers {
 					pid := pid + n
 					if n == 0 && policy == grpcresolver.Name {
-						pid = 1 // registered anew by the same process
+						pid = 1 // registered again by the same process
 					}
 					record := fmt.Sprintf(`{"Addr":%q,"Metadata":{"weight":1,"status":"passing","host":"vm","pid":%d}}`, s.addr, pid)
 					if _, err := cli.Put(bounded(t), fmt.Sprintf("%sweb/%d", prefix, n), record, clientv3.WithLease(lease.ID)); err != nil {
@@ -120,7 +120,7 @@ func untilSome(t testing.TB, conn *grpc.ClientConn, servers []*server) {
 }
 
 // Registrations expire all at once and are there again, and the processes have lived all the time.
-func TestARegistrationAnewOfTheSameProcessKeepsItsConnection(t *testing.T) {
+func TestANewRegistrationOfTheSameProcessKeepsItsConnection(t *testing.T) {
 	for _, policy := range policies {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()

@@ -118,6 +118,7 @@ func spawn(t *testing.T, c *cluster.Cluster, ttl time.Duration) *process {
 // Of a process that is killed only the RPC that was under way fails, on each connection; with a
 // retryPolicy none does.
 func TestAKilledServerCostsAConnectionOneRPCAtMost(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	const retrying = `{"loadBalancingConfig":[{"etcdkit":{}}],"methodConfig":[{"name":[{}],"retryPolicy":{
@@ -188,6 +189,7 @@ func TestAKilledServerCostsAConnectionOneRPCAtMost(t *testing.T) {
 // Servers come and go, each with Drain and GracefulStop, while etcd's members are killed and
 // paused one after the other: no RPC fails.
 func TestServersThatDrainAndAnEtcdThatFailsCostNoRPC(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	r := registrar(t, cli, "")

@@ -23,6 +23,7 @@ import (
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/grpcresolver"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/registry"
 )
 
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(serverEnv) != "" {
 		os.Exit(runServer())
 	}
+	means.TestsAtATime(4)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

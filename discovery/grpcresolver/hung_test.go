@@ -25,6 +25,7 @@ import (
 // A process that is stopped keeps its connections and its lease, and answers nothing. The RPCs that
 // are under way to it are lost, and no other.
 func TestAHungServerIsAvoidedLikeADeadOneAndUsedAgainWhenItGoesOn(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.NewCluster(t, nil)
 	cli := etcdtest.Client(t, c)
 	hung, rest := spawn(t, c, time.Minute), spawn(t, c, time.Minute)

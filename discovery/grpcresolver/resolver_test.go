@@ -416,6 +416,7 @@ func TestAServiceConfigIsGivenIfItIsAskedFor(t *testing.T) {
 }
 
 func TestWithoutEtcdRPCsFailWithTheCauseAndTheSavedListServes(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "")
 	dir := t.TempDir()
 	gone, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:1"}, Logger: zap.NewNop()})

@@ -1,7 +1,7 @@
 // Config keeps a program's settings up to date while it runs: whatever is put below a prefix in etcd takes
 // effect at once. A value that is not valid is refused, and the last good settings stay.
 //
-// Try it: go run ./examples/config (and in a second terminal: etcdkit ctl put config/web/timeout 2s)
+// Try it: go run ./examples/config (and in a second terminal: etcdkit put config/web/timeout 2s)
 package main
 
 import (
@@ -64,7 +64,7 @@ func main() {
 	}
 }
 
-// follow stores the settings, and stores them anew at each change, until ctx ends.
+// follow stores the settings, and stores them again at each change, until ctx ends.
 func follow(ctx context.Context, endpoints []string, prefix string, settings *atomic.Pointer[Settings]) error {
 	cli, err := client.Dial(ctx, &client.Options{Endpoints: endpoints})
 	if err != nil {

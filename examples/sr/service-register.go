@@ -107,7 +107,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	fmt.Printf("Put key:%s   val:%s   success!\n", *key, *val)
-	fmt.Printf("lease %016x\n", ser.LeaseID())
+	fmt.Printf("lease %x\n", ser.LeaseID())
 	<-ctx.Done()
 	if err := ser.Close(); err != nil {
 		log.Fatal(err)

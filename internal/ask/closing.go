@@ -72,7 +72,7 @@ func (f *closing) leave() {
 // process that closes one handle after another in an outage is done within 2 s, and one whose requests
 // are answered is not cut short.
 //
-// The caller calls done when it has closed, and Answered for each answer, so that the time counts anew.
+// The caller calls done when it has closed, and Answered for each answer, so that the time starts again.
 // That a member has no leader is not such an answer.
 func (c *Client) ClosingContext(ctx context.Context) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)

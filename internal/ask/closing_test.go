@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 func TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether(t *testing.T) {
+	t.Parallel()
 	for name, mode := range map[string]int32{"silent": silent, "refused": closes} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -28,7 +30,7 @@ func TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether(t *testing.T) 
 			}
 			took := time.Since(began)
 			t.Logf("ten handles: %v", took)
-			if took > 2*time.Second && !racing {
+			if took > 2*time.Second && !means.Race {
 				t.Errorf("ten handles, one after another: %v, want 2 s together", took)
 			}
 		})
@@ -36,6 +38,7 @@ func TestClosingManyHandlesOneAfterAnotherTakesTwoSecondsTogether(t *testing.T) 
 }
 
 func TestAFarewellThatIsAnsweredIsNotCutShort(t *testing.T) {
+	t.Parallel()
 	_, addrs := doors(t, leads)
 	c := ask.Of(plain(t, addrs...))
 	began := time.Now()

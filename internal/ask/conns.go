@@ -66,7 +66,7 @@ func (s *conns) closeAll() {
 	clear(s.open)
 }
 
-// renew has the next user of an endpoint connect anew, where the connection is not established. Those
+// renew has the next user of an endpoint connect again, where the connection is not established. Those
 // that wait to connect are not told to do so now: gRPC's ResetConnectBackoff reads a map that gRPC writes
 // to when a connection is young (grpc v1.83, found by the race detector).
 func (s *conns) renew() {

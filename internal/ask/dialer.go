@@ -19,6 +19,7 @@ type Dialer struct {
 	mu      sync.Mutex
 	client  *Client // nil until Adopt
 	permits int     // dials that the prober asked for: 0 or 1
+	free    int     // AllowDials that have not ended
 	cause   error   // of the latest dial that failed
 }
 
@@ -63,6 +64,9 @@ func (d *Dialer) refusal() error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.free > 0 {
+		return nil
+	}
 	if d.permits > 0 {
 		d.permits--
 		return nil
@@ -71,6 +75,23 @@ func (d *Dialer) refusal() error {
 		return d.cause
 	}
 	return outage
+}
+
+// AllowDials lets dials pass in an outage as well, until end: for what asks each member how it is. gRPC's own, of the
+// client's connections, pass with them, so this is for seconds.
+func (c *Client) AllowDials() (end func()) {
+	d := c.outage.dialer
+	if d == nil {
+		return func() {}
+	}
+	d.allow(1)
+	return func() { d.allow(-1) }
+}
+
+func (d *Dialer) allow(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.free += n
 }
 
 // permit lets one dial pass, of whichever connection comes first: it is one dial all the same.

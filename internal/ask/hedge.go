@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Hedge makes a request, and makes it again while it has no answer, as another member may answer:
@@ -45,6 +47,19 @@ type Outages interface {
 	Await(ctx context.Context) error
 	Answered()
 	Failed(error)
+}
+
+// Read makes a request that reads; again, to another member, while there is no answer within a second. It takes 15 s at
+// most. A request that needs the leader has no answer for seconds when the leader stands still, and is answered at once
+// after the next election when it is made again.
+func Read[T any](ctx context.Context, cli *clientv3.Client, request func(ctx context.Context) (T, error)) (T, error) {
+	h := Hedge[T]{
+		Outages: Of(cli), Timeout: 15 * time.Second,
+		Silence: func(int) time.Duration { return time.Second },
+		Try:     func(ctx context.Context, _ int) (T, error) { return request(ctx) },
+	}
+	answer, _, err := h.Run(ctx)
+	return answer, err
 }
 
 // Run returns the first answer; or an error that ends it; or, when no try is under way and none

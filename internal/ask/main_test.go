@@ -2,7 +2,6 @@ package ask_test
 
 import (
 	"context"
-	"flag"
 	"io"
 	"net"
 	"sync"
@@ -18,10 +17,11 @@ import (
 
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "4") // unless -parallel is given: they wait for most of the time
+	means.TestsAtATime(4)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 // keepAsking is a handle: it asks until it is answered, over the client's own connection and over
@@ -57,6 +58,7 @@ func keepAsking(ctx context.Context, cli *clientv3.Client, handle int) error {
 // An outage costs two connection attempts a second, and when it is over all are back, as a
 // rule within a second, and within 3 s.
 func TestManyHandlesMakeNoMoreConnectionsInAnOutageThanOne(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		mode   int32
@@ -94,7 +96,7 @@ func TestManyHandlesMakeNoMoreConnectionsInAnOutageThanOne(t *testing.T) {
 			<-time.After(10 * time.Second)
 			n := count(all) - before
 			t.Logf("%d connections in 10 s of outage", n)
-			if n > 20 && !racing {
+			if n > 20 && !means.Race {
 				t.Errorf("%d connections in 10 s of outage, want 20 at most", n)
 			}
 			if n < 3 { // probes start 3 s apart at the most
@@ -110,7 +112,7 @@ func TestManyHandlesMakeNoMoreConnectionsInAnOutageThanOne(t *testing.T) {
 			until(t, "all are back", func() bool { return back.Load() == handles })
 			took := time.Since(over)
 			t.Logf("all handles back after %v", took)
-			if took > 3*time.Second && !racing {
+			if took > 3*time.Second && !means.Race {
 				t.Errorf("all handles back after %v, want within 3 s on a busy machine", took)
 			}
 		})
@@ -156,7 +158,7 @@ func TestThoseThatWaitComeBackSpread(t *testing.T) {
 		most = max(most, n)
 	}
 	t.Logf("they came back within %v, at most %d in 10 ms", took, most)
-	if (took < 100*time.Millisecond || most > handles/3) && !racing {
+	if (took < 100*time.Millisecond || most > handles/3) && !means.Race {
 		t.Errorf("%d handles came back within %v, at most %d in 10 ms, want them spread over 300 ms", handles, took, most)
 	}
 }
@@ -179,6 +181,24 @@ func TestInAnOutageOnlyTheProberConnects(t *testing.T) {
 	}
 	if made > 2 { // what the prober was about to dial may be taken
 		t.Errorf("%d of 100 dials connected, want none", made)
+	}
+	end := c.AllowDials()
+	for range 3 {
+		conn, err := d.Dial(t.Context(), all[0].addr())
+		if err != nil {
+			t.Fatalf("a dial that is allowed: %v", err)
+		}
+		conn.Close()
+	}
+	end()
+	for range 100 {
+		if conn, err := d.Dial(t.Context(), all[0].addr()); err == nil {
+			made++
+			conn.Close()
+		}
+	}
+	if made > 4 {
+		t.Errorf("%d dials connected though they are no longer allowed", made)
 	}
 }
 
@@ -229,6 +249,7 @@ func TestInAnOutageAllWaitAtTheGate(t *testing.T) {
 }
 
 func TestARefusedConnectionIsTheCauseAndCanBeFound(t *testing.T) {
+	t.Parallel()
 	d := newDoor(t, "", closes)
 	d.l.Close() // refused for good
 	cli := paced(t, d.addr())
@@ -271,7 +292,11 @@ func TestTheCauseOfAnOutageIsNamedThoughItBecameKnownLater(t *testing.T) {
 
 // gRPC keeps what a Dialer told it, which can be what was known before the refusal was.
 func TestARefusedCertificateIsTheCauseOfWhatWasExplainedBefore(t *testing.T) {
-	_, cli, c := reached(t, plain)
+	all, cli, c := reached(t, plain)
+	for _, d := range all { // what answers takes the refusal back
+		d.become(closes)
+	}
+	until(t, "the outage is known", func() bool { return c.Outage() != nil })
 	c.Failed(errors.New("remote error: tls: expired certificate"))
 	err := c.Explain(fmt.Errorf("dial: %w", &ask.Unanswered{Endpoints: cli.Endpoints(), Cause: io.EOF}))
 	if !errors.Is(err, ask.ErrCertificate) {
@@ -295,6 +320,7 @@ func TestAMemberThatIsBackOpensTheGateForEndpointsThatAreNot(t *testing.T) {
 }
 
 func TestOneSilentMemberIsNoOutage(t *testing.T) {
+	t.Parallel()
 	all, _, c := reached(t, plain)
 	all[0].become(silent)
 	for range 30 {

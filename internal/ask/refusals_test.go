@@ -10,8 +10,10 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/etcdtest"
@@ -125,6 +127,29 @@ func alarmed(t *testing.T, cli *clientv3.Client, kind pb.AlarmType) error {
 	defer alarm(pb.AlarmRequest_DEACTIVATE, kind)
 	_, err := pb.NewKVClient(cli.ActiveConnection()).Put(ctx, &pb.PutRequest{Key: []byte("x")})
 	return err
+}
+
+func TestAnErrorNamesItsEndpointOnce(t *testing.T) {
+	atA := func(err error) error { return &ask.EndpointError{Endpoint: "a", Err: err} }
+	preface := func(text string) error {
+		return status.Error(codes.Unavailable, `connection error: desc = "error reading server preface: `+text+`"`)
+	}
+	noAnswerFromA := func(err error) error { return &ask.Unanswered{Endpoints: []string{"a"}, Cause: err} }
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{atA(errors.New("refused")), "a: refused"},
+		{atA(noAnswerFromA(errors.New("refused"))), "a: refused"},
+		{atA(noAnswerFromA(atA(ask.NoAnswerWithin(time.Second)))), "a: no answer within 1s"},
+		{atA(preface("use of closed network connection")), "a: accepts connections, and does not answer"},
+		{atA(preface("remote error: tls: expired certificate")), "a: error reading server preface: remote error: tls: expired certificate"},
+		{noAnswerFromA(atA(noAnswerFromA(atA(errors.New("refused"))))), "no answer from a: refused"},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
 }
 
 func TestACallerThatGaveUpSaysWhereAndWhy(t *testing.T) {

@@ -27,9 +27,10 @@ func (e *Unanswered) Error() string {
 	if e.Cause != nil && IsAnswer(e.Cause) {
 		text = "no success at " // a member answered, with an error
 	}
-	text += strings.Join(e.Endpoints, ", ")
+	endpoints := strings.Join(e.Endpoints, ", ")
+	text += endpoints
 	if reason := Reason(e.Cause); reason != nil {
-		text += ": " + reason.Error()
+		text += ": " + strings.TrimPrefix(reason.Error(), endpoints+": ") // the only one, which failed
 	}
 	if e.End != nil {
 		text += " (" + textOf(e.End) + ")"
@@ -56,7 +57,19 @@ type EndpointError struct {
 	Err      error
 }
 
-func (e *EndpointError) Error() string { return e.Endpoint + ": " + textOf(e.Err) }
+func (e *EndpointError) Error() string {
+	var nearer *EndpointError
+	if errors.As(e.Err, &nearer) { // the error of a request is that of a connection, of which it is known already
+		return nearer.Error()
+	}
+	err := e.Err
+	var known *Unanswered
+	if errors.As(err, &known) && Reason(known.Cause) != nil {
+		err = Reason(known.Cause)
+	}
+	return e.Endpoint + ": " + textOf(err)
+}
+
 func (e *EndpointError) Unwrap() error { return e.Err }
 
 // NoAnswerWithin is the error of a try that had no answer for so long. It may still get one.
@@ -168,6 +181,9 @@ func textOf(err error) string {
 			inner = unquoted
 		}
 		s = inner
+	}
+	if strings.Contains(s, "error reading server preface") && strings.HasSuffix(s, "use of closed network connection") { // gRPC's own doing: it gave up
+		return "accepts connections, and does not answer"
 	}
 	for _, prefix := range []string{"last connection error: ", "connection error: ", "transport: ", "Error while dialing: ", "authentication handshake failed: "} {
 		s = strings.TrimPrefix(s, prefix)

@@ -15,8 +15,8 @@ import (
 
 // packages are those whose errors begin with their name, a colon and a space.
 var packages = []string{
-	"client", "cluster", "discovery", "election", "etcdtest", "fence", "grpcresolver", "health",
-	"httptransport", "lease", "lock", "metrics", "mirror", "registry",
+	"client", "cluster", "discovery", "doctor", "election", "etcdtest", "fence", "grpcresolver", "health",
+	"httptransport", "inventory", "keys", "lease", "lock", "metrics", "mirror", "registry",
 }
 
 // Errorf is fmt.Errorf, but each error among the arguments loses the names of packages that its text

@@ -39,6 +39,7 @@ func gated(t *testing.T, s *situation, a at) (*table, map[*watched]*etcdtest.Gat
 }
 
 func TestCallsIntoSilenceEndWithTheirDeadline(t *testing.T) {
+	t.Parallel()
 	tb, gates := gated(t, &blackholed, shared(t, 10*time.Second))
 	tb.each(func(t *cell, w *watched) {
 		gates[w].Freeze()

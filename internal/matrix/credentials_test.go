@@ -12,7 +12,7 @@ import (
 	"github.com/etcdkit/etcdkit/etcdtest"
 )
 
-// Each row has a client of its own, which nothing else keeps in use: each use begins a token's time anew.
+// Each row has a client of its own, which nothing else keeps in use: each use begins a token's time again.
 // What writes is silent for longer than a token lives until it keeps its lease alive; what reads asks more
 // often, so that all are cut off for a while, too.
 func TestTokensThatExpireAreRenewed(t *testing.T) {

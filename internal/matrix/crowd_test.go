@@ -18,6 +18,7 @@ import (
 	"github.com/etcdkit/etcdkit/discovery"
 	"github.com/etcdkit/etcdkit/discovery/grpcresolver"
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 	"github.com/etcdkit/etcdkit/lease"
 	"github.com/etcdkit/etcdkit/registry"
 )
@@ -155,7 +156,7 @@ func TestIdleHandlesAreQuiet(t *testing.T) {
 			t.Fatalf("open %d: %v", n, err)
 		}
 		settle := settleTime
-		if underRace { // what opening them has set off takes longer there
+		if means.Race { // what opening them has set off takes longer there
 			settle *= 6
 		}
 		<-time.After(settle)
@@ -171,7 +172,7 @@ func TestIdleHandlesAreQuiet(t *testing.T) {
 		if rate > p.rate {
 			t.Errorf("%d of them make %.2f requests a second, want %g at the most", n, rate, p.rate)
 		}
-		if alone && core > 0.05 && !underRace && !each {
+		if alone && core > 0.05 && !means.Race && !each {
 			t.Errorf("%d of them use %.1f %% of a core, want 5 at the most", n, 100*core)
 		}
 	}
@@ -288,7 +289,7 @@ func TestAnOutageIsNotAnsweredWithAStorm(t *testing.T) {
 			if revokes > 0 {
 				t.Errorf("%d revocations, though nothing was granted", revokes)
 			}
-			if core > 0.05 && !underRace {
+			if core > 0.05 && !means.Race {
 				t.Errorf("%.1f %% of a core, want 5 at the most", 100*core)
 			}
 		})

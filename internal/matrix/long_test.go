@@ -2,7 +2,11 @@
 
 package matrix_test
 
-import "time"
+import (
+	"time"
+
+	"github.com/etcdkit/etcdkit/internal/means"
+)
 
 const (
 	silent60sFor = 45 * time.Second // two renewals
@@ -13,7 +17,7 @@ const (
 var crowdSize, churnTimes = crowd()
 
 func crowd() (size, times int) {
-	if underRace {
+	if means.Race {
 		return 200, 200
 	}
 	return 2000, 1000

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
+	"github.com/etcdkit/etcdkit/internal/means"
 )
 
 var update = flag.Bool("update", false, "write docs/reliability.md")
@@ -18,6 +19,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(workerEnv) != "" {
 		os.Exit(runWorker())
 	}
+	means.TestsAtATime(4)
 	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 

@@ -218,7 +218,7 @@ var shortTokens = situation{
 
 var certRotated = situation{
 	name: "Certificates are rotated", short: "certificate rotated", test: "TestRotatedCertificatesFailNoOperation",
-	how: "The members' and the client's certificates are replaced by new ones, and all connections are made anew, member by member, twice, while each handle is used all the time. No operation fails.",
+	how: "The members' and the client's certificates are replaced by new ones, and all connections are made again, member by member, twice, while each handle is used all the time. No operation fails.",
 	promises: []promise{
 		{rows: writing, outcome: stays, left: itsKey},
 		{rows: reading, outcome: stays},

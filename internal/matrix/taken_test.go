@@ -22,6 +22,7 @@ func shared(t *testing.T, ttl time.Duration) at {
 }
 
 func TestAClosedClientEndsWhatUsesIt(t *testing.T) {
+	t.Parallel()
 	a := shared(t, 3*time.Second)
 	own := open(t, &clientClosed, a)
 	a.prefix += ".shared"

@@ -90,6 +90,7 @@ func runWorker() int {
 }
 
 func TestAProcessThatStoodStillIsInformedWhenItGoesOn(t *testing.T) {
+	t.Parallel()
 	cli, _ := etcdtest.New(t)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), workerEnv+"="+cli.Endpoints()[0])

@@ -1,12 +1,16 @@
-// Package means is for tests of what a machine may lack: namespaces, a database server, a free port.
+// Package means is for tests of what a machine may lack: namespaces, a database server, a free port, processors.
 package means
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +27,21 @@ func Missing(t testing.TB, format string, args ...any) {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format+"; with "+RequireEnv+"=1 that is a failure", args...)
+}
+
+// TestsAtATime lets so many parallel tests run together, more than there are processors: they wait for leases, elections
+// and processes for most of the time. TestMain calls it; -parallel counts before it.
+func TestsAtATime(n int) {
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err)
+	}
+}
+
+// HearHangups has SIGHUP mean to the programs that tests start what it means without nohup. TestMain calls it.
+func HearHangups() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // a program is started with the default for what is caught
+	}
 }
 
 // defaultPortWait bounds the wait for other tests, which have the port for up to a minute each.

@@ -12,8 +12,8 @@ var balanceMutants = []mutant{
 		"best.Status == Expired && i.Status != Expired)", "false)",
 	}, "discovery", "TestAnExpiredInstanceThatFailsOnceIsNotTriedAgain"},
 	{"a new registration does not end a pause", "discovery/lists.go", []string{
-		"	if i.registeredAnew(old) {", "	if false {",
-	}, "discovery", "TestARegistrationAnewEndsThePause"},
+		"	if i.registeredAgain(old) {", "	if false {",
+	}, "discovery", "TestANewRegistrationEndsThePause"},
 	{"one refusal counts", "discovery/avoid.go", []string{
 		"	refusals = 3\n", "	refusals = 1\n",
 	}, "discovery", "TestRefusalsCountInARowAndNeverAgainstMoreThanHalf"},
@@ -69,12 +69,12 @@ var balanceMutants = []mutant{
 	{"the back-off outlives a registration, with gRPC's own", "discovery/grpcresolver/watcher.go", []string{
 		"			r.generation++\n", "			_ = r.generation\n",
 	}, "discovery/grpcresolver", "TestServersThatComeBackAreConnectedToAtOnce"},
-	{"a registration anew costs a live connection, with the balancer etcdkit", "discovery/grpcresolver/balancer.go", []string{
+	{"a new registration costs a live connection, with the balancer etcdkit", "discovery/grpcresolver/balancer.go", []string{
 		"			case !s.ready:\n", "			default:\n",
-	}, "discovery/grpcresolver", "TestARegistrationAnewOfTheSameProcessKeepsItsConnection"},
-	{"a registration anew costs a live connection, with gRPC's own", "discovery/grpcresolver/endpoint.go", []string{
+	}, "discovery/grpcresolver", "TestANewRegistrationOfTheSameProcessKeepsItsConnection"},
+	{"a new registration costs a live connection, with gRPC's own", "discovery/grpcresolver/endpoint.go", []string{
 		"	return r.pid != old.pid || r.host != old.host\n", "	return r != old\n",
-	}, "discovery/grpcresolver", "TestARegistrationAnewOfTheSameProcessKeepsItsConnection"},
+	}, "discovery/grpcresolver", "TestANewRegistrationOfTheSameProcessKeepsItsConnection"},
 	{"with a closed client RPCs go on to the last list", "discovery/grpcresolver/watcher.go", []string{
 		"	w.clear(attributes.New(viewKey{}, v).WithValue(closedKey{}, err))\n", "	_ = err\n",
 	}, "discovery/grpcresolver", "TestWhenTheClientIsClosedRPCsSaySoAtOnce"},

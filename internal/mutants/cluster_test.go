@@ -7,14 +7,14 @@ var clusterMutants = []mutant{
 	{"a temporary directory becomes part of an endpoint", "cluster/ready.go", []string{
 		"Endpoints: []string{m.client.addr}, DialOptions: []grpc.DialOption{grpc.WithContextDialer(dial)}", `Endpoints: []string{"unix://" + m.spec.OwnSocket}, DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return dial(ctx, addr) })}[:0]`,
 	}, "cluster", "TestATemporaryDirectoryMayHaveAnyNameThatADirectoryCanHave"},
-	{"a command's output is copied, and its end waited for", "cmd/etcdkit/internal/child/child.go", []string{
+	{"a command's output is copied, and its end waited for", "cmd/etcdkit/internal/child/process.go", []string{
 		"		return f.File()\n", "		_ = f\n", "	cmd.WaitDelay = drain\n", "",
 	}, "cmd/etcdkit", "TestDevRunEndsWithItsCommandAndNotWithTheOutput"},
-	{"a signal reaches the command alone", "cmd/etcdkit/internal/child/child.go", []string{
+	{"a signal reaches the command alone", "cmd/etcdkit/internal/child/process.go", []string{
 		"		procgroup.Own(cmd)\n", "		_ = procgroup.Own\n",
 	}, "cmd/etcdkit", "TestASignalToDevRunReachesAllThatItsCommandHasStarted"},
 	{"a second signal is as good as the first", "cmd/etcdkit/internal/child/child.go", []string{
-		"			case force != nil:\n				send(cmd, terminal, os.Kill)\n", "",
+		"			case asksToEnd(s) && stopping:\n				_ = p.Signal(os.Kill)\n", "			case asksToEnd(s) && stopping:\n				_ = p.Signal(s)\n",
 	}, "cmd/etcdkit", "TestASecondSignalKillsTheCommandOfDevRun"},
 	{"a ready file replaces whatever has its name", "cmd/etcdkit/internal/cli/files.go", []string{
 		"err == nil && !info.Mode().IsRegular() {", "err == nil && info.Mode().IsDir() {",
@@ -56,7 +56,7 @@ var clusterMutants = []mutant{
 		"n := len(r.Members); n > maxMembers {", "n := len(r.Members); n > 1000 {",
 	}, "cluster", "TestARecordOfTooManyMembersIsRefused"},
 	{"cluster.json gets its name before it is on the disk", "internal/wholefile/wholefile.go", []string{
-		"write(name, b, (*os.File).Sync)", "Write(name, b)",
+		"write(name, b, true)", "write(name, b, false)",
 	}, "cluster", "TestTheRecordOfKeptDataIsOnTheDiskBeforeItCounts"},
 	{"an emptied cluster.json is damaged", "cluster/datadir.go", []string{
 		`len(bytes.Trim(b, "\x00\n ")) == 0`, `len(bytes.Trim(b, "\x00\n ")) < 0`,

@@ -129,9 +129,9 @@ var queueMutants = []mutant{
 	{"Close leaves what is held", "internal/queue/lifetime.go", []string{
 		"		q.loseHolds()\n", "",
 	}, "lock", "TestCloseReleasesHoldsOnASharedKeeper"},
-	{"a waiter that was placed anew waits for the watches that it had", "internal/queue/wait.go", []string{
+	{"a waiter that was placed again waits for the watches that it had", "internal/queue/wait.go", []string{
 		"		if !slices.Equal(e.watches, watches) {", "		if slices.Equal(e.watches, nil) {",
-	}, "lock", "TestAWaiterThatIsPlacedAnewBeforeItsWatchesOpenMissesNothing"},
+	}, "lock", "TestAWaiterThatIsPlacedAgainBeforeItsWatchesOpenMissesNothing"},
 	{"a waiter that takes over a place takes what it heard for all", "internal/queue/deletions.go", []string{
 		"		a.at, e.readsCurrent = p.ahead.at, false //", "		a.at, e.readsCurrent = a.lastDeletion-1, false //",
 	}, "lock", "TestAWaiterThatTakesOverAPlaceLearnsOfEarlierDeletions"},
@@ -162,4 +162,31 @@ var queueMutants = []mutant{
 	{"a holder whose note has no answer does not hear of its deletion", "internal/queue/ownkey.go", []string{
 		"			if err != nil && !q.Deleted(e) {", "			if err != nil {",
 	}, "lock", "TestAHoldLearnsOfItsDeletionThoughEtcdDoesNotWriteSinceWhenItIsHeld"},
+	{"a late try of a detach takes the entry back", "internal/queue/detach.go", []string{
+		"If(e.Guard(), clientv3.Compare(clientv3.LeaseValue(e.Key), \"=\", e.Lease.ID())).", "If(e.Guard()).",
+	}, "lock", "TestALateTryOfDetachDoesNotTakeTheLockFromItsNextHolder"},
+	{"a detach does not look for what its first try has done", "internal/queue/detach.go", []string{
+		"		return movedBefore(e, to, resp.Responses[0])\n", "		return lostBy(errKeyDeleted)\n",
+	}, "lock", "TestADetachWhoseFirstAnswerIsLostIsDone"},
+	{"a detach that finds another holder removes its entry", "internal/queue/detach.go", []string{
+		"		h.q.endDeleted(h.entry) // it is gone,", "		h.q.RemoveLater(h.entry) // it is gone,",
+	}, "lock", "TestADetachOfALockThatWasResumedIsALoss"},
+	{"the lease of a detach without an answer stays", "internal/queue/detach.go", []string{
+		"			h.q.RevokeLater(id)\n", "			_ = h.q.Revoke(ctx, id)\n",
+	}, "lock", "TestADetachWithoutAnAnswerLeavesTheLockFree"},
+	{"Close does not wait until a lease is revoked", "internal/queue/lifetime.go", []string{
+		"	q.revocations.wait(ctx)\n", "",
+	}, "lock", "TestADetachWithoutAnAnswerLeavesTheLockFree"},
+	{"the release of what may be detached leaves its lease", "internal/queue/revoke.go", []string{
+		"		return cmp.Or(revoke(ctx, clientOf(cli), d.Lease), err) //", "		return cmp.Or(err) //",
+	}, "lock", "TestADetachedLockThatWasReleasedStaysSo"},
+	{"a grant without an answer leaves its lease", "internal/queue/grant.go", []string{
+		"		q.revokeLater(id, lateness)\n", "		_ = id\n",
+	}, "lock", "TestAGrantWithoutAnAnswerLeavesNoLease"},
+	{"a grant that arrives late leaves its lease", "internal/queue/grant.go", []string{
+		"		q.revokeLater(id, lateness)\n", "		q.revokeLater(id, 0)\n",
+	}, "lock", "TestAGrantThatArrivesLateIsRevoked"},
+	{"the lease of a mark that was not written stays", "lock/every.go", []string{
+		"		q.RevokeLater(r.lease)\n", "		_ = q\n",
+	}, "lock", "TestTheLeaseOfAMarkThatWasNotWrittenIsRevokedWhenEtcdAnswersAgain"},
 }

@@ -29,8 +29,23 @@ var registryMutants = []mutant{
 		"	case p.scope != self.scope:\n", "	case p.scope == \"\":\n",
 	}, "registry", "TestWhatIsNotProvenIsWaitedFor"},
 	{"a take-over does not compare what was read", "registry/write.go", []string{
-		`op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", e.replace)`, `op.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), ">", 0)`,
+		`op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", op.expects)`, `op.cmp = clientv3.Compare(clientv3.ModRevision(e.key), "=", op.expects)
+		if !e.written && e.replace != 0 {
+			op.cmp = clientv3.Compare(clientv3.CreateRevision(e.key), ">", 0)
+		}`,
 	}, "registry", "TestATakeOverThatComesTooLateLeavesTheKeyAlone"},
+	{"a registration does not ask for overrides", "registry/overrides.go", []string{
+		"			cmps = append(cmps, newer.WithPrefix())\n", "			_ = newer\n",
+	}, "registry", "TestMaintenanceOutlivesTheProcessAndDrainingDoesNot"},
+	{"an override that was taken back is still applied", "registry/overrides.go", []string{
+		"			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(o.key(e)), \"=\", e.overrideRevision))\n", "",
+	}, "registry", "TestMaintenanceOutlivesTheProcessAndDrainingDoesNot"},
+	{"an owner writes over what an operator has written", "registry/write.go", []string{
+		"	unread := w.overrides.unread(ops, kvs)\n", "	unread := w.overrides.unread(ops, kvs)[:0]\n",
+	}, "registry", "TestAnOverrideHoldsWhateverTheOwnerWrites"},
+	{"a user without a permission for overrides does not register", "registry/write.go", []string{
+		"	resp, again, err := transact(ctx, w.cli, len(ops), w.txn(ops, nil, nil))\n", "	resp, again, err := transact(ctx, w.cli, len(ops), w.txn(ops, nothingNew, ended))\n",
+	}, "registry", "TestAUserWithoutAPermissionForOverridesRegistersAsBefore"},
 	{"Close is nil though keys are still there", "registry/close.go", []string{
 		"	if len(remaining) == 0 {\n		return nil", "	if closed == nil || len(remaining) == 0 {\n		return nil",
 	}, "registry", "TestCloseTellsWhichKeysAreStillThereAndUntilWhen"},
@@ -55,7 +70,7 @@ var registryMutants = []mutant{
 	{"a try that is carried out after Register was given up stays", "registry/write.go", []string{
 		"	case len(kvs) == 0 && e.withdrawing:\n		found.late.add(e)\n", "	case len(kvs) == 0 && e.withdrawing:\n",
 	}, "registry", "TestATryThatIsCarriedOutAfterRegisterWasGivenUpIsUndone"},
-	{"a late try is undone though its key is registered anew", "registry/late.go", []string{
+	{"a late try is undone though its key is registered again", "registry/late.go", []string{
 		"	if !ok {\n		return true // it", "	if !ok {\n		unclaim = func() {}\n	}\n	if false {\n		return true // it",
 	}, "registry", "TestATryThatIsCarriedOutAfterCloseIsUndone"},
 	{"a key is revoked with one of the leases that it can be on", "registry/entry.go", []string{

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/etcdkit/etcdkit/internal/ask"
+	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
 const (
@@ -60,9 +61,32 @@ func (c *client) viewOf(q *Queue) *view {
 // backoff spaces tries. In an outage it waits for its end.
 func (c *client) backoff() *ask.Backoff { return c.etcd.Backoff(firstPause, maxPause) }
 
+// gaveUp is the error of tries that ended as end says; last is why the latest one failed.
+func gaveUp(end, last error) error {
+	if ask.TimeIsUp(last) {
+		return errtext.Errorf("no answer: %w", end)
+	}
+	return errtext.Errorf("%w; last: %w", end, last)
+}
+
 // hedge makes a request, and makes it again while it has no answer; see ask.Hedge. open tells that other
 // tries may still be carried out. The request must be one that does no harm when it is carried out twice.
 func hedge[T any](ctx context.Context, c *client, request func(ctx context.Context, n int) (T, error)) (answer T, open bool, err error) {
 	h := ask.Hedge[T]{Try: request, Timeout: tryTimeout, Silence: func(int) time.Duration { return hedgeAfter }, Room: c.hedges}
 	return h.Run(ctx)
+}
+
+// persist hedges a request until it is answered, cannot succeed, or ctx ends. unsure tells that a try besides the one
+// that counts may have been carried out, or may still be.
+func persist[T any](ctx context.Context, c *client, request func(ctx context.Context, n int) (T, error)) (answer T, unsure bool, err error) {
+	for p := c.backoff(); ; {
+		answer, open, err := hedge(ctx, c, request)
+		unsure = unsure || open || err != nil && !ask.NotApplied(err)
+		if err == nil || ask.Permanent(err) {
+			return answer, unsure, err
+		}
+		if end := p.Wait(ctx); end != nil {
+			return answer, unsure, gaveUp(end, err)
+		}
+	}
 }

@@ -24,6 +24,7 @@ type HandleType struct {
 	Handles, Entries         string // what errors call several handles, and the entries of one
 	Invalid, Closed          error
 	Lost, Unknown, Released  error  // of a hold; Unknown is nil where none writes as it ends
+	Gone                     error  // of an entry that is not there any more
 	Waiting, Gained, LostLog string // messages of the log; an empty Gained is not logged
 	HeldKey                  string // in the log: how long a hold that was lost had lasted
 	HolderAttrs              func(name string, f Found) []any

@@ -106,7 +106,8 @@ func (q *Queue) Close() error {
 // Shutdown ends the calls, and what goes on in the background. With the queue's own Keeper the leases
 // end, too, and all that is on them. With a shared one the holds that were not given up are lost, and
 // their entries are removed; what ctx does not leave time for goes on being removed until it is gone,
-// or its lease. It is idempotent.
+// or its lease. Shutdown waits for the revoking of leases that no Keeper knows, see RevokeLater; after that
+// the Keeper revokes its own. It is idempotent.
 func (q *Queue) Shutdown(ctx context.Context) error {
 	q.once.Do(func() { q.closeErr = q.shutdown(ctx) })
 	return q.closeErr
@@ -124,6 +125,7 @@ func (q *Queue) shutdown(ctx context.Context) error {
 	if v := q.used.Load(); v != nil {
 		v.leave()
 	}
+	q.revocations.wait(ctx)
 	if q.own {
 		return q.keeper.Shutdown(ctx)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/internal/errtext"
 	"github.com/etcdkit/etcdkit/internal/quote"
 )
@@ -24,9 +25,6 @@ const (
 	KeptValue = 8192
 
 	listTimeout = 15 * time.Second // of one request
-	firstPage   = 1000             // keys
-	mostOfPage  = 20_000           // keys
-	pageBytes   = 1 << 20          // that a page aims at
 )
 
 // Origin tells which package's entry a key is.
@@ -281,42 +279,34 @@ func (s *grouper) close(key string) bool {
 	return true
 }
 
-// keys yields all keys below a prefix, in pages of about a megabyte, as they were at one revision;
-// at a later one from where history was compacted away.
+// keys yields all keys below a prefix, as they were at one revision; at a later one from where history was compacted
+// away.
 func keys(ctx context.Context, cli *clientv3.Client, prefix string, revision *int64) iter.Seq2[*KeyValue, error] {
 	return func(yield func(*KeyValue, error) bool) {
-		from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+		pages := &ask.Pages{From: prefix, End: clientv3.GetPrefixRangeEnd(prefix), Revision: revision}
 		if prefix == "" {
-			from, end = "\x00", "\x00"
+			pages.From = "\x00"
 		}
-		page := int64(firstPage)
-		for {
+		get := func(from string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 			try, cancel := context.WithTimeout(ctx, listTimeout)
-			resp, err := cli.Get(try, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(*revision))
-			cancel()
+			defer cancel()
+			resp, err := cli.Get(try, from, opts...)
 			if errors.Is(err, rpctypes.ErrCompacted) && *revision != 0 {
 				*revision = 0
-				continue
+				resp, err = cli.Get(try, from, pages.Options()...)
 			}
+			return resp, err
+		}
+		for kvs, err := range pages.Read(get) {
 			if err != nil {
-				yield(nil, errtext.Errorf("read keys from %s: %w", quote.Text(from), err))
+				yield(nil, errtext.Errorf("read keys from %s: %w", quote.Text(pages.From), err))
 				return
 			}
-			if *revision == 0 {
-				*revision = resp.Header.Revision
-			}
-			bytes := 0
-			for _, kv := range resp.Kvs {
-				bytes += len(kv.Key) + len(kv.Value)
+			for _, kv := range kvs {
 				if !yield(kv, nil) {
 					return
 				}
 			}
-			if !resp.More || len(resp.Kvs) == 0 {
-				return
-			}
-			from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
-			page = min(max(page*pageBytes/int64(bytes+1), page/10, 1), 2*page, mostOfPage)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (q *Queue) OnOthers(ctx context.Context, e *Entry, f func()) {
 	})
 }
 
-// watchForOthers watches until it is known, or there is a reason to watch anew.
+// watchForOthers watches until it is known, or there is a reason to watch again.
 func (q *Queue) watchForOthers(ctx context.Context, e *Entry) bool {
 	came := make(chan struct{}, 1)
 	w := q.client.watches.start(q.prefix, func(resp clientv3.WatchResponse) {

@@ -48,9 +48,10 @@ type Queue struct {
 	once     sync.Once // of Shutdown
 	closeErr error     // what it returned
 
-	running  workers      // goroutines that Close waits for
-	removals workers      // entries that are being removed; this outlives the queue where their leases do
-	answers  atomic.Int64 // of etcd, about entries that leave
+	running     workers      // goroutines that Close waits for
+	removals    workers      // entries that are being removed; this outlives the queue where their leases do
+	revocations workers      // leases of Grant that are being revoked
+	answers     atomic.Int64 // of etcd, about what leaves
 
 	used  atomic.Pointer[view] // nil: not used yet
 	holds map[*Hold]struct{}   // guarded by its view's mu

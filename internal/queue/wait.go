@@ -80,7 +80,7 @@ func (q *Queue) awaitChange(ctx context.Context, e *Entry) error {
 			return err
 		}
 		v := q.lockView()
-		if !slices.Equal(e.watches, watches) { // it was placed anew meanwhile, and others report to it now
+		if !slices.Equal(e.watches, watches) { // it was placed again meanwhile, and others report to it now
 			v.mu.Unlock()
 			return nil
 		}

@@ -146,7 +146,10 @@ func (a *WaitLog) look(ctx context.Context) (first *Found, all int, revision int
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	q, err := Read(ctx, a.cli, a.name, maxLogged)
-	if err != nil {
+	switch {
+	case err != nil && ask.TimeIsUp(err):
+		return nil, 0, 0, ask.NoAnswerWithin(tryTimeout)
+	case err != nil:
 		return nil, 0, 0, err
 	}
 	if i := slices.IndexFunc(q.Entries, func(f Found) bool { return f.Turn }); i >= 0 {

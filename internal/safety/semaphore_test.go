@@ -38,7 +38,7 @@ func notOverfull(e *evidence, s subject) error {
 	for _, a := range accepted(e, s) {
 		taken, at := 0, a.at
 		if a.leaves {
-			at-- // whoever comes after it may be told at the same revision
+			at-- // the next one may be told at the same revision
 		}
 		for _, q := range all {
 			if since, known := told[q.created]; known && (q.created == a.token || since <= at && q.there(at)) {

@@ -93,8 +93,8 @@ func runWorker() int {
 	return 0
 }
 
-// careful works on all subjects side by side, each time with the guard. Whoever stops the process
-// while it holds one thing stops it while it waits for another, as a rule.
+// careful works on all subjects side by side, each time with the guard. A stop of the process
+// while it holds one thing is, as a rule, a stop while it waits for another.
 func (w *worker) careful(keeper *lease.Keeper) {
 	locks, shared := &lock.Options{Keeper: keeper}, &lock.SharedOptions{Keeper: keeper}
 	m, rw, sem := lock.New(w.cli, mutex.name(), locks), lock.NewRW(w.cli, rwmutex.name(), shared), lock.NewSemaphore(w.cli, semaphore.name(), size, shared)

@@ -1,7 +1,7 @@
 // Package wholefile replaces files in one step: a reader gets the old content or the new one, and never a part.
 //
 // The new content is written under another name in the same directory, and renamed. A process that
-// is killed in between leaves that file, which RemoveUnfinished removes.
+// is killed in between leaves that file, which RemoveUnfinished removes. Prepare leaves the second step to its caller.
 package wholefile
 
 import (
@@ -18,35 +18,21 @@ const unfinished = ".tmp"
 
 // Write replaces a file by one with content b, which only this user can read. If name is a symbolic link, the
 // link is replaced, and not what it leads to. A loss of power may leave the file empty: see WriteDurable.
-func Write(name string, b []byte) error {
-	return write(name, b, func(*os.File) error { return nil })
-}
+func Write(name string, b []byte) error { return write(name, b, false) }
 
 // WriteDurable is Write, and when it returns, the file is on the disk under its name.
-func WriteDurable(name string, b []byte) error {
-	if err := write(name, b, (*os.File).Sync); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
+func WriteDurable(name string, b []byte) error { return write(name, b, true) }
 
-// write calls finish on the file before it gets its name.
-func write(name string, b []byte, finish func(*os.File) error) (err error) {
-	// CreateTemp makes a new file, mode 0600, so no link under its name leads elsewhere.
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*"+unfinished)
+func write(name string, b []byte, durable bool) error {
+	f, err := Create(name)
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(b); err == nil {
-		err = finish(f)
+	defer f.Abandon()
+	if _, err := f.Write(b); err != nil {
+		return err
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	return f.commit(durable)
 }
 
 // syncDir makes the names in a directory durable. Windows cannot do that.

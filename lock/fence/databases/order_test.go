@@ -82,7 +82,7 @@ func TestAcceptedWritesAreInTheOrderOfTheirTokens(t *testing.T) {
 				if _, token := read(t, db); token != newest.Load() || int64(len(notes)) != accepted.Load() {
 					t.Errorf("visible last: %d, newest accepted: %d; %d notes of %d accepted", token, newest.Load(), len(notes), accepted.Load())
 				}
-				t.Logf("%d accepted, %d stale, %d begun anew", accepted.Load(), stale.Load(), retried.Load())
+				t.Logf("%d accepted, %d stale, %d begun again", accepted.Load(), stale.Load(), retried.Load())
 				if accepted.Load() == 0 || stale.Load() == 0 {
 					t.Error("want some of both")
 				}
@@ -91,7 +91,7 @@ func TestAcceptedWritesAreInTheOrderOfTheirTokens(t *testing.T) {
 	})
 }
 
-// again begins a transaction anew that PostgreSQL ended as it could not be serialized.
+// again begins a transaction again that PostgreSQL ended as it could not be serialized.
 func again(count *atomic.Int64, f func() error) error {
 	for {
 		err := f()

@@ -1,36 +1,48 @@
 // Package child runs the user's command.
 //
-//	err := child.Run(exec.Command("go", "test", "./..."), signals)
-//	code := child.ExitCode(err)
+//	cmd, err := child.Command([]string{"worker", "--queue", "mail"}) // an error has its exit code: 126 or 127
+//	signals, stop := child.Forwarded()
+//	defer stop()
+//	p, err := child.Start(cmd)
+//	for {
+//		select {
+//		case s := <-signals:
+//			p.Signal(s)
+//		case <-lost:
+//			p.Stop(5 * time.Second) // SIGTERM now, SIGKILL after 5 s
+//		case <-p.Done():
+//			return p.Code()
+//		}
+//	}
 //
-// Run returns as soon as the command's own process has ended. What the command left in the background may
-// keep the output open: Run does not wait for that.
+// The command has a process group of its own. A signal reaches the whole group: what a shell started in the
+// background, too. When the command's own process has ended, what is left of its group is ended before Done
+// is closed. A process that has left the group (setsid, a daemon) is out of reach.
 //
-// Signals are passed on. The first one that asks the command to end gives it Grace; a second one, or the
-// end of Grace, is SIGKILL. At a terminal, Ctrl-C has reached the command already, and what it means is
-// the command's to say: a REPL lives on. Elsewhere the command has a process group of its own, so that
-// a signal reaches what it has started, too.
+// # At a terminal
+//
+// The command starts in the background of the terminal. As soon as it reads from the terminal or changes its
+// settings, it gets the foreground, as a shell's job has it. So Ctrl-C reaches a command that has the
+// foreground directly, and one that does not because the caller passes the signal on. In a pipeline the other
+// programs keep the terminal until the command needs it. Ctrl-Z stops the command and then this process, so
+// that the shell is back; fg continues both.
+//
+// # Run
+//
+// Run is for a command that is in charge of itself: it leaves alone what the command left in the background,
+// and at a terminal the command stays in this process's group.
 package child
 
 import (
-	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/etcdkit/etcdkit/internal/procgroup"
 )
 
-const (
-	// Grace is what the command gets to end after a signal.
-	Grace = 10 * time.Second
-	// drain is how long output may still arrive after the command has ended, where it does not
-	// go to a file.
-	drain = 200 * time.Millisecond
-)
+// Grace is what a command of Run gets to end after a signal.
+const Grace = 10 * time.Second
 
 // TerminationSignals are the signals that ask a program to end: Ctrl-C, kill, and a closed terminal unless nohup says
 // otherwise.
@@ -43,89 +55,61 @@ func TerminationSignals() []os.Signal {
 }
 
 // Signals are those that Run passes on; the caller subscribes, early enough to miss none.
-func Signals() (signals <-chan os.Signal, stop func()) {
-	all := make(chan os.Signal, 8)
-	signal.Notify(all, forwarded()...)
+func Signals() (signals <-chan os.Signal, stop func()) { return subscribe(runSignals()) }
+
+// Forwarded are all signals that can be passed on to a command of Start. A signal that this process was
+// started to ignore (nohup) is not one of them: the command ignores it, too.
+func Forwarded() (signals <-chan os.Signal, stop func()) { return subscribe(forwarded()) }
+
+func subscribe(wanted []os.Signal) (<-chan os.Signal, func()) {
+	all := make(chan os.Signal, 64)
+	signal.Notify(all, wanted...)
 	return all, func() { signal.Stop(all) }
 }
 
-// Filer is a writer that is a file with something around it. The command gets the file itself.
-type Filer interface{ File() *os.File }
-
-// Run runs the command. Its error is that of exec.Cmd's Start or Wait.
-func Run(cmd *exec.Cmd, signals <-chan os.Signal) error {
-	// A command that writes to a file of its own needs no copying. Otherwise Wait would wait
-	// for every process that has the pipe open, also for one that the command left in the background.
-	cmd.Stdout, cmd.Stderr = file(cmd.Stdout), file(cmd.Stderr)
-	cmd.WaitDelay = drain
+// Run runs the command and returns its exit code, as soon as the command's own process has ended. What the
+// command left in the background may keep the output open: Run does not wait for that. The error is that of
+// a command that did not start, a *CannotRunError.
+//
+// Signals are passed on. The first one that asks the command to end gives it Grace; a second one, or the
+// end of Grace, is SIGKILL. At a terminal, Ctrl-C has reached the command already, and what it means is
+// the command's to say: a REPL lives on. Elsewhere the command has a process group of its own, so that
+// a signal reaches what it has started, too.
+func Run(cmd *exec.Cmd, signals <-chan os.Signal) (code int, err error) {
 	terminal := atTerminal()
-	if !terminal {
-		procgroup.Own(cmd)
+	p, err := start(cmd, settings{ownGroup: !terminal, leaveRest: true})
+	if err != nil {
+		return 0, err
 	}
-	if err := cmd.Start(); err != nil {
-		return err
+	stopping := false
+	asksToEnd := func(s os.Signal) bool {
+		return AsksToEnd(s) || s == syscall.SIGHUP // the terminal is gone
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }() // ends with the command
-	var force <-chan time.Time
 	for {
 		select {
-		case err := <-ended:
-			if errors.Is(err, exec.ErrWaitDelay) { // it ended well; another process still has the pipe
-				return nil
-			}
-			return err
+		case <-p.Done():
+			return p.Code(), nil
 		case s := <-signals:
 			switch {
 			case terminal && fromTerminal(s):
-			case !asksToEnd(s):
-				send(cmd, terminal, s)
-			case force != nil:
-				send(cmd, terminal, os.Kill)
+			case asksToEnd(s) && stopping:
+				_ = p.Signal(os.Kill)
+			case asksToEnd(s):
+				stopping = true
+				_ = p.Signal(s)
+				p.killAfter(Grace)
 			default:
-				send(cmd, terminal, s)
-				force = time.After(Grace)
+				_ = p.Signal(s)
 			}
-		case <-force:
-			send(cmd, terminal, os.Kill)
 		}
 	}
 }
 
-func file(w io.Writer) io.Writer {
-	if f, ok := w.(Filer); ok {
-		return f.File()
-	}
-	return w
-}
-
-// send signals the command, and the rest of its process group if it has one.
-func send(cmd *exec.Cmd, terminal bool, s os.Signal) {
-	if terminal || procgroup.Signal(cmd.Process, s) != nil {
-		_ = cmd.Process.Signal(s)
-	}
-}
-
-// asksToEnd tells whether the signal asks for an end.
-func asksToEnd(s os.Signal) bool {
-	return s == os.Interrupt || s == syscall.SIGTERM || s == syscall.SIGHUP || s == syscall.SIGQUIT
+// AsksToEnd tells whether a signal asks what runs a command to end. SIGHUP does not: to many a server it means
+// that it is to read its configuration again.
+func AsksToEnd(s os.Signal) bool {
+	return s == os.Interrupt || s == syscall.SIGTERM || s == syscall.SIGQUIT
 }
 
 // fromTerminal tells whether the signal is one that a terminal sends to all that run in its foreground.
 func fromTerminal(s os.Signal) bool { return s == os.Interrupt || s == syscall.SIGQUIT }
-
-// ExitCode is that of Run's error, as a shell has it: 128 + N if signal N ended the command. ok is false if
-// the command did not run.
-func ExitCode(err error) (code int, ok bool) {
-	if err == nil {
-		return 0, true
-	}
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return 0, false
-	}
-	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return 128 + int(status.Signal()), true
-	}
-	return exit.ExitCode(), true
-}

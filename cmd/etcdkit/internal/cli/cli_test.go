@@ -14,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/child"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/internal/golden"
 )
 
@@ -22,7 +24,8 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) {
 	cobra.EnablePrefixMatching = false // as the program's main has it
-	goleak.VerifyTestMain(m)
+	child.RunSupervisor()
+	goleak.VerifyTestMain(etcdtest.Main(m))
 }
 
 // run runs the command within this process.
@@ -46,7 +49,7 @@ func TestHelpAndUsageErrors(t *testing.T) {
 		{"help-tour", []string{"tour", "--help"}, 0},
 		{"unknown-command", []string{"tuor"}, 2},
 		{"dev-command-without-dev", []string{"kill", "leader"}, 2},
-		{"etcdctl-command-without-ctl", []string{"get", "foo"}, 2},
+		{"etcdctl-command-without-ctl", []string{"defrag", "foo"}, 2},
 		{"unknown-dev-command", []string{"dev", "kil", "etcd1"}, 2},
 		{"misspelt-status", []string{"dev", "stats"}, 2},
 		{"help-isolate", []string{"dev", "isolate", "--help"}, 0},
@@ -60,7 +63,7 @@ func TestHelpAndUsageErrors(t *testing.T) {
 		{"bad-output", []string{"dev", "-o", "yaml"}, 2},
 		{"missing-argument", []string{"dev", "kill"}, 2},
 		{"bad-latency", []string{"dev", "latency", "etcd1", "fast"}, 2},
-		{"run-without-command", []string{"dev", "run"}, 2},
+		{"run-without-command", []string{"dev", "run"}, 125},
 		{"no-cluster", []string{"dev", "status"}, 1},
 		{"help-race", []string{"race", "--help"}, 0},
 		{"race-odd-clients", []string{"race", "--clients", "3"}, 2},
@@ -73,6 +76,24 @@ func TestHelpAndUsageErrors(t *testing.T) {
 		{"race-no-lock", []string{"race", "--only", ""}, 2},
 		{"race-bad-output", []string{"race", "-o", "svg"}, 2},
 		{"race-svg-nowhere", []string{"race", "--svg", "/nowhere/race.svg"}, 1},
+		{"help-lock", []string{"lock", "--help"}, 0},
+		{"help-lock-run", []string{"lock", "run", "--help"}, 0},
+		{"lock-nothing", []string{"lock"}, 125},
+		{"lock-no-command", []string{"lock", "jobs"}, 125},
+		{"lock-no-dash", []string{"lock", "jobs", "true"}, 125},
+		{"lock-no-command-after-dash", []string{"lock", "jobs", "--"}, 125},
+		{"lock-two-names", []string{"lock", "jobs", "more", "--", "true"}, 125},
+		{"lock-no-name", []string{"lock", "--", "true"}, 125},
+		{"lock-n-shared", []string{"lock", "--n", "2", "--shared", "jobs", "--", "true"}, 125},
+		{"lock-n-0", []string{"lock", "--n", "0", "jobs", "--", "true"}, 125},
+		{"lock-n-too-large", []string{"lock", "--n", "10001", "jobs", "--", "true"}, 125},
+		{"lock-short-ttl", []string{"lock", "--ttl", "900ms", "jobs", "--", "true"}, 125},
+		{"lock-grace-ttl", []string{"lock", "--ttl", "5s", "--kill-grace", "5s", "jobs", "--", "true"}, 125},
+		{"lock-negative-grace", []string{"lock", "--kill-grace", "-1s", "jobs", "--", "true"}, 125},
+		{"lock-nonblock-timeout", []string{"lock", "--nonblock", "--timeout", "1s", "jobs", "--", "true"}, 125},
+		{"lock-no-timeout", []string{"lock", "--timeout", "0s", "jobs", "--", "true"}, 125},
+		{"lock-not-found", []string{"lock", "jobs", "--", "no-such-program-here"}, 127},
+		{"lock-not-a-duration", []string{"lock", "--ttl", "long", "jobs", "--", "true"}, 125},
 		{"ready-file-nowhere", []string{"dev", "--ready-file", "/nowhere/ready"}, 1},
 	} {
 		stdout, stderr, code := run(t, tc.args...)
@@ -175,6 +196,7 @@ func TestAnExitCodeDoesNotHideWhatElseWentWrong(t *testing.T) {
 		{errors.Join(exitError(7), nil), 7, ""},
 		{errors.Join(exitError(7), other), 7, "etcdkit: remove the data: disk full\n"},
 		{errors.Join(errors.Join(exitError(7), other), errors.New("client: close")), 7, "etcdkit: remove the data: disk full; close\n"},
+		{errors.New("rpc: \x1b[31m\u202e \u009b \xff \"a\\\\b\""), 1, "etcdkit: rpc: \\x1b[31m\\u202e \\u009b \\xff \"a\\\\b\"\n"},
 		{errors.Join(errors.New("lock: lost"), other), 1, "etcdkit: lost; remove the data: disk full\n"},
 	} {
 		var said bytes.Buffer
@@ -182,5 +204,64 @@ func TestAnExitCodeDoesNotHideWhatElseWentWrong(t *testing.T) {
 		if code := a.exitCode(t.Context(), newRoot(a), tc.err); code != tc.code || said.String() != tc.want {
 			t.Errorf("%v: got %q and %d, want %q and %d", tc.err, said.String(), code, tc.want, tc.code)
 		}
+	}
+}
+
+func TestACommandThatIsCalledIsMadeAlone(t *testing.T) {
+	a := &app{out: out.New(io.Discard, io.Discard)}
+	all := newRoot(a)
+	for _, g := range groups() {
+		for _, c := range g.commands {
+			if made := c.command(a); made.Name() != c.name {
+				t.Errorf("%q makes the command %q", c.name, made.Name())
+			}
+			a.args = []string{c.name, "--help"}
+			alone := newRoot(a)
+			if n := len(alone.Commands()); n != 1 && c.name != "man" {
+				t.Errorf("%s: %d commands are made, want 1", c.name, n)
+			}
+			same, _, err := all.Find([]string{c.name})
+			one, _, errAlone := alone.Find([]string{c.name})
+			if err != nil || errAlone != nil || one.UsageString() != same.UsageString() || len(one.Commands()) != len(same.Commands()) {
+				t.Errorf("%s: alone it is not what it is among all: %v, %v", c.name, err, errAlone)
+			}
+		}
+	}
+}
+
+func TestTheHelpOfEachCommandHasThreeExamples(t *testing.T) {
+	for _, c := range commands(newRoot(&app{out: out.New(io.Discard, io.Discard)})) {
+		calls := 0
+		for line := range strings.Lines(c.Example) {
+			if strings.Contains(line, "etcdkit ") {
+				calls++
+			}
+		}
+		if calls < 3 {
+			t.Errorf("%s: %d examples:\n%s", c.CommandPath(), calls, c.Example)
+		}
+	}
+}
+
+// commands are all below a command that a person may call, but for upstream's and help.
+func commands(parent *cobra.Command) []*cobra.Command {
+	var all []*cobra.Command
+	for _, c := range parent.Commands() {
+		if c.IsAvailableCommand() && c.GroupID != groupUpstream && c.Name() != "help" {
+			all = append(append(all, c), commands(c)...)
+		}
+	}
+	return all
+}
+
+func TestManCountsThePagesThatItHasWritten(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "other.1"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, code := run(t, "man", dir)
+	files, err := filepath.Glob(filepath.Join(dir, "etcdkit*.1"))
+	if want := out.Count(len(files), "page") + " in " + dir; err != nil || code != 0 || len(files) < 20 || strings.TrimSpace(stdout) != want {
+		t.Errorf("got %q, exit code %d, want %q", stdout+stderr, code, want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/place"
 	"github.com/etcdkit/etcdkit/internal/wholefile"
 )
 
@@ -44,7 +45,7 @@ func newDev(a *app) *cobra.Command {
 		GroupID: groupMain,
 		Long: paragraphs(
 			`Starts a cluster of real etcd processes on 127.0.0.1 and runs until Ctrl-C (a second Ctrl-C ends it at once). From another terminal, the fault commands break it and print what that did, as measured.`,
-			`MEMBER is a name (etcd1). Use "leader" for the member that leads at that moment, "follower" for one that does not, and "all" for all of them. While the cluster runs, etcdkit ctl and client.Dial find it by themselves.`),
+			`MEMBER is a name (etcd1). Use "leader" for the member that leads at that moment, "follower" for one that does not, and "all" for all of them. While the cluster runs, the other commands and client.Dial find it by themselves.`),
 		Example: "  etcdkit dev\n  etcdkit dev kill leader\n  etcdkit dev run -- go test ./...",
 		Args:    unknownCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.dev(cmd.Context(), f) },
@@ -53,13 +54,13 @@ func newDev(a *app) *cobra.Command {
 	cmd.Flags().StringVarP(&f.output, "output", "o", "text", "text or json (one line when ready)")
 	cmd.Flags().StringVar(&f.readyFile, "ready-file", "", "write the status as JSON to this file when ready; removed at exit")
 	cmd.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupFaults, Title: "Faults:"})
-	status, logs, run := newStatus(a), newLogs(a), newDevRun(a)
+	status, logs, run := newDevStatus(a), newDevLogs(a), newDevRun(a)
 	for _, c := range []*cobra.Command{status, logs, run} {
 		c.GroupID = groupMain
 		cmd.AddCommand(c)
 	}
 	for _, f := range devctl.Faults() {
-		cmd.AddCommand(newFault(a, f))
+		cmd.AddCommand(newDevFault(a, f))
 	}
 	return cmd
 }
@@ -106,6 +107,11 @@ func (a *app) dev(ctx context.Context, f devFlags) (err error) {
 		return err
 	}
 	defer removeEndpoints()
+	removeContext, err := place.WriteDevContext(c.Endpoints())
+	if err != nil { // a home directory that cannot be written to is no reason not to run
+		logger.Info("no context for this cluster: " + err.Error())
+	}
+	defer removeContext()
 	removeReady, err := a.ready(c.State(), took, f)
 	if err != nil {
 		return err
@@ -147,6 +153,9 @@ func (a *app) printReady(s cluster.State, took time.Duration, gateway bool) erro
 		kept = "removed at exit; --data-dir DIR keeps it"
 	}
 	rows := [][2]string{{"data", fmt.Sprintf("%s (%s)", s.DataDir, kept)}, {"use", devctl.ExportLine(s)}}
+	if name, inUse := place.DevContextBeside(s.Endpoints); name != "" {
+		rows = append(rows, [2]string{"", fmt.Sprintf("or %s ctx use %s; the context in use is %s", a.self, name, inUse)})
+	}
 	if gateway {
 		rows = append(rows, [2]string{"json", fmt.Sprintf("http://%s/v3/ (any web page open on this machine can write keys)", s.Members[0].Client)})
 	}

@@ -7,20 +7,90 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"github.com/etcdkit/etcdkit/client"
 	"github.com/etcdkit/etcdkit/cluster"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/devctl"
 	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/out"
+	"github.com/etcdkit/etcdkit/cmd/etcdkit/internal/place"
+	"github.com/etcdkit/etcdkit/internal/ask"
 	"github.com/etcdkit/etcdkit/internal/errtext"
 )
 
-// Exit codes: 0 done; dev run has its command's own.
+// Exit codes: 0 done. A wrapper has its command's own, as a shell has it, and else one from 75 on.
 const (
 	ExitFailed      = 1
 	ExitUsage       = 2
+	ExitNotFound    = 3 // no such key, a comparison failed, or no leader
+	ExitUnreachable = 4 // no member answered, or none with a quorum
+	ExitDegraded    = 5 // the cluster works, and something is wrong with it
+
+	ExitNotAcquired = 75  // of what takes a lock: it was not acquired in time
+	ExitLost        = 76  // of what has a lock or a term: it was lost
+	ExitWrapper     = 125 // of wrappers: what is ExitFailed, ExitUsage or ExitUnreachable elsewhere
+
 	ExitInterrupted = 130 // by any signal; a shell tells SIGINT so
 	ExitUnread      = 141 // as a shell tells SIGPIPE: the reader of the output went away
 )
+
+// codeOf is the exit code of an error that has been printed.
+func (a *app) codeOf(cmd *cobra.Command, err error) int {
+	code := ExitFailed
+	var with *codedError
+	switch {
+	case errors.As(err, &with):
+		code = with.code
+	case isUsage(err):
+		code = ExitUsage
+	}
+	if a.isWrapper(cmd) && (code >= ExitFailed && code <= ExitUnreachable) {
+		return ExitWrapper
+	}
+	return code
+}
+
+// codedError is an error with an exit code of its own.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// coded gives an error an exit code of its own.
+func coded(code int, err error) error { return &codedError{code, err} }
+
+// notFoundf is an error for what is not there, or is not as the caller wants it.
+func notFoundf(format string, args ...any) error {
+	return coded(ExitNotFound, fmt.Errorf(format, args...))
+}
+
+// settled tells whether an error has an exit code of its own.
+func settled(err error) bool {
+	var with *codedError
+	var exit exitError
+	return errors.As(err, &with) || errors.As(err, &exit) || isUsage(err)
+}
+
+// unreachable gives an error that says that etcd did not answer, or not with a quorum, its exit code.
+func unreachable(err error) error {
+	if settled(err) {
+		return err
+	}
+	var unanswered *ask.Unanswered
+	var context *place.ContextError
+	switch {
+	case errors.As(err, &context):
+		return contextNotFound(err, context.Name, context.Known)
+	case errors.Is(err, client.ErrInvalid), errors.Is(err, place.ErrPasswordInUser), errors.Is(err, place.ErrNoEndpoints):
+		return &usageError{err}
+	case errors.Is(err, client.ErrUnreachable), errors.As(err, &unanswered), errors.Is(err, rpctypes.ErrNoLeader):
+		return coded(ExitUnreachable, err)
+	}
+	return err
+}
 
 // exitCode is that of a command, whose error it prints.
 func (a *app) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
@@ -44,9 +114,8 @@ func (a *app) exitCode(ctx context.Context, cmd *cobra.Command, err error) int {
 			line += " [command]"
 		}
 		a.out.Talkf("\nUsage:\n  %s\n\nSee '%s --help'.", line, cmd.CommandPath())
-		return ExitUsage
 	}
-	return ExitFailed
+	return a.codeOf(cmd, err)
 }
 
 // usageError is a mistake on the command line: it is answered with usage and exit code 2.
@@ -104,14 +173,17 @@ func (a *app) oneLine(err error) string {
 		texts = append(texts, a.describe(e))
 	}
 	if err.Error() != errors.Join(several.Unwrap()...).Error() {
-		return errtext.Text(err)
+		return out.Printable(errtext.Text(err))
 	}
 	return strings.Join(texts, "; ")
 }
 
 // describe is the text of an error for a person: without the names of packages at its beginning, and with the
-// nearest name to an unknown one.
-func (a *app) describe(err error) string {
+// nearest name to an unknown one. A member can have written it, or it can name a file: what a terminal would obey is
+// escaped.
+func (a *app) describe(err error) string { return out.Printable(a.explained(err)) }
+
+func (a *app) explained(err error) string {
 	var unknown *cluster.UnknownMemberError
 	if errors.As(err, &unknown) {
 		if near := nearest(unknown.Name, unknown.Known); near != "" {

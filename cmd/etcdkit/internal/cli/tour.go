@@ -27,8 +27,9 @@ func newTour(a *app) *cobra.Command {
 			`It uses the cluster that ETCDKIT_ENDPOINTS or ETCDCTL_ENDPOINTS names, whose leader it leaves alone. Otherwise it starts one of its own with three members, on free ports if the usual ones are taken. It takes about 30 s, most of it waiting for leases to expire. The exit code is 1 if a check failed.`,
 			`--shop adds a part of 15 s: three services under load while instances and an etcd member are killed.`,
 			`The tour compiles the examples, which are Go programs. It needs the Go toolchain, and either an etcdkit checkout, a module that requires etcdkit, or a released build.`),
-		Args: needs("", 0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.tour(cmd.Context(), output, shop) },
+		Example: "  etcdkit tour\n  etcdkit tour --shop\n  ETCDKIT_ENDPOINTS=10.0.0.1:2379 etcdkit tour -o json",
+		Args:    needs("", 0, 0),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.tour(cmd.Context(), output, shop) },
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json (one object at the end; progress goes to stderr)")
 	cmd.Flags().BoolVar(&shop, "shop", false, "examples/shop under load, too, while its instances are killed")

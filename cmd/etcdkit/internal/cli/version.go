@@ -10,7 +10,8 @@ import (
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "the version of etcdkit and of the etcd inside it", GroupID: groupMain, Args: needs("", 0, 0),
+		Use: "version", Short: "the version of etcdkit and of the etcd inside it", Args: needs("", 0, 0),
+		Example: "  etcdkit version\n  etcdkit --version\n  etcdkit ctl version",
 		RunE: func(*cobra.Command, []string) error {
 			return a.out.Printf("%s\n", versions())
 		},

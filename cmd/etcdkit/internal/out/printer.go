@@ -11,7 +11,6 @@
 package out
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"sync"
@@ -24,10 +23,11 @@ type Printer struct {
 
 	stdout, stderr io.Writer
 	width          int
-	rewrites       bool // a line of stdout may be taken back
+	rewrites       bool // a picture on stdout may be drawn again
+	lineWidth      int  // of a line on stderr that is taken back; 0: stderr is no terminal that knows how
 
 	mu      sync.Mutex // guards stdout, stderr and pending
-	pending bool       // the last line is Waiting's and will be taken back
+	pending io.Writer  // has a last line that will be taken back; nil: neither
 }
 
 // New makes a Printer that knows which of the two is a terminal.
@@ -38,6 +38,9 @@ func New(stdout, stderr io.Writer) *Printer {
 		p.width = min(p.width, columns)
 		p.rewrites = !dumb()
 		p.Palette = palette()
+	}
+	if f := terminal(stderr); f != nil && !dumb() {
+		p.lineWidth, _ = size(f)
 	}
 	return p
 }
@@ -84,12 +87,21 @@ func (p *Printer) Talkf(format string, args ...any) {
 	fmt.Fprintf(p.stderr, format+"\n", args...)
 }
 
-// JSON prints a value to stdout, in one line.
-func (p *Printer) JSON(v any) error {
+// Askf prints a question to stderr; the answer is typed behind it.
+func (p *Printer) Askf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.takeBack()
-	return json.NewEncoder(p.stdout).Encode(v)
+	fmt.Fprintf(p.stderr, format, args...)
+}
+
+// JSON prints a value to stdout, in one line.
+func (p *Printer) JSON(v any) error {
+	text, err := encode(v)
+	if err != nil {
+		return err
+	}
+	return p.write(append(text, '\n'))
 }
 
 // Stdout is for what copies a stream, and for a child of this process.
@@ -98,39 +110,30 @@ func (p *Printer) Stdout() io.Writer { return p.stdout }
 // Stderr is for a child of this process.
 func (p *Printer) Stderr() io.Writer { return p.stderr }
 
-// takeBack removes Waiting's line. p.mu is held.
-func (p *Printer) takeBack() {
-	if p.pending {
-		fmt.Fprint(p.stdout, "\r\033[K")
-		p.pending = false
-	}
-}
-
 // Waiting shows, on a terminal, that something goes on and for how long, until the returned function
 // is called.
-func (p *Printer) Waiting(what string) (done func()) {
-	if !p.rewrites {
+func (p *Printer) Waiting(what string) (done func()) { return p.WaitingAfter(0, what) }
+
+// WaitingAfter is Waiting for what is usually over by then.
+func (p *Printer) WaitingAfter(after time.Duration, what string) (done func()) {
+	line := p.Progress()
+	if !line.Shown() {
 		return func() {}
 	}
 	stop := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() { // ends with done
+		defer line.End()
 		begin := time.Now()
-		tick := time.NewTicker(100 * time.Millisecond)
+		tick := time.NewTicker(perFrame)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				p.mu.Lock()
-				p.takeBack()
-				line := []rune(fmt.Sprintf("  … %s %.1fs", what, time.Since(begin).Seconds()))
-				fmt.Fprint(p.stdout, string(line[:min(len(line), p.width-1)])) // a line that wraps cannot be taken back
-				p.pending = true
-				p.mu.Unlock()
+				if since := time.Since(begin); since >= after {
+					line.Setf("%s %.1fs", what, since.Seconds())
+				}
 			case <-stop:
-				p.mu.Lock()
-				p.takeBack()
-				p.mu.Unlock()
 				return
 			}
 		}

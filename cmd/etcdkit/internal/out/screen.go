@@ -2,7 +2,6 @@ package out
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -21,31 +20,11 @@ const (
 // returned function is called or ctx ends: Ctrl-C is seen to end it at once. Elsewhere than on a
 // terminal it draws nothing.
 func (p *Printer) Screen(ctx context.Context, picture func(width, height int) []string) (end func()) {
-	f := terminal(p.stdout)
-	if f == nil || !p.rewrites {
-		return func() {}
-	}
-	stop := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
 	var drawing sync.WaitGroup
-	drawing.Go(func() { // ends with end or ctx
-		fmt.Fprint(f, enterScreen)
-		defer fmt.Fprint(f, leaveScreen)
-		tick := time.NewTicker(perFrame)
-		defer tick.Stop()
-		for {
-			width, height := size(f)
-			fmt.Fprint(f, frame(picture(width, height), height))
-			select {
-			case <-tick.C:
-			case <-stop:
-				return
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
+	drawing.Go(func() { _ = p.Interactive(ctx, nil, picture, nil) }) // ends with end or ctx; its error: there is no terminal
 	return func() {
-		close(stop)
+		cancel()
 		drawing.Wait()
 	}
 }

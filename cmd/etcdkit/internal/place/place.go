@@ -7,6 +7,7 @@ package place
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,9 +32,12 @@ type Options struct {
 // Place is a cluster and a client of it.
 type Place struct {
 	Client    *clientv3.Client
+	TLS       *tls.Config      // of what is asked of a member without Client, by Find; nil is plaintext
 	Own       *cluster.Cluster // nil on a cluster of the environment
 	Endpoints []string
 	Members   int
+
+	BeforeClose func() // unless it is nil, Close calls it first
 }
 
 // quorumTimeout is how long a cluster may take to answer with a quorum: a few elections.
@@ -59,6 +63,9 @@ func Open(ctx context.Context, opts *Options) (*Place, error) {
 
 // Close ends what Open began.
 func (p *Place) Close() error {
+	if p.BeforeClose != nil {
+		p.BeforeClose()
+	}
 	var errs []error
 	if p.Client != nil {
 		errs = append(errs, p.Client.Close())

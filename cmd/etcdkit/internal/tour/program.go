@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// stepTimeout bounds every wait in a lesson: leases of 5 s on a slow machine.
-const stepTimeout = 30 * time.Second
+// stepTimeout bounds every wait in a lesson. The longest is for the program of the two locks: some 5 s, and more than 30
+// where the disk is slow and the processors are busy.
+const stepTimeout = 2 * time.Minute
 
 // program is a running example, or etcdctl. Its lines of output are shown as they come.
 type program struct {

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package ticker
+
+// Become does nothing: its clock is Linux's.
+func Become() {}

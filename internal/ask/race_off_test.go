@@ -1,5 +1,0 @@
-//go:build !race
-
-package ask_test
-
-const racing = false
