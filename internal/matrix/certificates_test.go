@@ -159,7 +159,7 @@ func TestAnExpiredCertificateIsATypedError(t *testing.T) {
 	}
 	inTime(t, "the cause is known", time.Since(since), 5*time.Second)
 	tb.each(func(t *cell, w *watched) {
-		w.callAll(t, 1500*ms, func(c call, _ time.Duration, err error) {
+		w.callAll(t, 1500*ms, func(c call, _, _ time.Duration, err error) {
 			t.Logf("%s: %v", c.name, err)
 			if c.name == "Wait" {
 				return // for a revision that does not come

@@ -288,8 +288,9 @@ func (w *watched) keyStays(t tester, key string) {
 }
 
 // callAll makes all of the handle's calls side by side, each with a deadline, and tells of each how
-// long it took and how it ended. One that ends the handle follows the others.
-func (w *watched) callAll(t tester, deadline time.Duration, tell func(c call, took time.Duration, err error)) {
+// long it took, how long after the end of its context it returned (0: before it), and its error. The
+// calls that end the handle are the last.
+func (w *watched) callAll(t tester, deadline time.Duration, tell func(c call, took, overdue time.Duration, err error)) {
 	t.Helper()
 	for _, last := range []bool{false, true} {
 		var wg sync.WaitGroup
@@ -300,9 +301,16 @@ func (w *watched) callAll(t tester, deadline time.Duration, tell func(c call, to
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), deadline)
 				defer cancel()
+				ended := make(chan time.Time, 1)
+				defer context.AfterFunc(ctx, func() { ended <- time.Now() })() // a timer of a busy process is late
 				began := time.Now()
 				err := c.do(ctx)
-				tell(c, time.Since(began), err)
+				returned := time.Now()
+				overdue := time.Duration(0)
+				if ctx.Err() != nil {
+					overdue = max(0, returned.Sub(<-ended))
+				}
+				tell(c, returned.Sub(began), overdue, err)
 				namesOnePackage(t, c.name, err)
 			})
 		}

@@ -49,7 +49,7 @@ func TestWithoutSpaceCallsSaySoAndHandlesStay(t *testing.T) {
 	})
 	tb.t = t
 	tb.each(func(t *cell, w *watched) {
-		w.callAll(t, 2*time.Second, func(c call, _ time.Duration, err error) {
+		w.callAll(t, 2*time.Second, func(c call, _, _ time.Duration, err error) {
 			t.Logf("%s: %v", c.name, err)
 			switch {
 			case w.p.err == nil || c.ends() || c.name == "Confirm" || c.name == "Leader":

@@ -88,7 +88,7 @@ func closeAndTell(tb *table, keys map[*watched]string) {
 				t.Errorf("the error is %q, want it to say that the client was closed", w.err())
 			}
 		}
-		w.callAll(t, 5*time.Second, func(c call, took time.Duration, err error) {
+		w.callAll(t, 5*time.Second, func(c call, took, _ time.Duration, err error) {
 			if err == nil {
 				t.Errorf("%s on a closed client: nil, want an error", c.name)
 			}
