@@ -291,6 +291,18 @@ func TestALeaseOfManyOwnedKeysIsReadOnce(t *testing.T) {
 
 func TestAnEntryThatLeftWhileItsOwnersLeaseWasReadIsWithdrawnAtOnce(t *testing.T) {
 	t.Parallel()
+	least := time.Hour
+	for range 3 { // one in time is enough: the machine has other work
+		least = min(least, leavesWhileItsOwnersLeaseIsRead(t))
+	}
+	if least > 300*time.Millisecond && !means.Race {
+		t.Errorf("from the answer on Close took %v, want no pause", least)
+	}
+}
+
+// leavesWhileItsOwnersLeaseIsRead returns how long after the answer Close returned.
+func leavesWhileItsOwnersLeaseIsRead(t *testing.T) time.Duration {
+	t.Helper()
 	cli, prefix := etcdtest.New(t)
 	release, reading := make(chan struct{}), make(chan struct{})
 	own := asked(t, cli, func(_ context.Context, n int64, do func() error) error {
@@ -325,7 +337,5 @@ func TestAnEntryThatLeftWhileItsOwnersLeaseWasReadIsWithdrawnAtOnce(t *testing.T
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 300*time.Millisecond && !means.Race {
-		t.Errorf("from the answer on Close took %v, want no pause", took)
-	}
+	return time.Since(began)
 }
