@@ -1,3 +1,11 @@
 package ask
 
-var EndWith = endWith
+const (
+	WhileGRPCTries = whileGRPCTries
+	Spread         = spread
+)
+
+var (
+	EndWith  = endWith
+	Distance = distance
+)

@@ -389,3 +389,12 @@ func TestARefusedCertificateStaysTheCauseUntilSomethingAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Handles work again within 3 s of the end of an outage (docs/reliability.md), however unlucky the draws are.
+func TestTheLongestDistanceOfProbesIsWithinThePromise(t *testing.T) {
+	for range 10_000 {
+		if d := ask.Distance(ask.WhileGRPCTries) + ask.Spread; d > 2600*time.Millisecond {
+			t.Fatalf("%v until handles come back, want 2.6 s at most: some time is for coming back", d)
+		}
+	}
+}

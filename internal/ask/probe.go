@@ -17,12 +17,13 @@ const (
 	// probeTimeout is how long a probe may be silent. Until then it is answered as soon as its
 	// endpoint goes on.
 	probeTimeout = 2 * time.Second
-	// Probes start so far apart, with jitter of half of it in both directions. Where a Dialer has
+	// Probes start so far apart, with jitter of a quarter of it in both directions. Where a Dialer has
 	// gRPC wait, they are all that connects: 1.4 a second. Otherwise gRPC tries each endpoint as well,
-	// after 1, 2.6, 5.2, 9.3, … seconds: until it has become slow, probes are fewer.
+	// after 1, 2.6, 5.2, 9.3, … seconds: until it has become slow, probes are fewer. The longest distance
+	// and spread are together less than the 3 s within which handles work again.
 	pacedEvery     = 700 * time.Millisecond
 	unpacedEvery   = time.Second
-	whileGRPCTries = 2 * time.Second
+	whileGRPCTries = 1800 * time.Millisecond
 	gRPCIsSlow     = 10 * time.Second
 )
 
@@ -54,7 +55,7 @@ func (c *Client) probe(over <-chan struct{}) {
 			if c.outage.dialer == nil && time.Since(began) > gRPCIsSlow {
 				every = unpacedEvery
 			}
-			next.Reset(every/2 + rand.N(every))
+			next.Reset(distance(every))
 			endpoints := c.cli.Endpoints()
 			if len(endpoints) == 0 {
 				continue
@@ -94,8 +95,11 @@ func (c *Client) firstProbe(every time.Duration) time.Duration {
 	if errors.As(c.Outage(), &u) && u.Cause == nil {
 		return 0 // and has not said why it failed
 	}
-	return every/2 + rand.N(every)
+	return distance(every)
 }
+
+// distance is how long after one probe the next one starts.
+func distance(every time.Duration) time.Duration { return every*3/4 + rand.N(every/2) }
 
 // probeAll finds out whether any endpoint answers, if no other such probe is under way or was a moment ago,
 // and begins an outage if none does.
