@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -60,7 +61,7 @@ func (e *examination) disk() []Finding {
 			unread[e.page(m.ID).problem] = append(unread[e.page(m.ID).problem], m.Label())
 		}
 	}
-	for _, why := range sortedKeys(unread) {
+	for _, why := range slices.Sorted(maps.Keys(unread)) {
 		found = append(found, Finding{
 			ID: "metrics", Severity: Info, Members: unread[why],
 			What: fmt.Sprintf("the metrics of %s could not be read: %s", names(unread[why]), why),

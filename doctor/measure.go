@@ -61,7 +61,7 @@ func (e *examination) measure(ctx context.Context) measurements {
 	m := measurements{leases: -1}
 	through := e.through()
 	if through == nil {
-		m.problem, m.authProblem, m.leasesProblem = "the cluster has no quorum", "the cluster has no quorum", "the cluster has no quorum"
+		m.problem = "the cluster has no quorum"
 		return m
 	}
 	conn, err := e.cli.Dial(through.Endpoint)

@@ -149,16 +149,14 @@ func isTimeout(err error) bool {
 
 // url is where the member at an endpoint serves HTTP.
 func (p *pages) url(endpoint string) (string, error) {
-	scheme, rest, ok := strings.Cut(endpoint, "://")
 	switch {
-	case !ok && strings.HasPrefix(endpoint, "unix"), ok && strings.HasPrefix(scheme, "unix"):
+	case strings.HasPrefix(endpoint, "unix"):
 		return "", errors.New("it was asked over a unix socket")
-	case ok:
+	case strings.Contains(endpoint, "://"):
 		return strings.TrimSuffix(endpoint, "/"), nil
 	case p.opts.TLS != nil:
 		return "https://" + endpoint, nil
 	default:
-		_ = rest
 		return "http://" + endpoint, nil
 	}
 }

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ func (e *examination) versions() []Finding {
 	c := e.after
 	byVersion := make(map[string][]string)
 	var old, downgrading []string
+	downgradeTo := ""
 	for i := range c.Members {
 		m := &c.Members[i]
 		if m.Version == "" {
@@ -26,7 +28,7 @@ func (e *examination) versions() []Finding {
 			old = append(old, m.Label())
 		}
 		if m.DowngradeTo != "" {
-			downgrading = append(downgrading, m.Label())
+			downgrading, downgradeTo = append(downgrading, m.Label()), m.DowngradeTo
 		}
 	}
 	var found []Finding
@@ -39,13 +41,13 @@ func (e *examination) versions() []Finding {
 		})
 	}
 	var each []string
-	for _, v := range sortedKeys(byVersion) {
+	for _, v := range slices.Sorted(maps.Keys(byVersion)) {
 		each = append(each, fmt.Sprintf("%s on %s", v, names(byVersion[v])))
 	}
 	switch {
 	case len(downgrading) > 0:
 		found = append(found, Finding{
-			ID: "downgrade", Severity: Warning, Members: downgrading, What: fmt.Sprintf("a downgrade to %s is in progress", c.Member(c.labelled(downgrading[0])).DowngradeTo),
+			ID: "downgrade", Severity: Warning, Members: downgrading, What: fmt.Sprintf("a downgrade to %s is in progress", downgradeTo),
 			Why: "until it is finished the cluster has the features of the older version only",
 			Do:  "replace the members by the older version one after the other, or end it: etcdctl downgrade cancel",
 		})
@@ -59,24 +61,6 @@ func (e *examination) versions() []Finding {
 		found = append(found, Finding{ID: "version", Severity: OK, What: "version: " + each[0]})
 	}
 	return found
-}
-
-func (c *Cluster) labelled(label string) ID {
-	for _, m := range c.Members {
-		if m.Label() == label {
-			return m.ID
-		}
-	}
-	return 0
-}
-
-func sortedKeys(m map[string][]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // advisories: does a member run a version with a known fault?

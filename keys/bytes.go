@@ -35,13 +35,11 @@ func (b Bytes) MarshalJSON() ([]byte, error) {
 	if !utf8.Valid(b) {
 		v = encoded{(*[]byte)(&b)}
 	}
-	var buf bytes.Buffer
-	e := json.NewEncoder(&buf)
-	e.SetEscapeHTML(false) // a caller's encoder still decides what it prints of <, > and &
-	if err := e.Encode(v); err != nil {
+	text, err := line(v)
+	if err != nil {
 		return nil, err
 	}
-	return escapeUnprintable(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
+	return escapeUnprintable(text), nil
 }
 
 // escapeUnprintable escapes characters in JSON that a terminal could obey, or that change how others look: encoding/json

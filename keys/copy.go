@@ -89,13 +89,18 @@ func (c *copier) report() {
 // there is the destination's key for one of the source.
 func (c *copier) there(key string) string { return c.dstPrefix + strings.TrimPrefix(key, c.srcPrefix) }
 
+// open opens an export that is as patient as the writes are: Follow waits without a bound.
+func (c *copier) open(ctx context.Context, cli *clientv3.Client, prefix string, revision int64) (*Export, error) {
+	return openExport(ctx, cli, prefix, &ExportOptions{Revision: revision, Waiting: c.waiting}, c.w.patience)
+}
+
 // check refuses to copy a prefix into itself. It sends a small read to both clusters.
 func (c *copier) check(ctx context.Context) error {
-	from, err := OpenExport(ctx, c.src, c.srcPrefix, &ExportOptions{Waiting: c.waiting})
+	from, err := c.open(ctx, c.src, c.srcPrefix, 0)
 	if err != nil {
 		return errtext.Errorf("the source: %w", err)
 	}
-	to, err := OpenExport(ctx, c.dst, c.dstPrefix, &ExportOptions{Waiting: c.waiting})
+	to, err := c.open(ctx, c.dst, c.dstPrefix, 0)
 	if err != nil {
 		return errtext.Errorf("the destination: %w", err)
 	}
@@ -118,7 +123,7 @@ func (c *copier) sameCluster(ctx context.Context, from, to *Export) (bool, error
 	}
 	var first [2]Record
 	for i, cli := range []*clientv3.Client{c.src, c.dst} {
-		export, err := OpenExport(ctx, cli, c.srcPrefix, &ExportOptions{Revision: from.Revision, Waiting: c.waiting})
+		export, err := c.open(ctx, cli, c.srcPrefix, from.Revision)
 		if err == nil {
 			for record, readErr := range export.Records(ctx) {
 				first[i], err = record, readErr
@@ -141,7 +146,7 @@ func (c *copier) copy(ctx context.Context) error {
 	if err := c.check(ctx); err != nil {
 		return err
 	}
-	export, err := OpenExport(ctx, c.src, c.srcPrefix, &ExportOptions{Waiting: c.waiting})
+	export, err := c.open(ctx, c.src, c.srcPrefix, 0)
 	if err != nil {
 		return err
 	}
@@ -172,7 +177,7 @@ func (c *copier) copy(ctx context.Context) error {
 
 // deleteOthers deletes the destination's keys that should not be there.
 func (c *copier) deleteOthers(ctx context.Context, keep func(key string) bool) error {
-	export, err := OpenExport(ctx, c.dst, c.dstPrefix, &ExportOptions{Waiting: c.waiting})
+	export, err := c.open(ctx, c.dst, c.dstPrefix, 0)
 	if err != nil {
 		return err
 	}

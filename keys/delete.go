@@ -42,7 +42,7 @@ func Delete(ctx context.Context, cli *clientv3.Client, r Range, opts *DeleteOpti
 		err = fmt.Errorf("%w: %d keys at once: want 1 or more", ErrInvalid, o.AtOnce)
 	}
 	if err != nil {
-		return 0, errtext.Errorf("%w", err)
+		return 0, err
 	}
 	ctx, done := ask.Of(cli).WhileOpen(ctx)
 	defer done()

@@ -12,7 +12,8 @@ import (
 
 // Errors of this package, for errors.Is.
 var (
-	// ErrInvalid: an argument or an option makes no sense. Nothing was sent.
+	// ErrInvalid: an argument, an option, or a record that is read makes no sense. Of an argument or an option nothing
+	// was written; Import of a stream, Copy and Follow have written what came before such a record.
 	ErrInvalid = errors.New("keys: invalid argument")
 	// ErrNotFound: there is no such key, or no earlier state of it.
 	ErrNotFound = errors.New("keys: not found")

@@ -46,6 +46,11 @@ type Export struct {
 //
 // OpenExport and Records try for 30 s while no member answers.
 func OpenExport(ctx context.Context, cli *clientv3.Client, prefix string, opts *ExportOptions) (*Export, error) {
+	return openExport(ctx, cli, prefix, opts, patience)
+}
+
+// openExport is OpenExport that tries for so long while no member answers.
+func openExport(ctx context.Context, cli *clientv3.Client, prefix string, opts *ExportOptions, patience time.Duration) (*Export, error) {
 	if opts == nil {
 		opts = &ExportOptions{}
 	}

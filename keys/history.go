@@ -104,7 +104,7 @@ func ReadHistory(ctx context.Context, cli *clientv3.Client, key string, opts *Hi
 		err = fmt.Errorf("%w: the key is empty", ErrInvalid)
 	}
 	if err != nil {
-		return nil, errtext.Errorf("%w", err)
+		return nil, err
 	}
 	ctx, done := ask.Of(cli).WhileOpen(ctx)
 	defer done()

@@ -80,7 +80,7 @@ func list[T any](ctx context.Context, cli *clientv3.Client, prefix string, opts 
 		var none T
 		o, err := opts.orDefault()
 		if err != nil {
-			yield(none, errtext.Errorf("%w", err))
+			yield(none, err)
 			return
 		}
 		ctx, done := ask.Of(cli).WhileOpen(ctx)

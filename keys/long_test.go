@@ -3,6 +3,8 @@
 package keys_test
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/etcdkit/etcdkit/etcdtest"
 	"github.com/etcdkit/etcdkit/keys"
@@ -106,5 +109,50 @@ func TestASearchEndsWhenAMemberStandsStill(t *testing.T) {
 	h, err := keys.ReadHistory(within(t, 4*generous), watchElsewhere(t, cli.Endpoints()[0], behind.Endpoints()[0], 1000), "k", nil)
 	if err == nil || !strings.Contains(err.Error(), "no answer within 1m0s") {
 		t.Errorf("got %+v, %v after %v, want that there was no answer for a minute", h, err, time.Since(began))
+	}
+}
+
+func TestFollowWaitsWhileItsDestinationStandsStillAtTheStart(t *testing.T) {
+	src, from := etcdtest.New(t)
+	dst, to := etcdtest.New(t)
+	put(t, src, from+"a", "1")
+	put(t, dst, to+"other", "1")
+	gate := etcdtest.NewGate(t, strings.TrimPrefix(dst.Endpoints()[0], "http://"))
+	gate.Freeze()
+	behind, err := clientv3.New(clientv3.Config{Endpoints: []string{gate.Addr()}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer behind.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	followed := make(chan error, 1)
+	go func() { // ends with ctx
+		_, err := keys.Follow(ctx, src, from, behind, to, &keys.FollowOptions{Delete: true})
+		followed <- err
+	}()
+	select {
+	case err := <-followed:
+		t.Fatalf("it gave up: %v", err)
+	case <-time.After(50 * time.Second): // a Copy ends 30 s after its first try, which takes 15 s
+	}
+	gate.Unfreeze()
+	for {
+		resp, err := dst.Get(within(t, generous), to, clientv3.WithPrefix())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(resp.Kvs) == 1 && string(resp.Kvs[0].Key) == to+"a" {
+			break
+		}
+		select {
+		case err := <-followed:
+			t.Fatalf("it gave up: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-followed; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the end of ctx", err)
 	}
 }

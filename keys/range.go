@@ -67,7 +67,7 @@ func (r Range) check() error {
 // Count asks how many keys a range has now.
 func Count(ctx context.Context, cli *clientv3.Client, r Range) (int64, error) {
 	if err := r.check(); err != nil {
-		return 0, errtext.Errorf("%w", err)
+		return 0, err
 	}
 	ctx, done := ask.Of(cli).WhileOpen(ctx)
 	defer done()
@@ -104,7 +104,7 @@ func Scan(ctx context.Context, cli *clientv3.Client, r Range, opts *ScanOptions)
 			err = fmt.Errorf("%w: revision %d: want 0 or more", ErrInvalid, o.Revision)
 		}
 		if err != nil {
-			yield(nil, errtext.Errorf("%w", err))
+			yield(nil, err)
 			return
 		}
 		ctx, done := ask.Of(cli).WhileOpen(ctx)

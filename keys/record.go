@@ -151,7 +151,8 @@ func (h *Header) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// line is JSON in one line, without a newline and with <, > and & as they are.
+// line is JSON in one line, without a newline and with <, > and & as they are: a caller's encoder still decides what it
+// prints of those.
 func line(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

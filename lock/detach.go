@@ -49,7 +49,7 @@ type Detached struct {
 // Release of it that returns nil or ErrLost says that the lock is not held, and stays so.
 func (h *Hold) Detach(ctx context.Context, ttl time.Duration) (*Detached, error) {
 	const verb = "detach a hold of"
-	if ttl < leastPeriod || ttl > mostPeriod || ttl%time.Second != 0 {
+	if !isPeriod(ttl) {
 		return nil, fmt.Errorf("%w: detach a hold of %q for %v: want whole seconds, %v to %v", ErrInvalid, h.Name(), ttl, leastPeriod, mostPeriod)
 	}
 	if !h.held.ClaimEnd() {
@@ -96,11 +96,7 @@ func (d *Detached) String() string {
 
 // ResumeToken is what Resume of a Mutex takes: its process keeps the lock alive from then on, and d is ErrLost.
 func (d *Detached) ResumeToken() string {
-	b, err := json.Marshal(d.names)
-	if err != nil {
-		panic(err) // it has only strings and a number
-	}
-	return string(b)
+	return d.names.text()
 }
 
 // Name is the name of the lock.

@@ -23,6 +23,11 @@ const (
 	mostPeriod  = 10 * 365 * 24 * time.Hour
 )
 
+// isPeriod tells whether a lease can last so long.
+func isPeriod(d time.Duration) bool {
+	return d >= leastPeriod && d <= mostPeriod && d%time.Second == 0
+}
+
 // Run is a run of Every that counts, and when the next one is due.
 //
 // Its texts are what other processes wrote, of at most 256 bytes each. Print them with %q, or use String.
@@ -84,7 +89,7 @@ func (r Run) String() string {
 //
 // The period is of whole seconds, 2 s to ten years, or the error is ErrInvalid. (etcd extends one that is
 // shorter than 1.5 times its election timeout.) Use one period for a name: until a mark ends, a call with
-// another period is not due either. etcd ends a lease up to 2 s late, and a new leader of etcd begins each
+// another period is not due either. etcd ends a lease up to 1.5 s late (4 s if it is busy), and a new leader begins each
 // lease again: the next run can be late by that, and is never early. For a job that must run in each
 // calendar period, name the periods instead: see "Run a job once per schedule" in docs/locks.md. A timer
 // whose interval is the period itself asks just before the mark ends, now and then: give Every a period
@@ -152,7 +157,7 @@ func (m *Mutex) lookForMark(ctx context.Context, period time.Duration) (*queue.K
 		return nil, err
 	}
 	defer done()
-	if period < leastPeriod || period > mostPeriod || period%time.Second != 0 {
+	if !isPeriod(period) {
 		return nil, fmt.Errorf("%w: run under %q every %v: want whole seconds, %v to %v", ErrInvalid, m.handle.Name, period, leastPeriod, mostPeriod)
 	}
 	mark, err := m.handle.Queue.Get(ctx, m.markKey())

@@ -30,9 +30,13 @@ const resumeTimeout = 10 * time.Second
 func (h *Hold) ResumeToken() string {
 	var o owner
 	_ = json.Unmarshal([]byte(h.held.Entry().Value), &o) // this process wrote it
-	b, err := json.Marshal(resumeToken{Key: h.Key(), Revision: h.Token(), Nonce: o.Nonce})
+	return resumeToken{Key: h.Key(), Revision: h.Token(), Nonce: o.Nonce}.text()
+}
+
+func (t resumeToken) text() string {
+	b, err := json.Marshal(t)
 	if err != nil {
-		panic(err) // it has only strings and a number
+		panic(err) // it has only strings and numbers
 	}
 	return string(b)
 }

@@ -169,12 +169,7 @@ func (e *entry) checksStopped() bool {
 // see newEntry.
 func (e *entry) encode() {
 	i := e.shown()
-	value, err := i.Encode()
-	if err != nil { // a status always has room, an operator's reason may have none
-		i.Reason = ""
-		value, err = i.Encode()
-	}
-	if err == nil {
+	if value, err := i.encodeInRoom(); err == nil {
 		e.wanted = record{value, i.Status}
 	}
 }

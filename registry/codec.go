@@ -41,6 +41,16 @@ type metadata struct {
 	More    map[string]string `json:"metadata,omitempty"`
 }
 
+// encodeInRoom is Encode, without the reason where that has no room, as an operator's may: a status always has.
+func (i Instance) encodeInRoom() (string, error) {
+	value, err := i.Encode()
+	if err != nil {
+		i.Reason = ""
+		value, err = i.Encode()
+	}
+	return value, err
+}
+
 // Encode is the value of the instance in etcd. Its errors are ErrInvalid.
 func (i *Instance) Encode() (string, error) {
 	if err := i.Validate(); err != nil {

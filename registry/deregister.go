@@ -152,10 +152,10 @@ func (o *Operator) leaseGone(ctx context.Context, id int64, name string) error {
 		if first.renewed(next) {
 			return fmt.Errorf("%w: its process lives and would register it again: %s", ErrExists, name)
 		}
-		if !first.comparable(next) || next.remaining < first.remaining/2 {
-			if next.remaining < first.remaining/2 { // a renewal comes after a third of the TTL
-				return nil
-			}
+		if next.remaining < first.remaining/2 { // a renewal comes after a third of the TTL
+			return nil
+		}
+		if !first.comparable(next) {
 			first = next
 		}
 	}

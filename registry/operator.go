@@ -81,15 +81,12 @@ func (r *Record) Registered() bool { return r.ModRevision != 0 }
 // Records returns the instances of a service, linearizably and all at one revision, by ID; of all services if
 // service is "". Overrides without an instance are among them. Keys below the prefix that are not SERVICE/ID are left out.
 func (o *Operator) Records(ctx context.Context, service string) ([]Record, error) {
-	below, overrides := o.prefix, o.prefix+overridesSegment+"/"
+	below, overrides := o.prefix, "" // those of all services are below it, too
 	if service != "" {
 		if err := validName("service", service); err != nil {
 			return nil, err
 		}
 		below, overrides = keyOf(o.prefix, service, ""), overridesPrefix(o.prefix, service)
-	}
-	if service == "" {
-		overrides = ""
 	}
 	// Where the revision is compacted between two pages, it is read again in larger pages: a page is never torn.
 	for larger := 1; ; larger = min(8*larger, 1<<10) {
@@ -344,12 +341,7 @@ func withStatus(prefix string, kv *mvccpb.KeyValue, said Override) (string, erro
 		return string(kv.Value), nil
 	}
 	i.Status, i.Reason, i.process = said.Status, said.Reason, recordedProcess(string(kv.Value))
-	value, err := i.Encode()
-	if err != nil { // as entry.encode does
-		i.Reason = ""
-		value, err = i.Encode()
-	}
-	return value, err
+	return i.encodeInRoom()
 }
 
 // bound bounds a call.

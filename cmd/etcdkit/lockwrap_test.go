@@ -330,10 +330,10 @@ func noOverlap(t *testing.T, what string, before, after *ticker.Ticker) {
 // What may happen to a wrapper and its supervisor. CMD ignores SIGTERM, and the next holder's must begin after it.
 func TestTheCommandNeverOutlivesTheLock(t *testing.T) {
 	t.Parallel()
-	for what, do := range map[string]func(t *testing.T, cli *clientv3.Client, r *lockRun, name string){
-		"the wrapper is killed":  func(t *testing.T, _ *clientv3.Client, r *lockRun, _ string) { _ = r.Process.Signal(syscall.SIGKILL) },
-		"the wrapper is stopped": func(t *testing.T, _ *clientv3.Client, r *lockRun, _ string) { _ = r.Process.Signal(syscall.SIGSTOP) },
-		"the supervisor is killed": func(t *testing.T, _ *clientv3.Client, r *lockRun, _ string) {
+	for what, do := range map[string]func(t *testing.T, r *lockRun){
+		"the wrapper is killed":  func(t *testing.T, r *lockRun) { _ = r.Process.Signal(syscall.SIGKILL) },
+		"the wrapper is stopped": func(t *testing.T, r *lockRun) { _ = r.Process.Signal(syscall.SIGSTOP) },
+		"the supervisor is killed": func(t *testing.T, r *lockRun) {
 			for _, pid := range children(t, r.Process.Pid) {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
@@ -350,7 +350,7 @@ func TestTheCommandNeverOutlivesTheLock(t *testing.T) {
 			next := ticker.New(t)
 			startLock(t, cli, append([]string{name, "--"}, next.Argv...)...)
 			entries(t, cli, name, 2)
-			do(t, cli, r, name)
+			do(t, r)
 			awaitTick(t, next)
 			noOverlap(t, "the command", k, next)
 			_ = r.Process.Signal(syscall.SIGCONT)

@@ -286,6 +286,9 @@ func TestAnIDThatALiveProcessHasEndsTheCommand(t *testing.T) {
 	if runs(pid) {
 		t.Error("the command still runs")
 	}
+	if text, err := os.ReadFile(w.talk); err != nil || strings.Contains(string(text), "no longer registered") {
+		t.Errorf("%v, it said %q of an instance that is registered, by another process", err, text)
+	}
 }
 
 func TestASignalKillsACommandThatDoesNotEndWhenItCannotBeRegistered(t *testing.T) {

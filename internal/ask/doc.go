@@ -32,7 +32,7 @@
 // While no endpoint can be reached, one prober decides when to try again. Everything else waits
 // for it. A client whose connecting goes through a [Dialer] makes at most 2 connection attempts a
 // second then, however many handles it has. For another client gRPC's own attempts come on top of
-// a probe each 2 s, after 10 s one a second: by default gRPC tries each endpoint after 1, 2.6, 5, 9,
+// a probe each 1.8 s, after 10 s one a second: by default gRPC tries each endpoint after 1, 2.6, 5, 9,
 // 16, … seconds, up to two minutes. When a probe or any other request is answered, the outage ends, and
 // those that wait come back within 300 ms, with full jitter.
 //

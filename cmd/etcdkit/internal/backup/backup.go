@@ -33,7 +33,7 @@ var ErrDamaged = errors.New("damaged, or no snapshot")
 // sector is what the size of a database is a multiple of. The checksum comes on top.
 const sector = 512
 
-// Save writes the database of one member to w, and returns what etcd says of it. step is called with the bytes so far.
+// Save writes the database of one member to w. step is called with the bytes so far.
 func Save(ctx context.Context, cli *clientv3.Client, w io.Writer, step func(n int64)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -130,7 +130,7 @@ func TestAMemberStartsOnARestoredDirectory(t *testing.T) {
 	for what, bump := range map[string]uint64{"as it was": 0, "with a bumped revision": 1_000_000} {
 		dir := filepath.Join(t.TempDir(), "data")
 		r := backup.Restore{
-			File: file, DataDir: dir, Name: "m1", PeerURLs: []string{"http://localhost:2380"}, InitialCluster: "m1=http://localhost:2380", Token: "t",
+			File: file, DataDir: dir + "/", Name: "m1", PeerURLs: []string{"http://localhost:2380"}, InitialCluster: "m1=http://localhost:2380", Token: "t",
 			BumpRevision: bump, MarkCompacted: bump > 0,
 		}
 		if err := r.Run(within(t)); err != nil {

@@ -29,8 +29,8 @@ type Restore struct {
 	MarkCompacted bool
 }
 
-// ErrExists: the directory exists and has something in it.
-var ErrExists = errors.New("exists and is not empty: name another one, or remove it")
+// ErrExists: the directory exists, and is not an empty data directory.
+var ErrExists = errors.New("exists: name another one, or remove it")
 
 // Run restores the snapshot. The data directory gets its name when it is complete: when Run fails, or is killed, there
 // is none of that name.
@@ -38,10 +38,11 @@ func (r *Restore) Run(ctx context.Context) (err error) {
 	if err := r.check(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.DataDir), 0o700); err != nil {
+	dataDir := filepath.Clean(r.DataDir) // a slash at its end would make it its own parent
+	if err := os.MkdirAll(filepath.Dir(dataDir), 0o700); err != nil {
 		return err
 	}
-	unfinished, err := os.MkdirTemp(filepath.Dir(r.DataDir), filepath.Base(r.DataDir)+".restoring-*")
+	unfinished, err := os.MkdirTemp(filepath.Dir(dataDir), filepath.Base(dataDir)+".restoring-*")
 	if err != nil {
 		return err
 	}
@@ -59,10 +60,10 @@ func (r *Restore) Run(ctx context.Context) (err error) {
 	if ctx.Err() != nil { // upstream's code cannot be interrupted
 		return context.Cause(ctx)
 	}
-	if err := os.Remove(r.DataDir); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one
+	if err := os.Remove(dataDir); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one
 		return err
 	}
-	return os.Rename(unfinished, r.DataDir)
+	return os.Rename(unfinished, dataDir)
 }
 
 // check refuses directories that exist.

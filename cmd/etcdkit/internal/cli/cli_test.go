@@ -265,3 +265,11 @@ func TestManCountsThePagesThatItHasWritten(t *testing.T) {
 		t.Errorf("got %q, exit code %d, want %q", stdout+stderr, code, want)
 	}
 }
+
+func TestAMemberWithTwoPeerURLsIsOneMember(t *testing.T) {
+	for cluster, want := range map[string]int{"a=http://h:1": 1, "a=http://h:1,a=http://h:2": 1, "a=http://h:1,b=https://h:2,a=http://h:3": 2} {
+		if got := memberNames(cluster); len(got) != want {
+			t.Errorf("%s: got %q, want %d", cluster, got, want)
+		}
+	}
+}

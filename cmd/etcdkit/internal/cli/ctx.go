@@ -192,7 +192,7 @@ func (a *app) addContext(name string, c *place.Context, use, force bool) error {
 	if place.IsDevContext(name) {
 		return usagef("context %q: dev and dev-PORT are the names of clusters of etcdkit dev; take another one", name)
 	}
-	if _, err := store.Get(name); err == nil && !force {
+	if _, err := store.Get(name); !force && !errors.Is(err, place.ErrNoContext) && !errors.Is(err, place.ErrContextName) { // also one that cannot be read
 		return usagef("there is a context %q already; --force replaces it", name)
 	}
 	if err := store.Put(name, c); errors.Is(err, place.ErrContextName) {

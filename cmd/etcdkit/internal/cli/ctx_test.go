@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -46,4 +47,20 @@ func TestContexts(t *testing.T) {
 		[]string{"ctx", "use"},
 		[]string{"ctx", "ls", "-o", "value"},
 	)
+}
+
+func TestAContextThatCannotBeReadIsNotReplacedUnasked(t *testing.T) {
+	newShell(t)
+	file := filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "etcdkit", "contexts", "prod.json")
+	if _, stderr, code := run(t, "ctx", "add", "prod", "--endpoints", "10.0.0.1:2379"); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	const newer = `{"endpoints":["10.0.0.1:2379"],"of_a_newer_etcdkit":true}`
+	if err := os.WriteFile(file, []byte(newer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := run(t, "ctx", "add", "prod", "--endpoints", "10.0.0.3:2379")
+	if text, err := os.ReadFile(file); err != nil || string(text) != newer || code != ExitUsage || !strings.Contains(stderr, "--force replaces it") {
+		t.Errorf("%v, the file is %s, exit code %d, %s: want it as it was", err, text, code, stderr)
+	}
 }

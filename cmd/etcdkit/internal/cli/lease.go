@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"errors"
-	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -51,8 +50,8 @@ func leaseID(text string) (clientv3.LeaseID, error) {
 	if err == nil && id > 0 && digits[0] != '+' {
 		return clientv3.LeaseID(id), nil
 	}
-	if n, ok := new(big.Int).SetString(text, 10); ok && n.IsInt64() && n.Int64() > 0 {
-		return 0, usagef("lease %q is decimal, and ids are in hexadecimal digits: this one is %s", text, out.Hex(n.Int64()))
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 {
+		return 0, usagef("lease %q is decimal, and ids are in hexadecimal digits: this one is %s", text, out.Hex(n))
 	}
 	return 0, usagef("lease %q: want its id, up to 16 hexadecimal digits, as etcdkit lease ls prints it", text)
 }

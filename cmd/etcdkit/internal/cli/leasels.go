@@ -44,6 +44,9 @@ func (a *app) leaseLs(ctx context.Context, cli *clientv3.Client, format out.Form
 		return err
 	}
 	a.inventoryNotes(inv)
+	if inv.OmittedLeases > 0 {
+		a.say("a larger --limit looks at more")
+	}
 	leases := inv.Leases
 	if len(opts.Prefixes) > 0 {
 		leases = slices.DeleteFunc(leases, func(l *inventory.Lease) bool { return len(l.Keys) == 0 })
@@ -83,7 +86,7 @@ func (a *app) inventoryNotes(inv *inventory.Inventory) {
 		a.say("the user may not read a key of every lease: only leases with %s are listed", strings.Join(ranges, ", "))
 	}
 	if inv.OmittedLeases > 0 {
-		a.say("%s more: see --limit", out.Count(inv.OmittedLeases, "lease"))
+		a.say("%s more were not looked at", out.Count(inv.OmittedLeases, "lease"))
 	}
 	if inv.OmittedKeys > 0 {
 		a.say("%s more were not read", out.Count(inv.OmittedKeys, "key"))

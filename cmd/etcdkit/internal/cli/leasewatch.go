@@ -118,5 +118,5 @@ func (w *leaseWatch) due(left time.Duration) bool {
 	case left < time.Minute:
 		step = 10 * time.Second
 	}
-	return left/step != w.shown/step && left != w.shown
+	return left/step != w.shown/step
 }

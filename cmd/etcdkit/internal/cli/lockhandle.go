@@ -22,7 +22,7 @@ func newLockAcquire(a *app) *cobra.Command {
 		Annotations: lasting(),
 		Use:         "acquire NAME", Short: "take a lock and keep nothing running, for scripts", Args: needs("which lock? as in: etcdkit lock acquire jobs/nightly", 1, 1),
 		Long: paragraphs(
-			"Waits for the lock and prints a handle: one line of letters and digits, for 'lock renew' and 'lock release'. No process keeps the lock alive: it is held for --ttl from then on, and from each renewal. After that another process can have it, and the script is not told.",
+			"Waits for the lock and prints a handle: one line of letters, digits, - and _, for 'lock renew' and 'lock release'. No process keeps the lock alive: it is held for --ttl from then on, and from each renewal. After that another process can have it, and the script is not told.",
 			"So where it is possible, use 'etcdkit lock NAME -- CMD', which ends CMD when the lock is lost. Here, take a TTL that is longer than the longest step between two renewals, and end the script when renew fails.",
 			"The exit code is 75 if the lock was not acquired in time. A signal while it waits leaves the queue."),
 		Example: "  handle=$(etcdkit lock acquire jobs/nightly --timeout 10s --ttl 5m) || exit\n  trap 'etcdkit lock release \"$handle\"' EXIT\n  step-one && etcdkit lock renew \"$handle\" && step-two",

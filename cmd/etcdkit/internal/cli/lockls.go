@@ -104,7 +104,7 @@ func known(t time.Time) *time.Time {
 func ageCell(times ...time.Time) out.Cell {
 	for _, t := range times {
 		if !t.IsZero() {
-			return out.Cell{Text: roundAge(max(0, time.Since(t))), Right: true}
+			return out.Cell{Text: roundAge(time.Since(t)), Right: true}
 		}
 	}
 	return out.Cell{Text: "-", Right: true}

@@ -34,6 +34,8 @@ func TestAMistakeIsToldWithWhatWasProbablyMeant(t *testing.T) {
 		{"help nosuch", 2, `etcdkit has no command "nosuch"`},
 		{"help svc regster", 2, `etcdkit svc has no command "regster"; did you mean register?`},
 		{"watch a --debounce x", 2, `--debounce "x": want MIN[:MAX], such as 1s or 1s:5s`},
+		{"svc maint web node1 maybe --endpoints 127.0.0.1:1", 2, `"maybe": want on or off`},
+		{"svc drain web node1 off --reason disk --endpoints 127.0.0.1:1", 2, "--reason is for on"},
 		{"svc register web --port 80 --check-tcp --check-interval 0s", 125, "--check-interval 0s: want 10ms or more"},
 	} {
 		stdout, stderr, code := run(t, strings.Fields(tc.args)...)
@@ -56,7 +58,6 @@ func TestHelpOfACommandIsAsItsFlagSaysIt(t *testing.T) {
 func TestOnlyAValueOfAKeyHasNoNewline(t *testing.T) {
 	s := newShell(t)
 	s.putAt("a", "x")
-	s.run("lease", "grant", "60")
 	for _, tc := range []struct {
 		args []string
 		want string

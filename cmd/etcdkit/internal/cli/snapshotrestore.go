@@ -62,15 +62,21 @@ func checkRestore(r *backup.Restore) error {
 		}
 		r.InitialCluster = strings.Join(all, ",")
 	}
-	var names []string
-	for member := range strings.SplitSeq(r.InitialCluster, ",") {
-		name, _, _ := strings.Cut(member, "=")
-		names = append(names, name)
-	}
-	if !slices.Contains(names, r.Name) {
+	if !slices.Contains(memberNames(r.InitialCluster), r.Name) {
 		return usagef("--name %q is not in --initial-cluster %s", r.Name, r.InitialCluster)
 	}
 	return nil
+}
+
+// memberNames are the members of an --initial-cluster, where one with several peer URLs stands several times.
+func memberNames(cluster string) []string {
+	var names []string
+	for member := range strings.SplitSeq(cluster, ",") {
+		if name, _, _ := strings.Cut(member, "="); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (a *app) restore(ctx context.Context, r *backup.Restore) error {
@@ -108,7 +114,7 @@ func (a *app) nextAfterRestore(r *backup.Restore) {
 	if !slices.Equal(r.PeerURLs, []string{"http://localhost:2380"}) {
 		start += " --listen-peer-urls " + strings.Join(r.PeerURLs, ",")
 	}
-	if n := strings.Count(r.InitialCluster, "=http"); n > 1 {
+	if n := len(memberNames(r.InitialCluster)); n > 1 {
 		a.say("next: restore the same file for the other members, with their --name and peer URLs; then start all %d, this one with", n)
 	} else {
 		a.say("next: start the member, and add more later, with etcdkit ctl member add:")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -144,8 +145,8 @@ func memberRow(c *doctor.Cluster, m *doctor.Member) []out.Cell {
 	}
 	row := []out.Cell{
 		{Text: out.Safe(m.Label()), Colour: leads},
-		{Text: textOr(string(m.Role), "-"), Colour: leads},
-		{Text: textOr(out.Safe(hostPort(m)), "-")},
+		{Text: cmp.Or(string(m.Role), "-"), Colour: leads},
+		{Text: cmp.Or(out.Safe(hostPort(m)), "-")},
 	}
 	right := func(text string, colour out.Colour) {
 		row = append(row, out.Cell{Text: text, Colour: colour, Right: true})
@@ -241,11 +242,4 @@ func roundTripText(d time.Duration) string {
 		return d.Round(100 * time.Microsecond).String()
 	}
 	return d.Round(time.Millisecond).String()
-}
-
-func textOr(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

@@ -66,11 +66,8 @@ func jsonOf(r *registry.Record) instanceJSON {
 	i := &r.Instance
 	j := instanceJSON{
 		Service: r.Service, ID: r.ID, Registered: r.Registered(), Available: takesRequests(r), Address: address(i), Status: string(i.Status),
-		Reason: i.Reason, Zone: i.Zone, Weight: i.Weight, Version: i.Version, Tags: i.Tags, Metadata: i.Metadata, Checks: i.Checks,
+		Reason: i.Reason, Zone: i.Zone, Weight: i.Weight, Version: i.Version, Tags: nonNil(i.Tags), Metadata: i.Metadata, Checks: i.Checks,
 		Host: i.Host, PID: i.PID, Override: r.Override, Key: r.Key, Lease: out.Hex(r.Lease), CreateRevision: r.CreateRevision, ModRevision: r.ModRevision,
-	}
-	if j.Tags == nil {
-		j.Tags = []string{}
 	}
 	if j.Metadata == nil {
 		j.Metadata = map[string]string{}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -107,5 +106,5 @@ func (s *summary) statuses() string {
 	if s.Waiting > 0 {
 		words = append(words, out.Count(s.Waiting, "override")+" without an instance")
 	}
-	return strings.Join(slices.Compact(words), ", ")
+	return strings.Join(words, ", ")
 }

@@ -16,7 +16,6 @@ import (
 )
 
 func newSvcMaint(a *app) *cobra.Command {
-	var o overriding
 	cmd := &cobra.Command{
 		Use: "maint NAME ID on|off", Short: "take an instance out of service, until you take that back", Args: needs("which instance, and on or off? as in: etcdkit svc maint web node1 on", 3, 3),
 		Long: paragraphs(
@@ -24,11 +23,10 @@ func newSvcMaint(a *app) *cobra.Command {
 			"Maintenance holds whatever the process writes: through its checks, a lost lease, an outage of etcd, a pause and a restart, as long as the ID is the same. It works while the process is paused, too. It cannot be set for an instance that another library has registered: that has no status which its process would keep."),
 		Example: "  etcdkit svc maint web node1 on --reason \"disk swap\"\n  etcdkit svc get web\n  etcdkit svc maint web node1 off",
 	}
-	return a.overrideCommand(cmd, registry.Maintenance, &o)
+	return a.overrideCommand(cmd, registry.Maintenance)
 }
 
 func newSvcDrain(a *app) *cobra.Command {
-	var o overriding
 	cmd := &cobra.Command{
 		Use: "drain NAME ID [on|off]", Short: "let an instance finish what it has: it gets no new requests", Args: needs("which instance? as in: etcdkit svc drain web node1", 2, 3),
 		Long: paragraphs(
@@ -36,31 +34,28 @@ func newSvcDrain(a *app) *cobra.Command {
 			"It holds until it is taken back, or until the instance leaves in an orderly way: the next process with the same ID takes requests again. When that must not happen, use 'svc maint'."),
 		Example: "  etcdkit svc drain web node1 --reason \"deploy v2\"\n  etcdkit svc drain web node1 && sleep 30 && ssh node1 systemctl restart web\n  etcdkit svc drain web node1 off",
 	}
-	return a.overrideCommand(cmd, registry.Draining, &o)
+	return a.overrideCommand(cmd, registry.Draining)
 }
 
-// overriding is what maint and drain were asked for.
-type overriding struct {
-	prefix, reason string
-}
-
-func (a *app) overrideCommand(cmd *cobra.Command, status registry.Status, o *overriding) *cobra.Command {
-	cmd.Flags().StringVar(&o.reason, "reason", "", "why, for people; consumers see it")
-	return a.onServices(cmd, &o.prefix, func(ctx context.Context, op *registry.Operator, args []string) error {
-		word := "on"
-		if len(args) == 3 {
-			word = args[2]
+func (a *app) overrideCommand(cmd *cobra.Command, status registry.Status) *cobra.Command {
+	var prefix, reason string
+	off := false
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for people; consumers see it")
+	cmd.PreRunE = func(_ *cobra.Command, args []string) error {
+		off = len(args) == 3 && args[2] == "off"
+		switch {
+		case len(args) == 3 && args[2] != "on" && !off:
+			return usagef("%q: want on or off", args[2])
+		case off && reason != "":
+			return usagef("--reason is for on")
 		}
-		switch word {
-		case "on":
-			return a.setOverride(ctx, op, args[0], args[1], registry.Override{Status: status, Reason: o.reason, By: thisOperator()})
-		case "off":
-			if o.reason != "" {
-				return usagef("--reason is for on")
-			}
+		return nil
+	}
+	return a.onServices(cmd, &prefix, func(ctx context.Context, op *registry.Operator, args []string) error {
+		if off {
 			return a.clearOverride(ctx, op, args[0], args[1])
 		}
-		return usagef("%q: want on or off", word)
+		return a.setOverride(ctx, op, args[0], args[1], registry.Override{Status: status, Reason: reason, By: thisOperator()})
 	})
 }
 

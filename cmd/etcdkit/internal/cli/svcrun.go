@@ -113,7 +113,8 @@ func (w *serviceRun) follow() (failed error) {
 			case failed != nil && w.asksToLeave(s):
 				w.process.Stop(0)
 			case w.asksToLeave(s):
-				return w.leave(s)
+				w.leave(s)
+				return nil
 			case w.process != nil:
 				_ = w.process.Signal(s) // it may have ended: that is the next event
 			case child.Stops(s):
@@ -133,7 +134,7 @@ func (w *serviceRun) asksToLeave(s os.Signal) bool {
 
 // leave says draining, waits, passes the signal on, and withdraws the instance when the command has ended. A
 // second signal kills the command.
-func (w *serviceRun) leave(s os.Signal) error {
+func (w *serviceRun) leave(s os.Signal) {
 	w.end() // what has not registered yet does not any more
 	w.wg.Wait()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -146,13 +147,12 @@ func (w *serviceRun) leave(s os.Signal) error {
 	finish := func(context.Context) error { w.finish(s); return nil }
 	if w.registrar == nil {
 		w.finish(s)
-		return nil
+		return
 	}
 	w.app.say("%s is draining; %s in %v", w.name(), w.next(), max(0, w.opts.LeaveNotice))
 	if err := w.registrar.Leave(ctx, finish); err != nil && ctx.Err() == nil { // otherwise Close says what is left
 		w.app.out.Talkf("etcdkit: %s", w.app.oneLine(err)) // the command has ended: that is what counts
 	}
-	return nil
 }
 
 // name is the instance, for people.
@@ -230,7 +230,7 @@ func (w *serviceRun) withdraw() {
 // register connects, waits until the instance can serve, and registers it. It ends with life.
 func (w *serviceRun) register() {
 	if w.awaitPort || w.opts.AwaitServing {
-		w.app.out.Talkf("etcdkit: %s/%s is registered as soon as it can serve", out.Safe(w.instance.Service), out.Safe(w.instance.ID))
+		w.app.say("%s is registered as soon as it can serve", w.name())
 	}
 	err := w.connect()
 	if err == nil && w.awaitPort {
@@ -275,7 +275,12 @@ func (w *serviceRun) registerNow() (err error) {
 		return err
 	}
 	regs, err := w.registrar.Register(w.life, w.instance)
-	if err != nil {
+	switch {
+	case err != nil && w.life.Err() != nil: // it may be registered, and leaves in order
+		return err
+	case err != nil:
+		_ = w.registrar.Close() // there is nothing to withdraw, and the error is what counts
+		w.registrar = nil
 		return err
 	}
 	status := regs[0].State().Status

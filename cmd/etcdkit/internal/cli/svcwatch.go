@@ -151,9 +151,7 @@ func (w *serviceWatch) instance(event string, i *discovery.Instance, revision in
 
 func (w *serviceWatch) add(e serviceEvent, line string) error {
 	e.Service = w.view.Service()
-	if e.Tags == nil {
-		e.Tags = []string{}
-	}
+	e.Tags = nonNil(e.Tags)
 	if e.Metadata == nil {
 		e.Metadata = map[string]string{}
 	}

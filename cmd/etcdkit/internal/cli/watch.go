@@ -167,7 +167,7 @@ func (a *app) printChanges(ctx context.Context, s *watch.Source, f *watchFlags) 
 		case err != nil:
 			return err
 		case b.Reason == watch.Reread:
-			a.out.Talkf("etcdkit: the next %s %s found by comparing%s: there may have been others before revision %d", out.Count(len(b.Changes), "change"), were(len(b.Changes)), because(b.Because), b.Revision)
+			a.out.Talkf("etcdkit: the next %s found by comparing%s: there may have been others before revision %d", plural(int64(len(b.Changes)), "change was", "changes were"), because(b.Because), b.Revision)
 		}
 		if err := printBatch(r, b, f); err != nil {
 			return err
@@ -209,14 +209,6 @@ func changeLine(c mirror.Change, prev bool) string {
 		line += fmt.Sprintf("  (was %s)", out.Safe(c.Old.Value))
 	}
 	return line
-}
-
-// were is the verb of n things.
-func were(n int) string {
-	if n == 1 {
-		return "was"
-	}
-	return "were"
 }
 
 // because says why the keys were read again.

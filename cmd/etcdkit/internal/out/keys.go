@@ -3,6 +3,7 @@ package out
 import (
 	"context"
 	"os"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -42,8 +43,8 @@ func parseKeys(typed string) (keys []Key) {
 next:
 	for typed != "" {
 		for _, s := range sequences {
-			if len(typed) >= len(s.bytes) && typed[:len(s.bytes)] == s.bytes {
-				keys, typed = append(keys, s.key), typed[len(s.bytes):]
+			if rest, ok := strings.CutPrefix(typed, s.bytes); ok {
+				keys, typed = append(keys, s.key), rest
 				continue next
 			}
 		}

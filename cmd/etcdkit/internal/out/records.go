@@ -1,8 +1,8 @@
 package out
 
 import (
-	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -120,7 +120,7 @@ func (r *Records) Close() error {
 	if f := terminal(r.p.stdout); f != nil {
 		columns, _ = size(f)
 	}
-	return r.p.Printf("%s", r.p.Palette.table(append(rows, r.rows...), columns))
+	return r.p.Printf("%s", r.p.Palette.Fit(append(rows, r.rows...), columns))
 }
 
 // write writes to stdout as it is.
@@ -140,5 +140,5 @@ func IsTerminal(stream any) bool {
 
 // Hex is an id of a lease, a member or a cluster, as etcdctl prints it.
 func Hex[ID ~int64 | ~uint64](id ID) string {
-	return strings.TrimPrefix(fmt.Sprintf("%x", uint64(id)), "0x")
+	return strconv.FormatUint(uint64(id), 16)
 }

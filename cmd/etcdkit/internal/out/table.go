@@ -14,13 +14,10 @@ type Cell struct {
 }
 
 // Table is rows of cells in columns, the first of them a heading, indented by two.
-func (p Palette) Table(rows [][]Cell) string { return p.table(rows, 0) }
+func (p Palette) Table(rows [][]Cell) string { return p.Fit(rows, 0) }
 
 // Fit is Table, with the last column cut where a line would be longer than so many columns; 0 is as long as it is.
-func (p Palette) Fit(rows [][]Cell, columns int) string { return p.table(rows, columns) }
-
-// table is Table whose last column is cut where a line would be longer than so many columns; 0 is as long as it is.
-func (p Palette) table(rows [][]Cell, columns int) string {
+func (p Palette) Fit(rows [][]Cell, columns int) string {
 	var widths []int
 	right := make(map[int]bool)
 	for _, row := range rows {

@@ -72,14 +72,6 @@ func (k *Keeper) Forward(s os.Signal) {
 	}
 }
 
-// End ends the command for good.
-func (k *Keeper) End() {
-	if k.process != nil && k.ending == nil {
-		k.process.Stop(k.Grace)
-		k.ending = time.NewTimer(k.Grace)
-	}
-}
-
 // Ended is closed when the command has ended; nil before Start.
 func (k *Keeper) Ended() <-chan struct{} {
 	if k.process == nil {

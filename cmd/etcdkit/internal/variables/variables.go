@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,15 +46,12 @@ func From(layers []Layer, opts *Options) ([]Variable, error) {
 	}
 	all := make(map[string]Variable)
 	var bad []error
-	badNames := false
 	for _, l := range layers {
 		own, errs := l.variables(opts)
 		bad = append(bad, errs...)
-		badNames = badNames || slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, errName) })
-		for name, v := range own {
-			all[name] = v
-		}
+		maps.Copy(all, own)
 	}
+	badNames := slices.ContainsFunc(bad, func(err error) bool { return errors.Is(err, errName) })
 	if len(bad) > most {
 		bad = append(bad[:most], fmt.Errorf("and %d more", len(bad)-most))
 	}
